@@ -1,0 +1,1 @@
+"""What a coupon engine is; knows no HTTP."""

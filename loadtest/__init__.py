@@ -1,0 +1,1 @@
+"""Load against a running server, over HTTP only."""
