@@ -1,0 +1,1 @@
+"""The relational side: the record of what happened, and what finance reads."""

@@ -1,0 +1,142 @@
+"""One class an act: what a script is asked to do, as data (MessagePack arrays, in field order).
+
+Common fields: ``handle`` names the wallet; ``now`` is 0 (the server's clock decides) or, on a
+rehearsal server, Unix ms; ``offset`` is the tenant's UTC offset in ms at the time of the act;
+``window`` is the 30-day window that ``serial`` was derived in, ``serial_before`` belongs to the
+window before; ``fingerprint`` tells one request from another under the same key; ``who`` is JSON
+that goes into the fact untouched (key id, label, role, actor, staff, request id).
+The header of each script names the same fields in the same order; a test holds them together.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Command(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """Base of all: the first fields of every operation."""
+
+    handle: str
+    now: int
+    who: str
+
+
+class Claim(Command, frozen=True, kw_only=True):
+    """Claim one coupon of a campaign for a user."""
+
+    user_id: str
+    campaign_id: str
+    channel: str
+    serial: str
+    serial_before: str
+    window: int
+    fingerprint: str
+    offset: int
+    source: str  # JSON object or ""
+    metadata: str  # JSON object or ""
+
+
+class Profile(Command, frozen=True, kw_only=True):
+    """Tell a user's tier and whether they are frozen; what is None stays as it is."""
+
+    user_id: str
+    tier: str | None
+    tier_until: int | None
+    frozen: int | None
+
+
+class Member(Command, frozen=True, kw_only=True):
+    """Put a user into an audience or take them out."""
+
+    user_id: str
+    audience_id: str
+    present: int
+
+
+class Presented(msgspec.Struct, array_like=True, frozen=True):
+    """A coupon as a till presents it."""
+
+    serial: str
+    step: int = 0  # full step of a rotating code; 0 when named by id or static code
+    stale: int = 0  # 1: an authentic code that is too old
+
+
+class Redeem(Command, frozen=True, kw_only=True):
+    """Redeem or hold coupons of one wallet for one basket."""
+
+    serial: str
+    serial_before: str
+    window: int
+    fingerprint: str
+    offset: int
+    coupons: list[Presented]
+    member_step: int  # full step of the member code that named the person, 0 without
+    member_stale: int
+    store_id: str
+    terminal_id: str
+    staff_id: str
+    channel: str
+    order_ref: str
+    amount: int
+    lines: list[tuple[str, int, int, str, str]]  # id, amount, quantity, sku, category
+    hold_seconds: int  # 0 = redeem at once
+    all_or_nothing: int  # 1 = policy "all"
+
+
+class Finish(Command, frozen=True, kw_only=True):
+    """Commit or release a hold (verb ``commit`` or ``release``)."""
+
+    verb: str
+    redemption: str  # serial of the redemption
+    key: str  # digest of the Idempotency-Key
+    fingerprint: str
+    store_id: str  # the store the caller is bound to, "" when to none
+
+
+class Reverse(Command, frozen=True, kw_only=True):
+    """Reverse a redemption, whole or by line."""
+
+    redemption: str
+    serial: str  # of the reversal
+    serial_before: str
+    window: int
+    fingerprint: str
+    reason: str
+    lines: list[tuple[str, int]] | None  # (line id, gross amount returned); None = all left
+    restore: int
+    store_id: str  # the store the caller is bound to, "" when to none
+
+
+class Void(Command, frozen=True, kw_only=True):
+    """Withdraw a coupon that is not used."""
+
+    serial: str
+    key: str
+    fingerprint: str
+    reason: str
+
+
+class Lapse(Command, frozen=True, kw_only=True):
+    """Tell the books that a hold's time has passed (the sweeper; the clock decided long ago)."""
+
+    redemption: str
+
+
+class Publish(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """Publish a campaign to one cell; older versions than the cell has change nothing."""
+
+    campaign_id: str
+    now: int
+    who: str
+    version: int
+    issue: bytes  # records.Issue, packed, as text: cmsgpack has no bin type
+    terms: list[tuple[int, bytes]]  # (revision, records.Terms packed)
+    share: int  # this cell's part of stock.total, -1 = unlimited
+
+
+class Define(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """Publish a store or the settings to one cell."""
+
+    field: str  # s<store> or settings
+    version: int
+    record: bytes

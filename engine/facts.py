@@ -1,0 +1,236 @@
+"""What happened, past tense: the facts that scripts append to a cell's outbox.
+
+An entry of the stream ``facts`` has the id ``<epoch>-<last seq>`` and one field ``f``: a
+MessagePack array of facts, each an array whose first element is its type. ``seq`` is gapless
+within (cell, epoch). A fact carries all that the books need, so nobody asks Redis again.
+Fields are only ever added at the end, with a default.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+VERSION = 1
+
+
+class Fact(msgspec.Struct, array_like=True, frozen=True):
+    """Common to all: position, server time (ms), the act's id and its request's fingerprint.
+
+    ``who`` is JSON: ``{"key", "label", "role", "actor"?, "staff"?, "terminal"?, "request"?}``.
+    """
+
+    seq: int
+    at: int
+    act: str
+    fingerprint: str
+    who: str
+
+
+class Claimed(Fact, tag="claimed", frozen=True):
+    """A coupon was issued to a user; ``act`` is the coupon id."""
+
+    user_id: str
+    campaign_id: str
+    terms_revision: int
+    valid_from: int
+    valid_until: int  # 0 = no end
+    channel: str
+    source: str  # JSON object or ""
+    metadata: str  # JSON object or ""
+
+
+class ProfileTold(Fact, tag="profile_told", frozen=True):
+    """A user's tier or freeze was told; ``act`` is the handle."""
+
+    user_id: str
+    tier: str
+    tier_until: int
+    frozen: int
+
+
+class MemberTold(Fact, tag="member_told", frozen=True):
+    """A user was put into an audience (present 1) or taken out (0); ``act`` is the handle."""
+
+    user_id: str
+    audience_id: str
+    present: int
+
+
+class FactLine(msgspec.Struct, array_like=True, frozen=True):
+    """A basket line."""
+
+    id: str
+    amount: int
+    quantity: int
+    sku: str
+    category: str
+
+
+class FactShare(msgspec.Struct, array_like=True, frozen=True):
+    """What one coupon took off one line (index from 0)."""
+
+    line: int
+    discount: int
+
+
+class FactCoupon(msgspec.Struct, array_like=True, frozen=True):
+    """A coupon applied. ``value`` is an exchange's worth, settled like a discount."""
+
+    coupon_id: str
+    campaign_id: str
+    terms_revision: int
+    benefit: str
+    value: int
+    discount: int
+    lines: list[FactShare]
+
+
+class Redeemed(Fact, tag="redeemed", frozen=True):
+    """Coupons were redeemed; ``act`` is the redemption id."""
+
+    user_id: str
+    store_id: str
+    merchant_id: str  # the store's merchant at that moment
+    terminal_id: str
+    staff_id: str
+    channel: str
+    order_ref: str
+    amount: int
+    discount: int
+    payable: int
+    lines: list[FactLine]
+    coupons: list[FactCoupon]
+    replaces: str  # redemption id of the hold that this one took the place of, or ""
+
+
+class Held(Fact, tag="held", frozen=True):
+    """Coupons were set aside until ``until``; ``act`` is the redemption id."""
+
+    user_id: str
+    store_id: str
+    merchant_id: str
+    terminal_id: str
+    staff_id: str
+    channel: str
+    order_ref: str
+    amount: int
+    discount: int
+    payable: int
+    lines: list[FactLine]
+    coupons: list[FactCoupon]
+    replaces: str
+    until: int
+
+
+class Committed(Fact, tag="committed", frozen=True):
+    """A hold was committed: from now on it is a redemption at ``at``; ``act`` is its id.
+
+    Carries the whole redemption again, so the books need not have seen the hold.
+    """
+
+    user_id: str
+    store_id: str
+    merchant_id: str
+    terminal_id: str
+    staff_id: str
+    channel: str
+    order_ref: str
+    amount: int
+    discount: int
+    payable: int
+    lines: list[FactLine]
+    coupons: list[FactCoupon]
+
+
+class Released(Fact, tag="released", frozen=True):
+    """A hold ended unused; ``act`` is the redemption id. ``lapsed`` 1: its time had passed."""
+
+    user_id: str
+    coupon_ids: list[str]
+    lapsed: int
+
+
+class BackLine(msgspec.Struct, array_like=True, frozen=True):
+    """Goods returned: gross price, and what of the discount went back."""
+
+    id: str
+    gross: int
+    discount_back: int
+
+
+class BackCoupon(msgspec.Struct, array_like=True, frozen=True):
+    """One coupon in a reversal: what stayed redeemed of it before and after.
+
+    ``value_before``/``value_after`` are an exchange's worth still redeemed (value or 0).
+    """
+
+    coupon_id: str
+    campaign_id: str
+    terms_revision: int
+    discount_before: int
+    discount_after: int
+    value_before: int
+    value_after: int
+    returned: int  # 1: the coupon went back to its owner
+
+
+class Reversed(Fact, tag="reversed", frozen=True):
+    """A redemption was reversed in part or whole; ``act`` is the reversal id."""
+
+    redemption_id: str
+    redeemed_at: int
+    user_id: str
+    store_id: str  # of the redemption
+    merchant_id: str  # of the redemption
+    reversed_at_store: str  # of the caller, or ""
+    order_ref: str
+    reason: str
+    lines: list[BackLine]
+    coupons: list[BackCoupon]
+    gross_before: int  # of the basket, not yet returned
+    gross_after: int
+    payable_before: int  # of what was not yet returned
+    payable_after: int
+    whole: int  # 1: nothing stays redeemed
+
+
+class Voided(Fact, tag="voided", frozen=True):
+    """A coupon was withdrawn; ``act`` is the coupon id."""
+
+    user_id: str
+    campaign_id: str
+    reason: str
+
+
+class Published(Fact, tag="published", frozen=True):
+    """A campaign reached this cell; ``act`` is the campaign id."""
+
+    version: int
+    share: int  # -1 = unlimited
+    added: int  # change of the share (0 when unlimited)
+
+
+AnyFact = (
+    Claimed
+    | ProfileTold
+    | MemberTold
+    | Redeemed
+    | Held
+    | Committed
+    | Released
+    | Reversed
+    | Voided
+    | Published
+)
+
+_decoder = msgspec.msgpack.Decoder(list[AnyFact])
+
+
+def decode(entry: bytes) -> list[AnyFact]:
+    """The facts of one stream entry, in order of ``seq``; msgspec.DecodeError when malformed."""
+    return _decoder.decode(entry)
+
+
+def type_of(fact: Fact) -> str:
+    """Its type as the books store it, e.g. ``claimed``."""
+    return str(fact.__struct_config__.tag)

@@ -1,0 +1,117 @@
+"""Every key and id, spelled once. The same spellings in Lua: ``engine/lua/lib/keys.lua``.
+
+A cell's keys all carry its tag, so one act touches one slot:
+
+==================  ======  ===============================================================
+``{tag}:cell``      hash    epoch, seq, definitions (stores ``s<id>``, ``settings``)
+``{tag}:facts``     stream  the outbox: entries ``<epoch>-<last seq>``, field ``f``
+``{tag}:w:<h>``     hash    a wallet: ``u`` user, ``C<serial>`` coupons, ``n<campaign>`` counts,
+                            ``a<audience>`` memberships, ``h<store>/<order_ref>`` open hold
+``{tag}:g:<id>``    hash    a campaign's share: issue, t<revision>, left, issued, redeemed, …
+``{tag}:r:<h><s>``  string  a redemption (records.RedemptionRecord)
+``{tag}:holds``     zset    open holds by the time they lapse (``<h><s>``), for the sweeper
+==================  ======  ===============================================================
+
+Ids: coupon ``C``, redemption ``R``, reversal ``V``, each + handle (16) + serial (11) in Base32.
+The handle names the cell, so every id and every scanned code goes straight to its slot.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+HANDLE_LENGTH = 16
+SERIAL_LENGTH = 11
+ID_LENGTH = 1 + HANDLE_LENGTH + SERIAL_LENGTH
+WINDOW_MS = 30 * 86_400_000
+SLOTS = 16384
+
+_VALUES = {char: value for value, char in enumerate(ALPHABET)}
+_ALPHABET_SET = frozenset(ALPHABET)
+
+
+def handle_value(handle: str) -> int:
+    """The 80-bit number that a handle spells; KeyError on a foreign character."""
+    value = 0
+    for char in handle:
+        value = value << 5 | _VALUES[char]
+    return value
+
+
+def cell_of(handle: str, cells: int) -> int:
+    """The cell that holds all live state of this person."""
+    return handle_value(handle) % cells if cells > 1 else 0
+
+
+def make_id(kind: str, handle: str, serial: str) -> str:
+    """``kind`` is C, R or V."""
+    return kind + handle + serial
+
+
+def split_id(kind: str, text: str) -> tuple[str, str] | None:
+    """(handle, serial) of an id of that kind; None when it is not one."""
+    if len(text) != ID_LENGTH or text[0] != kind or not _ALPHABET_SET.issuperset(text[1:]):
+        return None
+    return text[1 : 1 + HANDLE_LENGTH], text[1 + HANDLE_LENGTH :]
+
+
+def window_of(now_ms: int) -> int:
+    """The 30-day window that an id made now is derived in."""
+    return now_ms // WINDOW_MS
+
+
+def crc16(data: bytes) -> int:
+    """CRC-16/XMODEM, as Redis Cluster hashes keys to slots (redis.io, cluster specification)."""
+    crc = 0
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x1021) & 0xFFFF if crc & 0x8000 else crc << 1
+    return crc
+
+
+@lru_cache(maxsize=4096)
+def cell_tag(tenant: str, cell: int, cells: int) -> str:
+    """The hash tag of a cell, braces included, chosen so that cells spread evenly over the slots.
+
+    The tag is ``{tenant.cell}`` where one cell is all there is; else ``{tenant.cell.n}`` with the
+    smallest n whose slot lies in the cell's own part of the slot range.
+    """
+    if cells == 1:
+        return f"{{{tenant}.0}}"
+    low, high = cell * SLOTS // cells, (cell + 1) * SLOTS // cells
+    n = 0
+    while not low <= crc16(f"{tenant}.{cell}.{n}".encode()) % SLOTS < high:
+        n += 1
+    return f"{{{tenant}.{cell}.{n}}}"
+
+
+def cell_key(tag: str) -> str:
+    """Hash: epoch, seq and the definitions of a cell."""
+    return f"{tag}:cell"
+
+
+def facts_key(tag: str) -> str:
+    """Stream: the outbox of a cell."""
+    return f"{tag}:facts"
+
+
+def wallet_key(tag: str, handle: str) -> str:
+    """Hash: one person's live state."""
+    return f"{tag}:w:{handle}"
+
+
+def campaign_key(tag: str, campaign_id: str) -> str:
+    """Hash: a campaign's share in this cell."""
+    return f"{tag}:g:{campaign_id}"
+
+
+def redemption_key(tag: str, handle: str, serial: str) -> str:
+    """String: one redemption."""
+    return f"{tag}:r:{handle}{serial}"
+
+
+def holds_key(tag: str) -> str:
+    """Sorted set: open holds by the time they lapse."""
+    return f"{tag}:holds"

@@ -1,0 +1,239 @@
+"""What lies in Redis, as the scripts pack it (MessagePack arrays; field order is the format).
+
+``engine/lua/lib/records.lua`` names the same positions; ``tests/unit/test_records.py`` holds the
+two together. Times are Unix milliseconds, money is fen, an empty string or 0 means "none" where a
+field says so: MessagePack arrays written by Lua have no holes.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+
+class CouponState(IntEnum):
+    """What an act did to a coupon last. Expiry and lapsed holds are not states: the clock tells."""
+
+    ISSUED = 0
+    HELD = 1
+    REDEEMED = 2
+    VOIDED = 3
+
+
+class RedemptionState(IntEnum):
+    """What an act did to a redemption last; a hold whose time has passed still reads HELD here."""
+
+    HELD = 0
+    REDEEMED = 1
+    RELEASED = 2
+    LAPSED = 3
+    REVERSED = 4
+
+
+class UserRecord(msgspec.Struct, array_like=True):
+    """Field ``u`` of a wallet."""
+
+    user_id: str
+    tier: str = ""
+    tier_until: int = 0
+    frozen: int = 0
+    member_step: int = 0  # the last step of a member code that a success has spent
+
+
+class CouponRecord(msgspec.Struct, array_like=True):
+    """Field ``C<serial>`` of a wallet: one coupon. The tail is written only when it is needed."""
+
+    campaign_id: str
+    terms_revision: int
+    state: int
+    issued: int
+    valid_from: int  # minus issued: small numbers pack small
+    valid_until: int  # minus issued; 0 = no end
+    fingerprint: str
+    channel: str
+    extra: str = ""  # JSON {"source": …, "metadata": …} as claimed, "" without
+    step: int = 0  # last step of a rotating code that a success has spent
+    redemption: str = ""  # serial of the redemption that holds or has redeemed it
+    held_until: int = 0
+    void_key: str = ""
+    void_fingerprint: str = ""
+    void_reason: str = ""
+    voided: int = 0
+
+
+class CountRecord(msgspec.Struct, array_like=True):
+    """Field ``n<campaign>`` of a wallet: how many this person has claimed, by local calendar."""
+
+    total: int
+    day: int = 0  # number of the local day (days since 1970-01-01) that day_count is for
+    day_count: int = 0
+    week: int = 0
+    week_count: int = 0
+    month: int = 0
+    month_count: int = 0
+
+
+class Issue(msgspec.Struct, array_like=True):
+    """Field ``issue`` of a campaign's hash: the rules of giving out, at once in force."""
+
+    revision: int
+    status: str  # draft | active | paused | frozen | ended
+    kind: str
+    start: int  # 0 = none
+    end: int  # 0 = none
+    early: list[tuple[list[str], int]]  # (tiers, start)
+    per_user: int  # -1 = unlimited, as in all limits here
+    per_user_per_day: int
+    per_user_per_week: int
+    per_user_per_month: int
+    channels: list[str] | None
+    tiers: list[str] | None
+    audiences: list[str] | None
+    validity: str  # fixed | relative
+    valid_start: int  # fixed: start
+    valid_end: int  # fixed: end; relative: until (0 = none)
+    delay_minutes: int
+    minutes: int
+
+
+class Terms(msgspec.Struct, array_like=True):
+    """Field ``t<revision>`` of a campaign's hash: what a coupon issued under it may do."""
+
+    kind: str
+    benefit: str  # amount_off | percent_off | fixed_price | gift | exchange
+    amount: int  # amount_off, fixed_price; gift: most it may take off; -1 = none
+    steps: list[tuple[int, int]]  # amount_off: (min, amount), ascending by min
+    every: int  # amount_off: 0 = not "every"
+    max_amount: int  # -1 = no cap
+    basis_points: int  # percent_off: 12.5 % = 1250
+    sku: str  # gift
+    item: str  # exchange
+    value: int  # exchange: what it is worth at settlement
+    min_spend: int
+    min_spend_running: bool
+    min_quantity: int  # 0 = none
+    stores: list[str] | None
+    channels: list[str] | None
+    weekdays: list[int] | None  # 1 = Monday
+    hours: list[tuple[int, int]] | None  # minutes of the day; to <= from crosses midnight
+    include_categories: list[str] | None
+    include_skus: list[str] | None
+    exclude_categories: list[str] | None
+    exclude_skus: list[str] | None
+    stacking: str  # exclusive | common | always
+    group: str  # "" = none
+    group_limit: int  # -1 = unlimited
+    per_redemption: int  # -1 = unlimited
+    order: int
+    base_initial: bool
+    uses: int = 1
+
+
+class StoreRecord(msgspec.Struct, array_like=True):
+    """Field ``s<store>`` of a cell's definitions."""
+
+    version: int
+    merchant_id: str
+    closed: int
+
+
+class SettingsRecord(msgspec.Struct, array_like=True):
+    """Field ``settings`` of a cell's definitions."""
+
+    version: int
+    payable_floor: int = 0
+    max_hold_seconds: int = 7200
+
+
+class Line(msgspec.Struct, array_like=True):
+    """A line of a basket as kept with its redemption."""
+
+    id: str
+    amount: int  # gross, before coupons
+    quantity: int
+    sku: str
+    category: str
+    returned: int = 0  # gross amount returned so far
+
+
+class LineShare(msgspec.Struct, array_like=True):
+    """What one coupon took off one line."""
+
+    line: int  # index into the lines, from 0
+    discount: int
+    back: int = 0  # of it, given back by reversals
+
+
+class AppliedCoupon(msgspec.Struct, array_like=True):
+    """One coupon of a redemption, in order of application."""
+
+    serial: str
+    campaign_id: str
+    terms_revision: int
+    benefit: str
+    value: int  # exchange: its worth at settlement, 0 else
+    discount: int
+    lines: list[LineShare]
+    uses_left: int
+    item: str = ""
+    returned: int = 0  # 1: a reversal gave the coupon back, 2: reversed whole without giving back
+
+
+class SkippedCoupon(msgspec.Struct, array_like=True):
+    """One coupon that a redemption or quote did not use, and why."""
+
+    serial: str
+    outcome: int
+    short_by: int = 0  # fen, or units for min_quantity
+
+
+class ReversalRecord(msgspec.Struct, array_like=True):
+    """One reversal, kept with its redemption; its id's serial comes from its Idempotency-Key."""
+
+    serial: str
+    fingerprint: str
+    at: int
+    store_id: str
+    lines: list[tuple[int, int, int]]  # (line index, gross, discount back)
+    coupons: list[tuple[str, int, int]]  # (serial, discount back, 1 = coupon returned)
+    reason: str
+
+
+class Act(msgspec.Struct, array_like=True):
+    """A commit or release on a hold: its key and fingerprint make it safe to repeat."""
+
+    verb: str
+    key: str
+    fingerprint: str
+    at: int
+
+
+class RedemptionRecord(msgspec.Struct, array_like=True):
+    """Key ``r:<handle><serial>``: the record is the receipt."""
+
+    state: int
+    at: int
+    until: int  # of a hold; 0 when it was redeemed at once
+    fingerprint: str
+    user_id: str
+    store_id: str
+    merchant_id: str
+    terminal_id: str
+    staff_id: str
+    channel: str
+    order_ref: str
+    amount: int
+    discount: int
+    lines: list[Line]
+    coupons: list[AppliedCoupon]
+    skipped: list[SkippedCoupon]
+    acts: list[Act]
+    reversals: list[ReversalRecord]
+    committed: int = 0  # when a hold was committed
+
+
+def pack(record: Any) -> bytes:
+    """A record as the scripts read it (``cmsgpack.unpack``)."""
+    return msgspec.msgpack.encode(record)

@@ -1,0 +1,143 @@
+"""What the engine hands back: answers of acts and snapshots of live state, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from engine.outcomes import Outcome
+from engine.records import (
+    CouponRecord,
+    CouponState,
+    Issue,
+    RedemptionRecord,
+    ReversalRecord,
+    Terms,
+    UserRecord,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, frozen=True)
+class Answer(Generic[T]):
+    """What an act answered. ``value`` is there on success (DONE, REPEATED) only.
+
+    ``details`` carries what helps with a refusal: ``field``, ``coupon_id``, ``short_by``,
+    ``retry_at``, ``until`` (ms), ``failed`` (list of {coupon_id, outcome}).
+    """
+
+    outcome: Outcome
+    value: T | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the act stands (now or since its first asking)."""
+        return self.outcome <= Outcome.REPEATED
+
+
+@dataclass(slots=True, frozen=True)
+class CouponView:
+    """One coupon of one person, as of ``now``; times in ms."""
+
+    id: str
+    user_id: str
+    record: CouponRecord
+    now: int
+
+    @property
+    def valid_from(self) -> int:
+        return self.record.issued + self.record.valid_from
+
+    @property
+    def valid_until(self) -> int:
+        """0 = no end."""
+        return self.record.issued + self.record.valid_until if self.record.valid_until else 0
+
+    @property
+    def status(self) -> str:
+        """issued | held | redeemed | expired | voided, by the clock."""
+        record = self.record
+        if record.state == CouponState.REDEEMED:
+            return "redeemed"
+        if record.state == CouponState.VOIDED:
+            return "voided"
+        if record.state == CouponState.HELD and self.now < record.held_until:
+            return "held"
+        if self.valid_until and self.now >= self.valid_until:
+            return "expired"
+        return "issued"
+
+
+@dataclass(slots=True, frozen=True)
+class CampaignShare:
+    """One cell's share of a campaign as a snapshot saw it."""
+
+    issue: Issue
+    left: int | None  # None = unlimited
+
+
+@dataclass(slots=True, frozen=True)
+class Wallet:
+    """A snapshot of one person's live state, taken by one script at one moment (``now``).
+
+    ``campaigns`` and ``terms`` hold what the coupons in it name.
+    """
+
+    handle: str
+    now: int
+    user: UserRecord | None
+    coupons: dict[str, CouponRecord]  # by serial
+    counts: dict[str, int]  # campaign id -> claimed in all
+    campaigns: dict[str, CampaignShare]
+    terms: dict[tuple[str, int], Terms]
+
+    @property
+    def user_id(self) -> str:
+        return self.user.user_id if self.user else ""
+
+    def view(self, serial: str) -> CouponView:
+        """One coupon of it; KeyError when it is not there."""
+        return CouponView("C" + self.handle + serial, self.user_id, self.coupons[serial], self.now)
+
+
+@dataclass(slots=True, frozen=True)
+class Redemption:
+    """A redemption record with its place and the moment it was read."""
+
+    id: str
+    handle: str
+    record: RedemptionRecord
+    now: int
+
+
+@dataclass(slots=True, frozen=True)
+class Reversal:
+    """One reversal with the redemption it belongs to (as it is now)."""
+
+    id: str
+    record: ReversalRecord
+    redemption: Redemption
+
+
+@dataclass(slots=True, frozen=True)
+class Live:
+    """A campaign's live counters over all cells; ``as_of`` in ms. ``left`` None = unlimited."""
+
+    left: int | None
+    set_aside: int
+    issued: int
+    redeemed: int
+    as_of: int
+
+
+@dataclass(slots=True, frozen=True)
+class Offer:
+    """Whether a user could claim a campaign now; ``outcome`` DONE = yes."""
+
+    campaign_id: str
+    outcome: Outcome
+    mine: int
+    left: int | None
+    opens_at: int  # 0 = not in the future
