@@ -1,0 +1,87 @@
+# Everything here makes its own environment in .venv first; nothing is needed by hand
+# but Python >= 3.11, make and, for speed, a C compiler.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+SOURCES_OF_SETUP := pyproject.toml setup.py $(wildcard engine/fastpath/*.pyx)
+RUN_READY := $(VENV)/.ready-to-run
+DEV_READY := $(VENV)/.ready-to-develop
+
+# What is given to the programs: make test ARGS="-k claim", make run ARGS="--port 9000", ...
+ARGS ?=
+
+.PHONY: help setup run test lint format docs bench chaos loadtest replay clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(DEV_READY) ## the environment in .venv, tools included
+
+run: $(RUN_READY) ## a demo mall: embedded Valkey, SQLite books, API, writer
+	@exec $(BIN)/hexiao serve --demo $(ARGS)
+
+test: $(DEV_READY) lint ## lint, types, then every test but chaos and benchmarks
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV_READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV_READY) ## lay the sources out as `make lint` wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(DEV_READY) ## the documents that are generated from the code
+	$(BIN)/python -m engine.outcomes > docs/OUTCOMES.md
+
+bench: $(DEV_READY) ## benchmarks, alone on the machine
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only -s $(ARGS)
+
+chaos: $(DEV_READY) ## long fault runs
+	$(BIN)/python -m pytest tests -m chaos $(ARGS)
+
+loadtest: $(VENV)/.ready-to-load ## load on a running server (ARGS are locust's)
+	$(BIN)/locust -f loadtest/locustfile.py $(ARGS)
+
+replay: $(VENV)/.ready-to-replay ## a year of real coupon records through the HTTP API
+	$(BIN)/hexiao replay completejourney $(ARGS)
+
+clean: ## what was built, installed or left by tests; never ./var, which holds a mall's data
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.schemathesis .benchmarks
+	rm -f engine/fastpath/*.c engine/fastpath/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "$(PYTHON) is missing or older than 3.11, which hexiao needs;" \
+			"name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make environments (no ensurepip or venv);" \
+			"on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+# An environment for development runs as well, so `make run` after `make test` installs nothing.
+$(RUN_READY): $(BIN)/python $(SOURCES_OF_SETUP)
+	@echo "Installing hexiao into $(VENV) (half a minute or so) ..."
+	@$(PIP) install -e .
+	@touch $@
+
+$(DEV_READY): $(BIN)/python $(SOURCES_OF_SETUP)
+	@echo "Installing hexiao and its tools into $(VENV) (a minute or so) ..."
+	@$(PIP) install -e '.[dev]'
+	@touch $(RUN_READY) $@
+
+$(VENV)/.ready-to-load: $(RUN_READY)
+	@echo "Installing locust into $(VENV) ..."
+	@$(PIP) install -e '.[loadtest]'
+	@touch $@
+
+$(VENV)/.ready-to-replay: $(RUN_READY)
+	@echo "Installing the recorded data into $(VENV) (35 MB) ..."
+	@$(PIP) install -e '.[replay]'
+	@touch $@
