@@ -96,7 +96,7 @@ def serial_of(key: bytes, kind: str, handle: str, idempotency_key: str, window: 
     ValueError: a key shorter than 16 or longer than 64 bytes.
     """
     _check_key(key)
-    data = f"{kind}\x1f{handle}\x1f{window}\x1f{idempotency_key}".encode()
+    data = "\x1f".join((kind, handle, str(window), idempotency_key)).encode()
     digest = blake2b(data, digest_size=_SERIAL_BYTES, key=key).digest()
     return b32_encode(int.from_bytes(digest, "big") & ((1 << 55) - 1) or 1, _SERIAL_LENGTH)
 
@@ -179,6 +179,8 @@ class KeyRing:
 
 
 def _check_key(key: bytes) -> None:
+    if not isinstance(key, bytes):
+        raise TypeError("a key is bytes")
     if len(key) < _KEY_BYTES_MIN:
         raise ValueError(f"a key has at least {_KEY_BYTES_MIN} bytes")
 
