@@ -12,7 +12,7 @@ DEV_READY := $(VENV)/.ready-to-develop
 # What is given to the programs: make test ARGS="-k claim", make run ARGS="--port 9000", ...
 ARGS ?=
 
-.PHONY: help setup run test lint format docs bench chaos loadtest replay clean
+.PHONY: help setup run test lint docs bench chaos loadtest replay clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,12 +28,7 @@ test: $(DEV_READY) lint ## lint, types, then every test but chaos and benchmarks
 
 lint: $(DEV_READY) ## ruff and mypy
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-format: $(DEV_READY) ## lay the sources out as `make lint` wants them
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
 
 docs: $(DEV_READY) ## the documents that are generated from the code
 	$(BIN)/python -m engine.outcomes > docs/OUTCOMES.md
