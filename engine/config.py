@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(default=None, repr=False)
     """None: the embedded server under ``data_dir``."""
     database_url: str = Field(default="", repr=False)
-    """The books, spelled for SQLAlchemy with an async driver; SQLite under ``data_dir`` if unset."""
+    """The books, spelled for SQLAlchemy with an async driver; unset: SQLite in ``data_dir``."""
     data_dir: Path = Path("var")
     cells: int = Field(default=1, ge=1, le=4096)
     """Fixed when the tenant is made."""
