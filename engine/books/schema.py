@@ -20,7 +20,13 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-metadata = MetaData()
+# Constraints have names, so that a later migration can name them on SQLite too.
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    }
+)
 
 Id = String(64)
 Ms = BigInteger
@@ -165,6 +171,13 @@ cells = Table(
     Column("lease_owner", String(64)),
     Column("lease_until_ms", Ms, nullable=False, default=0),
     Column("fence", BigInteger, nullable=False, default=0),  # raised with each change of owner
+)
+
+writers = Table(  # which writer processes are alive, so that they share the cells evenly
+    "writers",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("seen_ms", Ms, nullable=False),
 )
 
 facts = Table(
