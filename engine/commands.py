@@ -32,8 +32,9 @@ class Claim(Command, frozen=True, kw_only=True):
     window: int
     fingerprint: str
     offset: int
-    source: str  # JSON object or ""
-    metadata: str  # JSON object or ""
+    extra: str  # JSON {"source"?, "metadata"?} kept with the coupon, or ""
+    source: str  # JSON object or "", for the fact
+    metadata: str  # JSON object or "", for the fact
 
 
 class Profile(Command, frozen=True, kw_only=True):
@@ -120,23 +121,3 @@ class Lapse(Command, frozen=True, kw_only=True):
     """Tell the books that a hold's time has passed (the sweeper; the clock decided long ago)."""
 
     redemption: str
-
-
-class Publish(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """Publish a campaign to one cell; older versions than the cell has change nothing."""
-
-    campaign_id: str
-    now: int
-    who: str
-    version: int
-    issue: bytes  # records.Issue, packed, as text: cmsgpack has no bin type
-    terms: list[tuple[int, bytes]]  # (revision, records.Terms packed)
-    share: int  # this cell's part of stock.total, -1 = unlimited
-
-
-class Define(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """Publish a store or the settings to one cell."""
-
-    field: str  # s<store> or settings
-    version: int
-    record: bytes

@@ -1,0 +1,83 @@
+--[[
+Claim one coupon of a campaign for a user.
+
+include:  batch, campaigns, issuing, records
+keys:
+  1 cell      hash    epoch, seq and definitions of the cell
+derived:
+  wallet      hash    the person's live state: the coupon is a field, and its own receipt
+  campaign    hash    the campaign's share in this cell
+  facts       stream  the outbox
+arguments:
+  1 batch     msgpack array of commands.Claim
+outcomes:
+  DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED CAMPAIGN_FROZEN CAMPAIGN_PAUSED CAMPAIGN_ENDED
+  NOT_STARTED USER_FROZEN NOT_ELIGIBLE CHANNEL_NOT_ALLOWED USER_LIMIT USER_DAY_LIMIT
+  USER_WEEK_LIMIT USER_MONTH_LIMIT SOLD_OUT WINDOW_MOVED
+]]
+
+-- The new count: of all time, and of the local day, week and month.
+local function counted(count, now, offset)
+  local day, week, month = calendar.of(now, offset)
+  local function more(at, name, number)
+    return count and count[at] == name and count[number] + 1 or 1
+  end
+  return pack.array((count and count[COUNT.total] or 0) + 1,
+    day, more(COUNT.day, day, COUNT.day_count),
+    week, more(COUNT.week, week, COUNT.week_count),
+    month, more(COUNT.month, month, COUNT.month_count))
+end
+
+-- From when and until when a coupon issued now is valid; until 0 = no end.
+local function validity(issue, now)
+  if issue[ISSUE.validity] == 'fixed' then
+    return issue[ISSUE.valid_start], issue[ISSUE.valid_end]
+  end
+  local from = now + issue[ISSUE.delay_minutes] * 60000
+  local to = from + issue[ISSUE.minutes] * 60000
+  local limit = issue[ISSUE.valid_end]
+  return from, limit > 0 and math.min(to, limit) or to
+end
+
+batch.run(function(op)
+  local handle, serial = op[CLAIM.handle], op[CLAIM.serial]
+  local campaign_id, offset = op[CLAIM.campaign_id], op[CLAIM.offset]
+  local now = batch.at(op[CLAIM.now])
+  local wallet = keys.wallet(handle)
+  if batch.window_moved(now, op[CLAIM.window]) then
+    return batch.answer(OUTCOME.WINDOW_MOVED, now)
+  end
+  local row = redis.call('HMGET', wallet, 'C' .. serial, 'C' .. op[CLAIM.serial_before], 'u',
+    'n' .. campaign_id)
+  local receipt = row[1] or row[2]
+  if receipt then
+    if cmsgpack.unpack(receipt)[COUPON.fingerprint] ~= op[CLAIM.fingerprint] then
+      return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
+    end
+    return batch.record(OUTCOME.REPEATED, now, receipt)
+  end
+  local share = campaigns.share(campaign_id)
+  if not share then return batch.answer(OUTCOME.NOT_FOUND, now) end
+  local user = row[3] and cmsgpack.unpack(row[3])
+  local count = row[4] and cmsgpack.unpack(row[4])
+  if user and user[USER.user_id] ~= op[CLAIM.user_id] then error('two users share a handle') end
+  local outcome, opens = issuing.judge(share, user, count, function(audience)
+    return redis.call('HEXISTS', wallet, 'a' .. audience) == 1
+  end, op[CLAIM.channel], now, offset)
+  if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now, nil, opens) end
+
+  local issue = share.issue
+  local from, to = validity(issue, now)
+  local extra = op[CLAIM.extra]
+  local coupon = records.coupon({ campaign_id, issue[ISSUE.revision], COUPON_STATE.ISSUED, now,
+    from - now, to > 0 and to - now or 0, op[CLAIM.fingerprint], op[CLAIM.channel], extra })
+  local counts = counted(count, now, offset)
+  -- After this point the act must succeed.
+  redis.call('HSET', wallet, 'C' .. serial, coupon, 'n' .. campaign_id, counts)
+  if not user then redis.call('HSET', wallet, 'u', pack.array(op[CLAIM.user_id], '', 0, 0, 0)) end
+  campaigns.take_one(share)
+  batch.fact('claimed', now, 'C' .. handle .. serial, op[CLAIM.fingerprint], op[CLAIM.who],
+    op[CLAIM.user_id], campaign_id, issue[ISSUE.revision], from, to, op[CLAIM.channel], op[CLAIM.source],
+    op[CLAIM.metadata])
+  return batch.record(OUTCOME.DONE, now, coupon)
+end)

@@ -1,0 +1,32 @@
+--[[
+Tell the books that holds have lapsed. The clock decided long ago; this only tidies.
+
+flags:    allow-oom
+include:  batch, redemptions
+keys:
+  1 cell      hash    epoch, seq and definitions of the cell
+derived:
+  wallet      hash    the person's live state
+  campaign    hash    the campaign's share in this cell
+  redemption  string  the hold
+  holds       zset    open holds by the time they lapse
+  facts       stream  the outbox
+arguments:
+  1 batch     msgpack array of commands.Lapse
+outcomes:
+  DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED ALREADY_REDEEMED ALREADY_REVERSED HOLD_RELEASED
+  HOLD_EXPIRED WINDOW_MOVED
+]]
+
+batch.run(function(op)
+  local handle, serial = op[LAPSE.handle], op[LAPSE.redemption]
+  local now = batch.at(op[LAPSE.now])
+  local record = redemptions.get(handle, serial)
+  if not record then return batch.answer(OUTCOME.NOT_FOUND, now) end
+  if record[REDEMPTION.state] ~= REDEMPTION_STATE.HELD or now < record[REDEMPTION.until] then
+    return batch.answer(OUTCOME.REPEATED, now)
+  end
+  -- After this point the act must succeed.
+  redemptions.give_up(handle, serial, record, REDEMPTION_STATE.LAPSED, now, '', op[LAPSE.who])
+  return batch.answer(OUTCOME.DONE, now)
+end)

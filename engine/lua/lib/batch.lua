@@ -1,0 +1,63 @@
+-- include: keys, pack
+-- Runs a batch: each operation decided and answered on its own, the facts of all in one entry.
+local batch = { facts = {}, flush = {} }
+
+local server_time = redis.call('TIME')
+batch.now = server_time[1] * 1000 + math.floor(server_time[2] / 1000)
+
+-- The clock of an operation: the server's, or on a rehearsal server the one it carries.
+function batch.at(now)
+  if now == 0 then return batch.now end
+  if now > (batch.clock or 0) then batch.clock = now end
+  return now
+end
+
+-- Ids derive from the 30-day window of the act; a caller whose clock is elsewhere asks again.
+function batch.window_moved(now, window)
+  return math.floor(now / 2592000000) ~= window
+end
+
+-- Append a fact (engine/facts.py); its seq is gapless within the cell and epoch.
+function batch.fact(kind, at, act, fingerprint, who, ...)
+  if not batch.seq then
+    local state = redis.call('HMGET', keys.cell, 'epoch', 'seq')
+    batch.epoch = state[1] or '1'
+    batch.seq = tonumber(state[2]) or 0
+  end
+  batch.seq = batch.seq + 1
+  batch.facts[#batch.facts + 1] = pack.array(kind, batch.seq, at, act, fingerprint, who, ...)
+end
+
+-- An answer: the outcome, the moment it was decided, and what else there is to say.
+function batch.answer(outcome, now, ...)
+  return pack.array(outcome, now, ...)
+end
+
+-- An answer that carries a record as it is packed.
+function batch.record(outcome, now, record)
+  return pack.header(3) .. cmsgpack.pack(outcome, now) .. record
+end
+
+-- Write what was gathered: counters, seq, one entry with all facts, the rehearsal clock.
+function batch.finish()
+  for _, write in ipairs(batch.flush) do write() end
+  if #batch.facts > 0 then
+    redis.call('HSET', keys.cell, 'epoch', batch.epoch, 'seq', batch.seq)
+    redis.call('XADD', keys.facts(), batch.epoch .. '-' .. string.format('%.0f', batch.seq),
+      'f', pack.join(batch.facts))
+  end
+  if batch.clock and batch.clock > (tonumber(redis.call('HGET', keys.cell, 'clock')) or 0) then
+    redis.call('HSET', keys.cell, 'clock', string.format('%.0f', batch.clock))
+  end
+end
+
+-- Decide every operation; a fault in one is its own answer (-1, message) and nobody else's.
+function batch.run(act)
+  local answers = {}
+  for i, op in ipairs(cmsgpack.unpack(ARGV[1])) do
+    local ok, answer = pcall(act, op)
+    answers[i] = ok and answer or pack.array(-1, batch.now, tostring(answer))
+  end
+  batch.finish()
+  return pack.join(answers)
+end

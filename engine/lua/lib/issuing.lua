@@ -1,0 +1,72 @@
+-- include: campaigns, calendar
+-- May this person claim this campaign now? The ladder, in the contract's order.
+local issuing = {}
+
+local function contains(list, value)
+  for _, v in ipairs(list) do if v == value then return true end end
+  return false
+end
+
+-- When giving out starts for a tier: the campaign's start, or an early one.
+function issuing.start(issue, tier)
+  local start = issue[ISSUE.start]
+  for _, early in ipairs(issue[ISSUE.early]) do
+    if early[2] < start and contains(early[1], tier) then start = early[2] end
+  end
+  return start
+end
+
+-- user: records.UserRecord or nil; count: records.CountRecord or nil; membership(audience) tells.
+-- channel nil = not judged. Returns the outcome, and when it opens where that helps.
+function issuing.judge(share, user, count, membership, channel, now, offset)
+  local issue = share.issue
+  local status = issue[ISSUE.status]
+  if status == 'frozen' then return OUTCOME.CAMPAIGN_FROZEN end
+  if status == 'paused' then return OUTCOME.CAMPAIGN_PAUSED end
+  local ends = issue[ISSUE.end]
+  local last = issue[ISSUE.validity] == 'fixed' and issue[ISSUE.valid_end] or 0
+  if last > 0 and (ends == 0 or last < ends) then
+    ends = last  -- nobody is given what has expired already
+  end
+  if status == 'ended' or (ends > 0 and now >= ends) then return OUTCOME.CAMPAIGN_ENDED end
+  local tier = ''
+  if user and (user[USER.tier_until] == 0 or now < user[USER.tier_until]) then
+    tier = user[USER.tier]
+  end
+  local start = issuing.start(issue, tier)
+  if status == 'draft' or now < start then return OUTCOME.NOT_STARTED, start end
+  if user and user[USER.frozen] == 1 then return OUTCOME.USER_FROZEN end
+  if issue[ISSUE.tiers] and not contains(issue[ISSUE.tiers], tier) then
+    return OUTCOME.NOT_ELIGIBLE
+  end
+  if issue[ISSUE.audiences] then
+    local member = false
+    for _, audience in ipairs(issue[ISSUE.audiences]) do
+      if membership(audience) then member = true break end
+    end
+    if not member then return OUTCOME.NOT_ELIGIBLE end
+  end
+  if channel and issue[ISSUE.channels] and not contains(issue[ISSUE.channels], channel) then
+    return OUTCOME.CHANNEL_NOT_ALLOWED
+  end
+  local total, per_user = count and count[COUNT.total] or 0, issue[ISSUE.per_user]
+  if per_user >= 0 and total >= per_user then return OUTCOME.USER_LIMIT end
+  local day, week, month = calendar.of(now, offset)
+  local function used(at, name, number)
+    return count and count[at] == name and count[number] or 0
+  end
+  local limit = issue[ISSUE.per_user_per_day]
+  if limit >= 0 and used(COUNT.day, day, COUNT.day_count) >= limit then
+    return OUTCOME.USER_DAY_LIMIT
+  end
+  limit = issue[ISSUE.per_user_per_week]
+  if limit >= 0 and used(COUNT.week, week, COUNT.week_count) >= limit then
+    return OUTCOME.USER_WEEK_LIMIT
+  end
+  limit = issue[ISSUE.per_user_per_month]
+  if limit >= 0 and used(COUNT.month, month, COUNT.month_count) >= limit then
+    return OUTCOME.USER_MONTH_LIMIT
+  end
+  if share.left and share.left < 1 then return OUTCOME.SOLD_OUT end
+  return OUTCOME.DONE
+end

@@ -1,0 +1,9 @@
+-- Every key of a cell; the same spellings as engine/keys.py. The tag is that of KEYS[1].
+local keys = { cell = KEYS[1] }
+local tag = string.sub(KEYS[1], 1, -6)  -- without ":cell"
+
+function keys.facts() return tag .. ':facts' end
+function keys.wallet(handle) return tag .. ':w:' .. handle end
+function keys.campaign(id) return tag .. ':g:' .. id end
+function keys.redemption(handle, serial) return tag .. ':r:' .. handle .. serial end
+function keys.holds() return tag .. ':holds' end

@@ -1,0 +1,117 @@
+-- include: keys, batch, records, campaigns
+-- Redemption records: find, keep, hand coupons back.
+local redemptions = {}
+
+-- The record, or nil.
+function redemptions.get(handle, serial)
+  local packed = redis.call('GET', keys.redemption(handle, serial))
+  return packed and cmsgpack.unpack(packed), packed
+end
+
+function redemptions.put(handle, serial, record)
+  local packed = cmsgpack.pack(record)
+  redis.call('SET', keys.redemption(handle, serial), packed)
+  return packed
+end
+
+-- The field of the wallet that names the open hold of a store's order.
+function redemptions.hold_field(store_id, order_ref)
+  return 'h' .. store_id .. '/' .. order_ref
+end
+
+-- An act on a hold that was done before under this key: its answer, or nil.
+function redemptions.repeated(record, packed, verb, op, now)
+  for _, act in ipairs(record[REDEMPTION.acts]) do
+    if act[ACT.key] == op[FINISH.key] and act[ACT.verb] == verb then
+      if act[ACT.fingerprint] ~= op[FINISH.fingerprint] then
+        return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
+      end
+      return batch.record(OUTCOME.REPEATED, now, packed)
+    end
+  end
+end
+
+-- Why a hold can no longer be finished, or DONE.
+function redemptions.open(record, now)
+  local state = record[REDEMPTION.state]
+  if state == REDEMPTION_STATE.REDEEMED then return OUTCOME.ALREADY_REDEEMED end
+  if state == REDEMPTION_STATE.REVERSED then return OUTCOME.ALREADY_REVERSED end
+  if state == REDEMPTION_STATE.RELEASED then return OUTCOME.HOLD_RELEASED end
+  if state == REDEMPTION_STATE.LAPSED or now >= record[REDEMPTION.until] then
+    return OUTCOME.HOLD_EXPIRED
+  end
+  return OUTCOME.DONE
+end
+
+-- Write each coupon of the redemption that is still its own. Returns their serials.
+function redemptions.move_coupons(handle, serial, record, state)
+  local wallet, moved = keys.wallet(handle), {}
+  for _, applied in ipairs(record[REDEMPTION.coupons]) do
+    local field = 'C' .. applied[APPLIED.serial]
+    local coupon = cmsgpack.unpack(redis.call('HGET', wallet, field))
+    if coupon[COUPON.redemption] == serial and coupon[COUPON.state] == COUPON_STATE.HELD then
+      coupon[COUPON.state], coupon[COUPON.held_until] = state, 0
+      if state == COUPON_STATE.ISSUED then coupon[COUPON.redemption] = '' end
+      redis.call('HSET', wallet, field, records.coupon(coupon))
+      moved[#moved + 1] = 'C' .. handle .. applied[APPLIED.serial]
+    end
+  end
+  return moved
+end
+
+-- Forget that this hold is open.
+function redemptions.close_hold(handle, serial, record)
+  redis.call('ZREM', keys.holds(), handle .. serial)
+  local wallet = keys.wallet(handle)
+  local field = redemptions.hold_field(record[REDEMPTION.store_id],
+    record[REDEMPTION.order_ref])
+  if redis.call('HGET', wallet, field) == serial then redis.call('HDEL', wallet, field) end
+end
+
+-- End a hold unused: its coupons are free again, the books are told.
+function redemptions.give_up(handle, serial, record, state, now, fingerprint, who)
+  record[REDEMPTION.state] = state
+  local freed = redemptions.move_coupons(handle, serial, record, COUPON_STATE.ISSUED)
+  redemptions.close_hold(handle, serial, record)
+  batch.fact('released', now, 'R' .. handle .. serial, fingerprint, who,
+    record[REDEMPTION.user_id], freed, state == REDEMPTION_STATE.LAPSED and 1 or 0)
+  return redemptions.put(handle, serial, record)
+end
+
+-- The lines and coupons of a record as facts carry them (engine/facts.py).
+function redemptions.fact_parts(handle, record)
+  local lines, coupons, payable = {}, {}, record[REDEMPTION.amount] - record[REDEMPTION.discount]
+  for i, line in ipairs(record[REDEMPTION.lines]) do
+    lines[i] = { line[LINE.id], line[LINE.amount], line[LINE.quantity], line[LINE.sku],
+      line[LINE.category] }
+  end
+  for i, c in ipairs(record[REDEMPTION.coupons]) do
+    local shares = {}
+    for n, share in ipairs(c[APPLIED.lines]) do
+      shares[n] = { share[SHARE.line], share[SHARE.discount] }
+    end
+    coupons[i] = { 'C' .. handle .. c[APPLIED.serial], c[APPLIED.campaign_id],
+      c[APPLIED.terms_revision], c[APPLIED.benefit], c[APPLIED.value], c[APPLIED.discount],
+      shares }
+  end
+  return lines, coupons, payable
+end
+
+-- Tell the books of a redemption, a hold or a commit; `more` are the fields of that fact alone.
+function redemptions.tell(kind, handle, serial, record, now, who, ...)
+  local lines, coupons, payable = redemptions.fact_parts(handle, record)
+  local r = record
+  batch.fact(kind, now, 'R' .. handle .. serial, r[REDEMPTION.fingerprint], who,
+    r[REDEMPTION.user_id], r[REDEMPTION.store_id], r[REDEMPTION.merchant_id],
+    r[REDEMPTION.terminal_id], r[REDEMPTION.staff_id], r[REDEMPTION.channel],
+    r[REDEMPTION.order_ref], r[REDEMPTION.amount], r[REDEMPTION.discount], payable, lines,
+    coupons, ...)
+end
+
+-- Count the coupons of a redemption in their campaigns.
+function redemptions.count(record, change)
+  for _, applied in ipairs(record[REDEMPTION.coupons]) do
+    local share = campaigns.share(applied[APPLIED.campaign_id])
+    if share then campaigns.count_redeemed(share, change) end
+  end
+end

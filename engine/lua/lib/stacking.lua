@@ -1,0 +1,118 @@
+-- include: arithmetic, calendar, records
+-- Several coupons on one basket: order of application, the ladder of each, who stacks with whom.
+local stacking = { rank = { gift = 0, fixed_price = 1, percent_off = 2, amount_off = 3,
+  exchange = 9 } }
+
+local function listed(list, value)
+  for _, v in ipairs(list) do if v == value then return true end end
+  return false
+end
+
+-- Order of application: class of benefit, stacking.order, earliest end, id.
+-- An item: {serial, record, terms, status (of its campaign), step, stale, own_hold}.
+function stacking.sort(items)
+  for _, item in ipairs(items) do
+    item.rank = stacking.rank[item.terms[TERMS.benefit]]
+    item.ends = records.valid_until(item.record) or math.huge
+  end
+  table.sort(items, function(a, b)
+    if a.rank ~= b.rank then return a.rank < b.rank end
+    local x, y = a.terms[TERMS.order], b.terms[TERMS.order]
+    if x ~= y then return x < y end
+    if a.ends ~= b.ends then return a.ends < b.ends end
+    return a.serial < b.serial
+  end)
+end
+
+-- The state of one coupon, at this store, in this channel, at this moment.
+local function state(item, at)
+  local record, terms = item.record, item.terms
+  local now = at.now
+  if item.stale or at.member_stale then return OUTCOME.CODE_EXPIRED end
+  if item.status == 'frozen' then return OUTCOME.CAMPAIGN_FROZEN end
+  if at.user_frozen then return OUTCOME.USER_FROZEN end
+  if record[COUPON.state] == COUPON_STATE.REDEEMED then return OUTCOME.ALREADY_REDEEMED end
+  if records.is_held(record, now) and not item.own_hold then return OUTCOME.HELD end
+  if (item.step > 0 and item.step <= (record[COUPON.step] or 0)) or at.member_used then
+    return OUTCOME.CODE_USED
+  end
+  if record[COUPON.state] == COUPON_STATE.VOIDED then return OUTCOME.VOIDED end
+  if now >= item.ends then return OUTCOME.EXPIRED end
+  if now < record[COUPON.issued] + record[COUPON.valid_from] then
+    return OUTCOME.NOT_YET_VALID
+  end
+  if at.store_closed or (terms[TERMS.stores] and not listed(terms[TERMS.stores], at.store)) then
+    return OUTCOME.STORE_NOT_ALLOWED
+  end
+  if terms[TERMS.channels] and not listed(terms[TERMS.channels], at.channel) then
+    return OUTCOME.CHANNEL_NOT_ALLOWED
+  end
+  if not calendar.open(terms[TERMS.weekdays], terms[TERMS.hours], now, at.offset) then
+    return OUTCOME.OUTSIDE_HOURS
+  end
+  return OUTCOME.DONE
+end
+
+local function smaller(a, b)
+  if a < 0 then return b end
+  if b < 0 then return a end
+  return math.min(a, b)
+end
+
+-- Whether one more may join those accepted.
+local function joins(item, accepted)
+  local terms = item.terms
+  local class, group, campaign = terms[TERMS.stacking], terms[TERMS.group],
+    item.record[COUPON.campaign_id]
+  local in_group, group_limit = 1, terms[TERMS.group_limit]
+  local in_campaign, campaign_limit = 1, terms[TERMS.per_redemption]
+  for _, other in ipairs(accepted) do
+    local theirs = other.terms[TERMS.stacking]
+    if (class == 'exclusive' and theirs ~= 'always')
+      or (theirs == 'exclusive' and class ~= 'always') then
+      return OUTCOME.STACKING_CONFLICT
+    end
+    if group ~= '' and other.terms[TERMS.group] == group then
+      in_group = in_group + 1
+      group_limit = smaller(group_limit, other.terms[TERMS.group_limit])
+    end
+    if other.record[COUPON.campaign_id] == campaign then
+      in_campaign = in_campaign + 1
+      campaign_limit = smaller(campaign_limit, other.terms[TERMS.per_redemption])
+    end
+  end
+  if group ~= '' and group_limit >= 0 and in_group > group_limit then
+    return OUTCOME.GROUP_LIMIT
+  end
+  if campaign_limit >= 0 and in_campaign > campaign_limit then return OUTCOME.CAMPAIGN_LIMIT end
+  if #accepted >= 12 then return OUTCOME.TOO_MANY_COUPONS end
+  return OUTCOME.DONE
+end
+
+-- Judge all, in order; a refused one counts as not sent. Returns the accepted (with discount and
+-- shares) and the refused (with outcome and short_by).
+function stacking.judge(items, basket, at)
+  stacking.sort(items)
+  local accepted, refused = {}, {}
+  for _, item in ipairs(items) do
+    local short, discount, shares, free = 0, 0, nil, nil
+    local outcome = state(item, at)
+    if outcome == OUTCOME.DONE then
+      outcome, short, discount, shares, free = arithmetic.judge(basket, item.terms)
+    end
+    if outcome == OUTCOME.DONE then outcome = joins(item, accepted) end
+    if outcome == OUTCOME.DONE and discount == 0
+      and item.terms[TERMS.benefit] ~= 'exchange' then
+      outcome = OUTCOME.NO_EFFECT
+    end
+    if outcome == OUTCOME.DONE then
+      item.discount, item.shares = discount, shares
+      arithmetic.apply(basket, shares, free)
+      accepted[#accepted + 1] = item
+    else
+      item.outcome, item.short = outcome, short
+      refused[#refused + 1] = item
+    end
+  end
+  return accepted, refused
+end

@@ -1,0 +1,36 @@
+--[[
+Tell whether a user could claim each of some campaigns now, as a claim would judge it.
+
+flags:    no-writes allow-oom
+include:  batch, campaigns, issuing
+keys:
+  1 cell      hash    epoch, seq and definitions of the cell
+derived:
+  wallet      hash    the person's live state
+  campaign    hash    the campaigns' shares in this cell
+arguments:
+  1 request   msgpack [now, handle, offset, channel or nil, campaign ids]
+outcomes:
+  DONE CAMPAIGN_FROZEN CAMPAIGN_PAUSED CAMPAIGN_ENDED NOT_STARTED USER_FROZEN NOT_ELIGIBLE
+  CHANNEL_NOT_ALLOWED USER_LIMIT USER_DAY_LIMIT USER_WEEK_LIMIT USER_MONTH_LIMIT SOLD_OUT
+]]
+
+local request = cmsgpack.unpack(ARGV[1])
+local now, wallet = batch.at(request[1]), keys.wallet(request[2])
+local packed = redis.call('HGET', wallet, 'u')
+local user = packed and cmsgpack.unpack(packed)
+local offers = {}
+for i, id in ipairs(request[5]) do
+  local share = campaigns.share(id)
+  if share then
+    local counted = redis.call('HGET', wallet, 'n' .. id)
+    local count = counted and cmsgpack.unpack(counted)
+    local outcome, opens = issuing.judge(share, user, count, function(audience)
+      return redis.call('HEXISTS', wallet, 'a' .. audience) == 1
+    end, request[4], now, request[3])
+    offers[i] = pack.array(outcome, count and count[COUNT.total] or 0, share.left, opens or 0)
+  else
+    offers[i] = '\192'  -- nil
+  end
+end
+return pack.header(2) .. cmsgpack.pack(now) .. pack.join(offers)

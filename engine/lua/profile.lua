@@ -1,0 +1,32 @@
+--[[
+Tell a user's tier and whether they are frozen; what is nil stays as it is.
+
+include:  batch
+keys:
+  1 cell      hash    epoch, seq and definitions of the cell
+derived:
+  wallet      hash    the person's live state
+  facts       stream  the outbox
+arguments:
+  1 batch     msgpack array of commands.Profile
+outcomes:
+  DONE
+]]
+
+batch.run(function(op)
+  local wallet, now = keys.wallet(op[PROFILE.handle]), batch.at(op[PROFILE.now])
+  local packed = redis.call('HGET', wallet, 'u')
+  local user = packed and cmsgpack.unpack(packed) or { op[PROFILE.user_id], '', 0, 0, 0 }
+  if user[USER.user_id] ~= op[PROFILE.user_id] then error('two users share a handle') end
+  user[USER.tier] = op[PROFILE.tier] or user[USER.tier]
+  user[USER.tier_until] = op[PROFILE.tier_until] or user[USER.tier_until]
+  user[USER.frozen] = op[PROFILE.frozen] or user[USER.frozen]
+  local new = pack.array(unpack(user, 1, 5))
+  -- After this point the act must succeed.
+  if new ~= packed then
+    redis.call('HSET', wallet, 'u', new)
+    batch.fact('profile_told', now, op[PROFILE.handle], '', op[PROFILE.who],
+      user[USER.user_id], user[USER.tier], user[USER.tier_until], user[USER.frozen])
+  end
+  return batch.record(OUTCOME.DONE, now, new)
+end)

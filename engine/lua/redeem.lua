@@ -1,0 +1,150 @@
+--[[
+Redeem coupons of one wallet for one basket, or set them aside for a while (a hold).
+
+flags:    allow-oom
+include:  batch, campaigns, stores, stacking, redemptions
+keys:
+  1 cell      hash    epoch, seq and definitions of the cell
+derived:
+  wallet      hash    the person's live state
+  campaign    hash    the campaign's share in this cell, with the terms of each revision
+  redemption  string  the record: its id comes from the Idempotency-Key, so it is the receipt
+  holds       zset    open holds by the time they lapse
+  facts       stream  the outbox
+arguments:
+  1 batch     msgpack array of commands.Redeem
+outcomes:
+  DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED CODE_EXPIRED CAMPAIGN_FROZEN USER_FROZEN
+  ALREADY_REDEEMED HELD CODE_USED VOIDED EXPIRED NOT_YET_VALID STORE_NOT_ALLOWED
+  CHANNEL_NOT_ALLOWED OUTSIDE_HOURS NO_ELIGIBLE_ITEMS MIN_QUANTITY MIN_SPEND STACKING_CONFLICT
+  GROUP_LIMIT CAMPAIGN_LIMIT TOO_MANY_COUPONS NO_EFFECT WINDOW_MOVED
+  ALREADY_REVERSED HOLD_RELEASED HOLD_EXPIRED
+]]
+
+-- The first answer again: the record of this key, in this window or the one before.
+local function receipt(op, handle, now)
+  for _, serial in ipairs({ op[REDEEM.serial], op[REDEEM.serial_before] }) do
+    local record, packed = redemptions.get(handle, serial)
+    if record then
+      if record[REDEMPTION.fingerprint] ~= op[REDEEM.fingerprint] then
+        return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
+      end
+      return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed
+        .. cmsgpack.pack(serial)
+    end
+  end
+end
+
+-- The coupons asked for with all that judging them needs; nil and the serial that is missing.
+local function gather(op, row, replaced)
+  local items = {}
+  for i, presented in ipairs(op[REDEEM.coupons]) do
+    local serial = presented[PRESENTED.serial]
+    if not row[i + 2] then return nil, serial end
+    local record = cmsgpack.unpack(row[i + 2])
+    local share = campaigns.share(record[COUPON.campaign_id])
+    items[i] = { serial = serial, record = record, step = presented[PRESENTED.step],
+      stale = presented[PRESENTED.stale] == 1, status = share.issue[ISSUE.status],
+      terms = campaigns.terms(share, record[COUPON.terms_revision]),
+      own_hold = replaced and record[COUPON.redemption] == replaced }
+  end
+  return items
+end
+
+local function skipped(refused)
+  local list = {}
+  for i, item in ipairs(refused) do list[i] = { item.serial, item.outcome, item.short } end
+  return list
+end
+
+local function applied(item)
+  local shares = {}
+  for line, share in pairs(item.shares) do
+    if share > 0 then shares[#shares + 1] = { line - 1, share, 0 } end
+  end
+  table.sort(shares, function(a, b) return a[1] < b[1] end)
+  return { item.serial, item.record[COUPON.campaign_id], item.record[COUPON.terms_revision],
+    item.terms[TERMS.benefit], item.terms[TERMS.value], item.discount, shares, 0,
+    item.terms[TERMS.item], 0 }
+end
+
+-- The record of a redemption that will stand; `hold` 0 = redeemed at once.
+local function compose(op, user, store, accepted, refused, now, hold)
+  local lines, coupons, discount = {}, {}, 0
+  for i, line in ipairs(op[REDEEM.lines]) do
+    lines[i] = { line[1], line[2], line[3], line[4], line[5], 0 }
+  end
+  for i, item in ipairs(accepted) do
+    coupons[i], discount = applied(item), discount + item.discount
+  end
+  return { hold > 0 and REDEMPTION_STATE.HELD or REDEMPTION_STATE.REDEEMED, now,
+    hold > 0 and now + hold * 1000 or 0, op[REDEEM.fingerprint], user[USER.user_id],
+    op[REDEEM.store_id], store[STORE.merchant_id], op[REDEEM.terminal_id],
+    op[REDEEM.staff_id], op[REDEEM.channel], op[REDEEM.order_ref], op[REDEEM.amount], discount,
+    lines, coupons, skipped(refused), {}, {}, 0 }
+end
+
+batch.run(function(op)
+  local handle, serial = op[REDEEM.handle], op[REDEEM.serial]
+  local now, hold = batch.at(op[REDEEM.now]), op[REDEEM.hold_seconds]
+  if batch.window_moved(now, op[REDEEM.window]) then
+    return batch.answer(OUTCOME.WINDOW_MOVED, now)
+  end
+  local again = receipt(op, handle, now)
+  if again then return again end
+  local store = stores.get(op[REDEEM.store_id])
+  if not store then return batch.answer(OUTCOME.NOT_FOUND, now, nil, 'store_id') end
+
+  local wallet = keys.wallet(handle)
+  local hold_field = redemptions.hold_field(op[REDEEM.store_id], op[REDEEM.order_ref])
+  local fields = { 'u', hold_field }
+  for i, presented in ipairs(op[REDEEM.coupons]) do
+    fields[i + 2] = 'C' .. presented[PRESENTED.serial]
+  end
+  local row = redis.call('HMGET', wallet, unpack(fields))
+  local replaced = hold > 0 and op[REDEEM.order_ref] ~= '' and row[2] or nil
+  local items, missing = gather(op, row, replaced)
+  if not items then return batch.answer(OUTCOME.NOT_FOUND, now, nil, missing) end
+  local user = cmsgpack.unpack(row[1])
+  local member_step = op[REDEEM.member_step]
+  local basket = arithmetic.basket(op[REDEEM.lines], stores.payable_floor())
+  local accepted, refused = stacking.judge(items, basket, {
+    now = now, offset = op[REDEEM.offset], store = op[REDEEM.store_id],
+    store_closed = store[STORE.closed] == 1, channel = op[REDEEM.channel],
+    user_frozen = user[USER.frozen] == 1, member_stale = op[REDEEM.member_stale] == 1,
+    member_used = member_step > 0 and member_step <= user[USER.member_step],
+  })
+  if #accepted == 0 or (#refused > 0 and op[REDEEM.all_or_nothing] == 1) then
+    return batch.answer(refused[1].outcome, now, skipped(refused))
+  end
+  local old = replaced and redemptions.get(handle, replaced)
+  local record = compose(op, user, store, accepted, refused, now, hold)
+  -- After this point the act must succeed.
+  if old and redemptions.open(old, now) == OUTCOME.DONE then
+    redemptions.give_up(handle, replaced, old, REDEMPTION_STATE.RELEASED, now,
+      op[REDEEM.fingerprint], op[REDEEM.who])
+  end
+  for _, item in ipairs(accepted) do
+    local coupon = item.record
+    coupon[COUPON.state] = hold > 0 and COUPON_STATE.HELD or COUPON_STATE.REDEEMED
+    coupon[COUPON.step] = math.max(item.step, coupon[COUPON.step] or 0)
+    coupon[COUPON.redemption] = serial
+    coupon[COUPON.held_until] = record[REDEMPTION.until]
+    redis.call('HSET', wallet, 'C' .. item.serial, records.coupon(coupon))
+  end
+  if member_step > 0 then
+    user[USER.member_step] = member_step
+    redis.call('HSET', wallet, 'u', pack.array(unpack(user, 1, 5)))
+  end
+  if hold > 0 then
+    redis.call('ZADD', keys.holds(), record[REDEMPTION.until], handle .. serial)
+    if op[REDEEM.order_ref] ~= '' then redis.call('HSET', wallet, hold_field, serial) end
+    redemptions.tell('held', handle, serial, record, now, op[REDEEM.who],
+      replaced and 'R' .. handle .. replaced or '', record[REDEMPTION.until])
+  else
+    redemptions.count(record, 1)
+    redemptions.tell('redeemed', handle, serial, record, now, op[REDEEM.who], '')
+  end
+  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now)
+    .. redemptions.put(handle, serial, record) .. cmsgpack.pack(serial)
+end)

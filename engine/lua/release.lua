@@ -1,0 +1,38 @@
+--[[
+Release a hold: what was set aside is free again.
+
+flags:    allow-oom
+include:  batch, redemptions
+keys:
+  1 cell      hash    epoch, seq and definitions of the cell
+derived:
+  wallet      hash    the person's live state
+  campaign    hash    the campaign's share in this cell
+  redemption  string  the hold; it keeps the key of the release
+  holds       zset    open holds by the time they lapse
+  facts       stream  the outbox
+arguments:
+  1 batch     msgpack array of commands.Finish
+outcomes:
+  DONE REPEATED NOT_FOUND FORBIDDEN IDEMPOTENCY_KEY_REUSED ALREADY_REDEEMED ALREADY_REVERSED
+  HOLD_RELEASED HOLD_EXPIRED WINDOW_MOVED
+]]
+
+batch.run(function(op)
+  local handle, serial = op[FINISH.handle], op[FINISH.redemption]
+  local now = batch.at(op[FINISH.now])
+  local record, packed = redemptions.get(handle, serial)
+  if not record then return batch.answer(OUTCOME.NOT_FOUND, now) end
+  if op[FINISH.store_id] ~= '' and op[FINISH.store_id] ~= record[REDEMPTION.store_id] then
+    return batch.answer(OUTCOME.FORBIDDEN, now)
+  end
+  local again = redemptions.repeated(record, packed, 'release', op, now)
+  if again then return again end
+  local outcome = redemptions.open(record, now)
+  if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
+  -- After this point the act must succeed.
+  table.insert(record[REDEMPTION.acts],
+    { 'release', op[FINISH.key], op[FINISH.fingerprint], now })
+  return batch.record(OUTCOME.DONE, now, redemptions.give_up(handle, serial, record,
+    REDEMPTION_STATE.RELEASED, now, op[FINISH.fingerprint], op[FINISH.who]))
+end)

@@ -1,0 +1,175 @@
+--[[
+Reverse a redemption, whole or by line. Every reversal is an entry of its own.
+
+flags:    allow-oom
+include:  batch, redemptions, arithmetic
+keys:
+  1 cell      hash    epoch, seq and definitions of the cell
+derived:
+  wallet      hash    the person's live state
+  campaign    hash    the campaign's share in this cell
+  redemption  string  the record; it keeps its reversals, each with its key
+  holds       zset    open holds by the time they lapse
+  facts       stream  the outbox
+arguments:
+  1 batch     msgpack array of commands.Reverse
+outcomes:
+  DONE REPEATED INVALID_REQUEST NOT_FOUND FORBIDDEN IDEMPOTENCY_KEY_REUSED ALREADY_REVERSED
+  NOTHING_TO_REVERSE MORE_THAN_REDEEMED WINDOW_MOVED ALREADY_REDEEMED HOLD_RELEASED HOLD_EXPIRED
+]]
+
+-- The first answer again: the reversal of this key, in this window or the one before.
+local function receipt(record, packed, op, now)
+  for _, reversal in ipairs(record[REDEMPTION.reversals]) do
+    local serial = reversal[REVERSAL.serial]
+    if serial == op[REVERSE.serial] or serial == op[REVERSE.serial_before] then
+      if reversal[REVERSAL.fingerprint] ~= op[REVERSE.fingerprint] then
+        return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
+      end
+      return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed
+        .. cmsgpack.pack(serial)
+    end
+  end
+end
+
+-- The gross amount that comes back of each line, by index; or nil and the outcome.
+local function returned_goods(record, wanted)
+  local lines, gross, sum = record[REDEMPTION.lines], {}, 0
+  local index = {}
+  for i, line in ipairs(lines) do
+    index[line[LINE.id]] = i
+    gross[i] = wanted and 0 or line[LINE.amount] - line[LINE.returned]
+  end
+  for _, want in ipairs(wanted or {}) do
+    local i = index[want[1]]
+    if not i then return nil, OUTCOME.INVALID_REQUEST, want[1] end
+    gross[i] = gross[i] + want[2]
+    if gross[i] > lines[i][LINE.amount] - lines[i][LINE.returned] then
+      return nil, OUTCOME.MORE_THAN_REDEEMED, want[1]
+    end
+    sum = sum + want[2]
+  end
+  if wanted and sum == 0 then return nil, OUTCOME.NOTHING_TO_REVERSE end
+  return gross
+end
+
+-- What is left of the basket: gross not returned, and what was paid for it.
+local function remains(record)
+  local gross, paid = 0, 0
+  for _, line in ipairs(record[REDEMPTION.lines]) do
+    gross = gross + line[LINE.amount] - line[LINE.returned]
+  end
+  paid = gross
+  for _, c in ipairs(record[REDEMPTION.coupons]) do
+    for _, share in ipairs(c[APPLIED.lines]) do
+      paid = paid - (share[SHARE.discount] - share[SHARE.back])
+    end
+  end
+  return gross, paid
+end
+
+-- Return the goods in the record; what goes back of each line and each coupon.
+local function take_back(record, gross)
+  local line_back, coupon_back, lines = {}, {}, record[REDEMPTION.lines]
+  for i, line in ipairs(lines) do
+    line[LINE.returned] = line[LINE.returned] + gross[i]
+    line_back[i] = 0
+  end
+  for n, c in ipairs(record[REDEMPTION.coupons]) do
+    local before, back = 0, 0
+    for _, share in ipairs(c[APPLIED.lines]) do
+      local i = share[SHARE.line] + 1
+      local line = lines[i]
+      local all = arithmetic.back(share[SHARE.discount], line[LINE.returned], line[LINE.amount])
+      local now_back = all - share[SHARE.back]
+      before = before + share[SHARE.discount] - share[SHARE.back]
+      share[SHARE.back] = all
+      back, line_back[i] = back + now_back, line_back[i] + now_back
+    end
+    coupon_back[n] = { before = before, back = back }
+  end
+  return line_back, coupon_back
+end
+
+-- Whether nothing of a coupon stays redeemed: every line it took something off is returned.
+local function wholly_back(record, c, whole)
+  if #c[APPLIED.lines] == 0 then return whole end
+  for _, share in ipairs(c[APPLIED.lines]) do
+    local line = record[REDEMPTION.lines][share[SHARE.line] + 1]
+    if line[LINE.returned] < line[LINE.amount] then return false end
+  end
+  return true
+end
+
+-- Hand a coupon back to its owner; an expired one stays expired, by the clock.
+local function hand_back(handle, serial, c)
+  local wallet, field = keys.wallet(handle), 'C' .. c[APPLIED.serial]
+  local coupon = cmsgpack.unpack(redis.call('HGET', wallet, field))
+  if coupon[COUPON.redemption] ~= serial then return end
+  coupon[COUPON.state], coupon[COUPON.redemption] = COUPON_STATE.ISSUED, ''
+  redis.call('HSET', wallet, field, records.coupon(coupon))
+  local share = campaigns.share(c[APPLIED.campaign_id])
+  if share then campaigns.count_redeemed(share, -1) end
+end
+
+batch.run(function(op)
+  local handle, serial = op[REVERSE.handle], op[REVERSE.redemption]
+  local now = batch.at(op[REVERSE.now])
+  if batch.window_moved(now, op[REVERSE.window]) then
+    return batch.answer(OUTCOME.WINDOW_MOVED, now)
+  end
+  local record, packed = redemptions.get(handle, serial)
+  if not record then return batch.answer(OUTCOME.NOT_FOUND, now) end
+  if op[REVERSE.store_id] ~= '' and op[REVERSE.store_id] ~= record[REDEMPTION.store_id] then
+    return batch.answer(OUTCOME.FORBIDDEN, now)
+  end
+  local again = receipt(record, packed, op, now)
+  if again then return again end
+  local state = record[REDEMPTION.state]
+  if state == REDEMPTION_STATE.REVERSED then
+    return batch.answer(OUTCOME.ALREADY_REVERSED, now)
+  end
+  if state ~= REDEMPTION_STATE.REDEEMED then
+    return batch.answer(OUTCOME.NOTHING_TO_REVERSE, now)
+  end
+  local gross, refusal, line_id = returned_goods(record, op[REVERSE.lines])
+  if not gross then return batch.answer(refusal, now, nil, line_id) end
+  -- After this point the act must succeed.
+  local gross_before, paid_before = remains(record)
+  local line_back, coupon_back = take_back(record, gross)
+  local gross_after, paid_after = remains(record)
+  local whole = gross_after == 0
+  local kept_lines, kept_coupons, fact_lines, fact_coupons = {}, {}, {}, {}
+  for i, line in ipairs(record[REDEMPTION.lines]) do
+    if gross[i] > 0 then
+      kept_lines[#kept_lines + 1] = { i - 1, gross[i], line_back[i] }
+      fact_lines[#fact_lines + 1] = { line[LINE.id], gross[i], line_back[i] }
+    end
+  end
+  for n, c in ipairs(record[REDEMPTION.coupons]) do
+    if c[APPLIED.returned] == 0 then
+      local all = wholly_back(record, c, whole)
+      local returned = all and op[REVERSE.restore] == 1 and 1 or 0
+      if returned == 1 then hand_back(handle, serial, c) end
+      if all then c[APPLIED.returned] = returned == 1 and 1 or 2 end
+      local back, value = coupon_back[n], c[APPLIED.value]
+      if all or back.back > 0 then
+        kept_coupons[#kept_coupons + 1] = { c[APPLIED.serial], back.back, returned }
+        fact_coupons[#fact_coupons + 1] = { 'C' .. handle .. c[APPLIED.serial],
+          c[APPLIED.campaign_id], c[APPLIED.terms_revision], back.before,
+          back.before - back.back, value, all and 0 or value, returned }
+      end
+    end
+  end
+  if whole then record[REDEMPTION.state] = REDEMPTION_STATE.REVERSED end
+  table.insert(record[REDEMPTION.reversals], { op[REVERSE.serial], op[REVERSE.fingerprint], now,
+    op[REVERSE.store_id], kept_lines, kept_coupons, op[REVERSE.reason] })
+  batch.fact('reversed', now, 'V' .. handle .. op[REVERSE.serial], op[REVERSE.fingerprint],
+    op[REVERSE.who], 'R' .. handle .. serial,
+    record[REDEMPTION.committed] > 0 and record[REDEMPTION.committed] or record[REDEMPTION.at],
+    record[REDEMPTION.user_id], record[REDEMPTION.store_id], record[REDEMPTION.merchant_id],
+    op[REVERSE.store_id], record[REDEMPTION.order_ref], op[REVERSE.reason], fact_lines,
+    fact_coupons, gross_before, gross_after, paid_before, paid_after, whole and 1 or 0)
+  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now)
+    .. redemptions.put(handle, serial, record) .. cmsgpack.pack(op[REVERSE.serial])
+end)

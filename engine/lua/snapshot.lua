@@ -1,0 +1,59 @@
+--[[
+Read a wallet, or some coupons of it, with the campaigns and terms they name, at one moment.
+
+flags:    no-writes allow-oom
+include:  batch
+keys:
+  1 cell      hash    epoch, seq and definitions of the cell
+derived:
+  wallet      hash    the person's live state
+  campaign    hash    the campaigns' shares in this cell
+arguments:
+  1 request   msgpack [now, handle, serials or nil for all]
+outcomes:
+]]
+
+local request = cmsgpack.unpack(ARGV[1])
+local now, wallet = batch.at(request[1]), keys.wallet(request[2])
+local user, coupons, counts, shares, terms = '\192', {}, {}, {}, {}  -- \192 = nil
+local seen = {}
+
+local function coupon(serial, packed)
+  coupons[#coupons + 1] = pack.header(2) .. cmsgpack.pack(serial) .. packed
+  local record = cmsgpack.unpack(packed)
+  local id, revision = record[COUPON.campaign_id], record[COUPON.terms_revision]
+  if not seen[id] then
+    seen[id] = {}
+    local row = redis.call('HMGET', keys.campaign(id), 'issue', 'left')
+    if row[1] then
+      shares[#shares + 1] = pack.header(3) .. cmsgpack.pack(id) .. row[1]
+        .. cmsgpack.pack(tonumber(row[2]))
+    end
+  end
+  if not seen[id][revision] then
+    seen[id][revision] = true
+    local packed_terms = redis.call('HGET', keys.campaign(id), 't' .. revision)
+    if packed_terms then
+      terms[#terms + 1] = pack.header(3) .. cmsgpack.pack(id, revision) .. packed_terms
+    end
+  end
+end
+
+if request[3] then
+  for _, serial in ipairs(request[3]) do
+    local packed = redis.call('HGET', wallet, 'C' .. serial)
+    if packed then coupon(serial, packed) end
+  end
+  user = redis.call('HGET', wallet, 'u') or user
+else
+  local all = redis.call('HGETALL', wallet)
+  for i = 1, #all, 2 do
+    local first, rest = string.sub(all[i], 1, 1), string.sub(all[i], 2)
+    if first == 'C' then coupon(rest, all[i + 1])
+    elseif first == 'n' then
+      counts[#counts + 1] = pack.array(rest, cmsgpack.unpack(all[i + 1])[COUNT.total])
+    elseif all[i] == 'u' then user = all[i + 1] end
+  end
+end
+return pack.header(6) .. cmsgpack.pack(now) .. user .. pack.join(coupons) .. pack.join(counts)
+  .. pack.join(shares) .. pack.join(terms)

@@ -1,0 +1,43 @@
+--[[
+Withdraw a coupon that is not used.
+
+include:  batch, records
+keys:
+  1 cell      hash    epoch, seq and definitions of the cell
+derived:
+  wallet      hash    the person's live state; the coupon keeps the key of its withdrawal
+  facts       stream  the outbox
+arguments:
+  1 batch     msgpack array of commands.Void
+outcomes:
+  DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED ALREADY_REDEEMED HELD VOIDED EXPIRED
+]]
+
+batch.run(function(op)
+  local handle, serial = op[VOID.handle], op[VOID.serial]
+  local now, wallet = batch.at(op[VOID.now]), keys.wallet(op[VOID.handle])
+  local row = redis.call('HMGET', wallet, 'C' .. serial, 'u')
+  if not row[1] then return batch.answer(OUTCOME.NOT_FOUND, now) end
+  local coupon = cmsgpack.unpack(row[1])
+  if coupon[COUPON.void_key] == op[VOID.key] then
+    if coupon[COUPON.void_fingerprint] ~= op[VOID.fingerprint] then
+      return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
+    end
+    return batch.record(OUTCOME.REPEATED, now, row[1])
+  end
+  local state, ends = coupon[COUPON.state], records.valid_until(coupon)
+  if state == COUPON_STATE.REDEEMED then return batch.answer(OUTCOME.ALREADY_REDEEMED, now) end
+  if records.is_held(coupon, now) then return batch.answer(OUTCOME.HELD, now) end
+  if state == COUPON_STATE.VOIDED then return batch.answer(OUTCOME.VOIDED, now) end
+  if ends and now >= ends then return batch.answer(OUTCOME.EXPIRED, now) end
+  coupon[COUPON.state], coupon[COUPON.voided] = COUPON_STATE.VOIDED, now
+  coupon[COUPON.redemption], coupon[COUPON.held_until] = '', 0
+  coupon[COUPON.void_key], coupon[COUPON.void_fingerprint] = op[VOID.key], op[VOID.fingerprint]
+  coupon[COUPON.void_reason] = op[VOID.reason]
+  local packed = records.coupon(coupon)
+  -- After this point the act must succeed.
+  redis.call('HSET', wallet, 'C' .. serial, packed)
+  batch.fact('voided', now, 'C' .. handle .. serial, op[VOID.fingerprint], op[VOID.who],
+    cmsgpack.unpack(row[2])[USER.user_id], coupon[COUPON.campaign_id], op[VOID.reason])
+  return batch.record(OUTCOME.DONE, now, packed)
+end)
