@@ -1,0 +1,124 @@
+"""Definitions as the scripts read them (``engine.records`` says the encodings)."""
+
+from __future__ import annotations
+
+from engine import records
+from engine.definitions.bodies import (
+    AmountOff,
+    Campaign,
+    Exchange,
+    FixedPrice,
+    FixedValidity,
+    Gift,
+    PercentOff,
+    Scope,
+    Settings,
+    Store,
+)
+from engine.definitions.checks import basis_points, minutes_of
+from engine.definitions.times import parse_time
+
+
+def _limit(limit: int | None) -> int:
+    return -1 if limit is None else limit
+
+
+def _ms(text: str | None) -> int:
+    return 0 if text is None else parse_time(text)
+
+
+def compile_issue(c: Campaign, revision: int) -> records.Issue:
+    """The rules of giving out; ``c`` has passed ``check_campaign``."""
+    issue, validity = c.issue, c.validity
+    if isinstance(validity, FixedValidity):
+        start, end, delay, minutes = _ms(validity.start), _ms(validity.end), 0, -1
+        kind = "fixed"
+    else:
+        start, end = 0, _ms(validity.until)
+        kind, delay, minutes = "relative", validity.delay_minutes, _limit(validity.minutes)
+    return records.Issue(
+        revision=revision,
+        status=c.status,
+        kind=c.kind,
+        start=_ms(issue.start),
+        end=_ms(issue.end),
+        early=[(early.tiers, _ms(early.start)) for early in issue.early or []],
+        per_user=_limit(issue.per_user),
+        per_user_per_day=_limit(issue.per_user_per_day),
+        per_user_per_week=_limit(issue.per_user_per_week),
+        per_user_per_month=_limit(issue.per_user_per_month),
+        channels=issue.channels,
+        tiers=issue.tiers,
+        audiences=issue.audiences,
+        validity=kind,
+        valid_start=start,
+        valid_end=end,
+        delay_minutes=delay,
+        minutes=minutes,
+    )
+
+
+def compile_terms(c: Campaign) -> records.Terms:
+    """What a coupon issued under these terms may do; ``c`` has passed ``check_campaign``."""
+    benefit, usage, stacking = c.benefit, c.usage, c.stacking
+    include, exclude = usage.include or Scope(), usage.exclude or Scope()
+    terms = records.Terms(
+        kind=c.kind,
+        benefit=str(benefit.__struct_config__.tag),
+        amount=-1,
+        steps=[],
+        every=0,
+        max_amount=-1,
+        basis_points=0,
+        sku="",
+        item="",
+        value=0,
+        min_spend=usage.min_spend,
+        min_spend_running=usage.min_spend_base == "running",
+        min_quantity=usage.min_quantity or 0,
+        stores=usage.stores,
+        channels=usage.channels,
+        weekdays=usage.weekdays,
+        hours=None
+        if usage.hours is None
+        else [(minutes_of(start), minutes_of(end)) for start, end in usage.hours],
+        include_categories=include.categories,
+        include_skus=include.skus,
+        exclude_categories=exclude.categories,
+        exclude_skus=exclude.skus,
+        stacking=stacking.class_,
+        group=stacking.group or "",
+        group_limit=_limit(stacking.group_limit),
+        per_redemption=_limit(stacking.per_redemption),
+        order=stacking.order,
+        base_initial=stacking.base == "initial",
+        uses=usage.uses,
+    )
+    match benefit:
+        case AmountOff():
+            terms.amount = _limit(benefit.amount)
+            terms.steps = [(step.min, step.amount) for step in benefit.steps or []]
+            terms.every = benefit.every or 0
+            terms.max_amount = _limit(benefit.max_amount)
+        case PercentOff():
+            terms.basis_points = basis_points(benefit.percent_off) or 0
+            terms.max_amount = _limit(benefit.max_amount)
+        case FixedPrice():
+            terms.amount = benefit.amount
+        case Gift():
+            terms.sku, terms.amount = benefit.sku, _limit(benefit.amount)
+        case Exchange():
+            terms.item, terms.value = benefit.item, benefit.value
+        case _:
+            raise ValueError(f"{terms.benefit} is not built in this version")
+    return terms
+
+
+def compile_store(s: Store, version: int) -> records.StoreRecord:
+    """A store as the cells keep it."""
+    return records.StoreRecord(version, s.merchant_id, int(s.closed))
+
+
+def compile_settings(s: Settings, version: int) -> records.SettingsRecord:
+    """What the scripts need of the settings."""
+    return records.SettingsRecord(version, s.payable_floor, s.max_hold_seconds)
