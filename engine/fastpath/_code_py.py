@@ -158,6 +158,7 @@ class KeyRing:
 
     def verify_many(self, codes: Sequence[str | bytes], now_step: int) -> list[Verdict]:
         """`verify` for each, in their order (the compiled twin: without the GIL)."""
+        _check_step(now_step)
         return [self.verify(code, now_step) for code in codes]
 
     def _judge(self, raw: bytes, now_step: int) -> Verdict:

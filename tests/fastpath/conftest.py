@@ -1,0 +1,36 @@
+import importlib
+import os
+from typing import Any
+
+import pytest
+
+from tests.fastpath.by_the_book import KEY
+
+MUST_BE_COMPILED = "CI" in os.environ or os.environ.get("HEXIAO_REQUIRE_EXTENSIONS") == "1"
+
+
+def load(name: str) -> Any:
+    try:
+        return importlib.import_module(f"engine.fastpath._code_{name}")
+    except ImportError as error:
+        if MUST_BE_COMPILED:
+            raise
+        pytest.skip(f"the compiled fast path is not built here: {error}")
+
+
+@pytest.fixture(params=["py", "c"], ids=["pure", "compiled"], scope="session")
+def twin(request: pytest.FixtureRequest) -> Any:
+    """The module under test: every test runs on both twins."""
+    return load(request.param)
+
+
+@pytest.fixture(scope="session")
+def ring(twin: Any) -> Any:
+    """A ring with one key, on the twin under test."""
+    return twin.KeyRing({1: KEY}, 1)
+
+
+@pytest.fixture(scope="session")
+def twins() -> tuple[Any, Any]:
+    """Both modules, for tests that compare them."""
+    return load("py"), load("c")
