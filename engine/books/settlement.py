@@ -1,0 +1,286 @@
+"""Statements: what the mall owes each merchant for a period, to the fen the sum of the postings.
+
+An entry (one settled act on one coupon) belongs to the period of its time. What reaches the books
+after its period was closed goes into the merchant's next statement, marked late. A statement is
+written once: asking for the same period again gives the one that exists.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    case,
+    cast,
+    distinct,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine import keys
+from engine.books.schema import cells, counters, entries, merchants, statements, tenants
+from engine.outcomes import Outcome
+from engine.views import Answer
+
+if TYPE_CHECKING:
+    from engine.books.db import Books
+
+AMOUNTS = (
+    "sales",
+    "discount",
+    "prepaid",
+    "mall_bears",
+    "merchant_bears",
+    "others_bear",
+    "stored_value",
+    "points_value",
+    "commission",
+)
+LINE = ("store_id", "lot_id", "campaign_id", "redemptions", "reversals", *AMOUNTS)
+LINE_COLUMNS = (*LINE, "payable_to_merchant")
+RETRY_MS = 1000  # when to ask again while the writer is catching up
+
+_FIRST_NUMBER = text(
+    "INSERT INTO counters (tenant, name, value) VALUES (:tenant, 'statements', 0)"
+    " ON CONFLICT DO NOTHING"
+)
+
+
+class Reach(NamedTuple):
+    """How far a tenant is: its clock, and before which moment the books hold every fact."""
+
+    clock: int
+    complete: int
+
+
+async def reach(books: Books, redis: Any, tenant: str, *, rehearsal: bool = False) -> Reach:
+    """The tenant's clock and the moment up to which its books are complete, both in ms.
+
+    Complete is what the watermarks of the cells say, or the clock itself when the books have
+    every fact that Redis has. On a rehearsal server the clock is the latest ``Hexiao-Now`` seen.
+    """
+    async with books.connect() as conn:
+        count = await conn.scalar(select(tenants.c.cells).where(tenants.c.id == tenant))
+    # Redis first, the books after: what the books have by then was all that there was.
+    clock, seen, live = 0, 0, {}
+    for cell in range(count or 0):
+        key = keys.cell_key(keys.cell_tag(tenant, cell, count or 1))
+        clock = max(clock, await _server_time(redis, key))
+        epoch, seq, told = await redis.hmget(key, ["epoch", "seq", "clock"])
+        live[cell] = (int(epoch or 1), int(seq or 0))
+        seen = max(seen, int(told or 0))
+    async with books.connect() as conn:
+        rows = (await conn.execute(select(cells).where(cells.c.tenant == tenant))).all()
+    known = {row.cell: row for row in rows}
+    if rehearsal and seen:
+        clock = seen
+    if all(
+        (known[cell].epoch, known[cell].seq) == at if cell in known else at[1] == 0
+        for cell, at in live.items()
+    ):
+        return Reach(clock, clock)
+    complete = [known[cell].complete_ms if cell in known else 0 for cell in live]
+    return Reach(clock, min(complete, default=0))
+
+
+async def _server_time(redis: Any, key: str) -> int:
+    node = getattr(redis, "get_node_from_key", None)
+    where = {"target_nodes": node(key)} if node else {}
+    seconds, micros = await redis.execute_command("TIME", **where)
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+async def close_period(
+    books: Books, tenant: str, merchant_id: str | None, start: int, end: int, at: Reach
+) -> Answer[list[dict[str, Any]]]:
+    """Settle ``[start, end)`` (ms) for one merchant or all of them; the statements, by merchant.
+
+    Refusals: NOT_FOUND (no such merchant), PERIOD_OPEN (not ended, or the books are not complete
+    up to its end) and PERIOD_OVERLAPS (another statement covers a part of it).
+    """
+    if end > at.clock:
+        return Answer(Outcome.PERIOD_OPEN, details={"retry_at": end})
+    if end > at.complete:
+        return Answer(Outcome.PERIOD_OPEN, details={"retry_at": at.clock + RETRY_MS})
+    async with books.begin() as conn:
+        if merchant_id and not await _merchant_known(conn, tenant, merchant_id):
+            return Answer(Outcome.NOT_FOUND)
+        number = await _lock_numbers(conn, tenant)
+        mine = of_merchant(statements, tenant, merchant_id)
+        overlapping = await conn.execute(
+            select(statements.c.id, statements.c.merchant_id)
+            .where(mine, statements.c.start_ms < end, statements.c.end_ms > start)
+            .where(or_(statements.c.start_ms != start, statements.c.end_ms != end))
+            .order_by(statements.c.merchant_id, statements.c.start_ms)
+            .limit(1)
+        )
+        if other := overlapping.first():
+            details = {"statement_id": other.id, "merchant_id": other.merchant_id}
+            return Answer(Outcome.PERIOD_OVERLAPS, details=details)
+        settled = set(
+            await conn.scalars(
+                select(statements.c.merchant_id).where(
+                    mine, statements.c.start_ms == start, statements.c.end_ms == end
+                )
+            )
+        )
+        for name in await _with_anything(conn, tenant, merchant_id, start, end):
+            if name not in settled:
+                number += 1
+                await _settle(conn, tenant, name, start, end, number, at.clock)
+        await conn.execute(
+            update(counters)
+            .where(counters.c.tenant == tenant, counters.c.name == "statements")
+            .values(value=number)
+        )
+        rows = await conn.execute(
+            select(statements)
+            .where(mine, statements.c.start_ms == start, statements.c.end_ms == end)
+            .order_by(statements.c.merchant_id)
+        )
+        return Answer(Outcome.DONE, [statement_row(row) for row in rows])
+
+
+def of_merchant(table: Any, tenant: str, merchant_id: str | None) -> ColumnElement[bool]:
+    """The rows of one merchant of a tenant, or of all of them."""
+    mine: ColumnElement[bool] = table.c.tenant == tenant
+    return and_(mine, table.c.merchant_id == merchant_id) if merchant_id else mine
+
+
+async def _merchant_known(conn: AsyncConnection, tenant: str, merchant_id: str) -> bool:
+    for table, column in ((merchants, merchants.c.id), (entries, entries.c.merchant_id)):
+        found = select(literal(1)).where(table.c.tenant == tenant, column == merchant_id).limit(1)
+        if await conn.scalar(found):
+            return True
+    return False
+
+
+async def _lock_numbers(conn: AsyncConnection, tenant: str) -> int:
+    """The last statement's number; its row is locked, so periods are closed one at a time."""
+    mine = and_(counters.c.tenant == tenant, counters.c.name == "statements")
+    locked = await conn.execute(update(counters).where(mine).values(value=counters.c.value))
+    if locked.rowcount == 0:
+        await conn.execute(_FIRST_NUMBER, {"tenant": tenant})
+        await conn.execute(update(counters).where(mine).values(value=counters.c.value))
+    return int(await conn.scalar(select(counters.c.value).where(mine)) or 0)
+
+
+def _due(tenant: str, start: int, end: int) -> ColumnElement[bool]:
+    """Unsettled entries of the period, and late ones of periods closed before it."""
+    closed = exists().where(
+        statements.c.tenant == entries.c.tenant,
+        statements.c.merchant_id == entries.c.merchant_id,
+        statements.c.start_ms <= entries.c.at_ms,
+        statements.c.end_ms > entries.c.at_ms,
+    )
+    return and_(
+        entries.c.tenant == tenant,
+        entries.c.statement_id.is_(None),
+        entries.c.at_ms < end,
+        or_(entries.c.at_ms >= start, closed),
+    )
+
+
+async def _with_anything(
+    conn: AsyncConnection, tenant: str, merchant_id: str | None, start: int, end: int
+) -> Sequence[str]:
+    due = select(entries.c.merchant_id).where(_due(tenant, start, end)).distinct()
+    if merchant_id:
+        due = due.where(entries.c.merchant_id == merchant_id)
+    return (await conn.scalars(due.order_by(entries.c.merchant_id))).all()
+
+
+async def _settle(
+    conn: AsyncConnection, tenant: str, merchant_id: str, start: int, end: int, number: int, at: int
+) -> None:
+    """Take what is due into a new statement. The entries first: what they sum to is its body."""
+    statement_id = f"ST{number:08d}"
+    await conn.execute(
+        update(entries)
+        .where(_due(tenant, start, end), entries.c.merchant_id == merchant_id)
+        .values(statement_id=statement_id, late=case((entries.c.at_ms < start, 1), else_=0))
+    )
+    currency = await conn.scalar(select(tenants.c.currency).where(tenants.c.id == tenant))
+    body = await sums(conn, tenant, statement_id)
+    await conn.execute(
+        insert(statements).values(
+            tenant=tenant,
+            id=statement_id,
+            merchant_id=merchant_id,
+            start_ms=start,
+            end_ms=end,
+            status="closed",
+            currency=currency,
+            body=json.dumps(body),
+            created_ms=at,
+        )
+    )
+
+
+async def sums(conn: AsyncConnection, tenant: str, statement_id: str) -> dict[str, Any]:
+    """Lines and totals of a statement from its entries."""
+    group = (entries.c.store_id, entries.c.lot_id, entries.c.campaign_id)
+    rows = await conn.execute(
+        select(
+            *group,
+            func.count(distinct(case((entries.c.kind == "redemption", entries.c.act)))),
+            func.count(distinct(case((entries.c.kind == "reversal", entries.c.act)))),
+            *(total(entries.c[name]) for name in AMOUNTS),
+            total(entries.c.late),
+        )
+        .where(entries.c.tenant == tenant, entries.c.statement_id == statement_id)
+        .group_by(*group)
+        .order_by(*group)
+    )
+    lines, late = [], 0
+    for row in rows:
+        line = dict(zip(LINE, row[:-1], strict=True))
+        line["lot_id"] = line["lot_id"] or None
+        lines.append(with_payable(line))
+        late += row[-1]
+    totals = {name: sum(line[name] for line in lines) for name in LINE_COLUMNS[3:]}
+    return {"lines": lines, "totals": totals, "late": late}
+
+
+def total(column: ColumnElement[Any]) -> ColumnElement[int]:
+    """SUM as an integer, 0 of nothing: PostgreSQL would make a NUMERIC of it."""
+    return cast(func.coalesce(func.sum(column), 0), BigInteger)
+
+
+def with_payable(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with what the merchant is owed by it (CONTRACT.md section 8)."""
+    row["payable_to_merchant"] = (
+        row["mall_bears"]
+        + row["others_bear"]
+        + row["prepaid"]
+        + row["stored_value"]
+        + row["points_value"]
+        - row["commission"]
+    )
+    return row
+
+
+def statement_row(row: Any) -> dict[str, Any]:
+    """A row of ``statements`` as the contract names its fields; times are Unix ms."""
+    return {
+        "id": row.id,
+        "merchant_id": row.merchant_id,
+        "start": row.start_ms,
+        "end": row.end_ms,
+        "status": row.status,
+        "currency": row.currency,
+        "created_at": row.created_ms,
+        **json.loads(row.body),
+    }

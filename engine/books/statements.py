@@ -1,0 +1,188 @@
+"""Reading statements: lists, entries, and the proof that each is the sum of its postings."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, case, literal, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.books.schema import entries, postings, statements
+from engine.books.settlement import AMOUNTS, of_merchant, statement_row, total, with_payable
+
+if TYPE_CHECKING:
+    from engine.books.db import Books
+
+Position = tuple[int, int, int, int, int]  # at_ms, cell, epoch, seq, position
+
+ENTRY_COLUMNS = (
+    "kind",
+    "act_id",
+    "redemption_id",
+    "coupon_id",
+    "campaign_id",
+    "store_id",
+    "lot_id",
+    "order_ref",
+    "at",
+    *AMOUNTS,
+    "payable_to_merchant",
+    "late",
+)
+
+
+async def find_statements(
+    books: Books, tenant: str, merchant_id: str | None, after: tuple[int, str] | None, limit: int
+) -> list[dict[str, Any]]:
+    """Statements without their lines, the latest period first; ``after``: (start, id) to go on."""
+    query = select(statements).where(of_merchant(statements, tenant, merchant_id))
+    if after:
+        start, name = after
+        query = query.where(
+            or_(
+                statements.c.start_ms < start,
+                and_(statements.c.start_ms == start, statements.c.id > name),
+            )
+        )
+    query = query.order_by(statements.c.start_ms.desc(), statements.c.id).limit(limit)
+    async with books.connect() as conn:
+        rows = [statement_row(row) for row in await conn.execute(query)]
+    for row in rows:
+        del row["lines"]
+    return rows
+
+
+async def statement(books: Books, tenant: str, statement_id: str) -> dict[str, Any] | None:
+    """One statement with its lines and totals; None when there is none."""
+    query = select(statements).where(statements.c.tenant == tenant, statements.c.id == statement_id)
+    async with books.connect() as conn:
+        row = (await conn.execute(query)).first()
+    return statement_row(row) if row else None
+
+
+_PLACE = (
+    entries.c.at_ms,
+    entries.c.cell,
+    entries.c.epoch,
+    entries.c.seq,
+    entries.c.position,
+)
+
+
+async def entries_of(
+    books: Books, tenant: str, statement_id: str, after: Position | None, limit: int
+) -> tuple[list[dict[str, Any]], Position | None]:
+    """Entries of a statement in order of time, and where the next page goes on (None: the end)."""
+    query = (
+        select(entries)
+        .where(entries.c.tenant == tenant, entries.c.statement_id == statement_id)
+        .order_by(*_PLACE)
+        .limit(limit + 1)
+    )
+    if after:
+        query = query.where(tuple_(*_PLACE) > tuple_(*map(literal, after)))
+    async with books.connect() as conn:
+        rows = (await conn.execute(query)).all()
+    found = [_entry(row) for row in rows[:limit]]
+    if len(rows) <= limit:
+        return found, None
+    last = rows[limit - 1]
+    return found, (last.at_ms, last.cell, last.epoch, last.seq, last.position)
+
+
+def _entry(row: Any) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "kind": row.kind,
+        "act_id": row.act,
+        "redemption_id": row.redemption_id,
+        "coupon_id": row.coupon_id,
+        "campaign_id": row.campaign_id,
+        "store_id": row.store_id,
+        "lot_id": row.lot_id or None,
+        "order_ref": row.order_ref or None,
+        "at": row.at_ms,
+        **{name: getattr(row, name) for name in AMOUNTS},
+        "late": bool(row.late),
+    }
+    return with_payable(entry)
+
+
+# Which account carries which amount of an entry, and with which sign (books/ledger.py).
+ACCOUNTS = {
+    "sales": ("customer.paid", 1),
+    "discount": ("merchant.discount", -1),
+    "prepaid": ("customer.prepaid", 1),
+    "mall_bears": ("mall.subsidy", 1),
+    "merchant_bears": ("merchant.subsidy", 1),
+    "others_bear": ("other.subsidy", 1),
+    "commission": ("merchant.commission", 1),
+}
+# What is owed to a merchant is the credit of its own accounts.
+OWED = ("merchant.discount", "merchant.subsidy", "merchant.commission")
+
+
+async def prove(conn: AsyncConnection, tenant: str, statement_id: str) -> list[dict[str, Any]]:
+    """Compare a statement, line by line, with the sum of its postings; [] when all is equal.
+
+    Each item: ``line`` (store, lot, campaign; None for the totals), ``field``, ``statement`` and
+    ``postings`` amounts.
+    """
+    row = (
+        await conn.execute(
+            select(statements.c.body).where(
+                statements.c.tenant == tenant, statements.c.id == statement_id
+            )
+        )
+    ).one()
+    body = json.loads(row.body)
+    booked = await _booked(conn, tenant, statement_id)
+    wrong = []
+    told = {(line["store_id"], line["lot_id"] or "", line["campaign_id"]): line
+            for line in body["lines"]}  # fmt: skip
+    nothing = dict.fromkeys((*ACCOUNTS, "payable_to_merchant"), 0)
+    everything = {name: sum(line[name] for line in booked.values()) for name in nothing}
+    for place in sorted(told.keys() | booked.keys()):
+        wrong += _compare(list(place), told.get(place, nothing), booked.get(place, nothing))
+    return wrong + _compare(None, body["totals"], everything)
+
+
+def _compare(line: Any, told: dict[str, int], booked: dict[str, int]) -> list[dict[str, Any]]:
+    return [
+        {"line": line, "field": name, "statement": told[name], "postings": amount}
+        for name, amount in booked.items()
+        if told[name] != amount
+    ]
+
+
+async def _booked(
+    conn: AsyncConnection, tenant: str, statement_id: str
+) -> dict[tuple[str, str, str], dict[str, int]]:
+    """By line, what the postings of a statement's entries sum to."""
+    place = (entries.c.store_id, entries.c.lot_id, entries.c.campaign_id)
+    account, amount = postings.c.account, postings.c.amount
+    columns = [
+        total(case((account == name, amount * sign), else_=0)).label(field)
+        for field, (name, sign) in ACCOUNTS.items()
+    ]
+    columns.append(total(case((account.in_(OWED), -amount), else_=0)).label("payable_to_merchant"))
+    query = (
+        select(*place, *columns)
+        .join_from(
+            entries,
+            postings,
+            and_(
+                postings.c.tenant == entries.c.tenant,
+                postings.c.cell == entries.c.cell,
+                postings.c.epoch == entries.c.epoch,
+                postings.c.seq == entries.c.seq,
+                postings.c.position == entries.c.position,
+            ),
+        )
+        .where(entries.c.tenant == tenant, entries.c.statement_id == statement_id)
+        .group_by(*place)
+    )
+    names = (*ACCOUNTS, "payable_to_merchant")
+    return {
+        tuple(row[:3]): dict(zip(names, row[3:], strict=True)) for row in await conn.execute(query)
+    }
