@@ -7,12 +7,12 @@ Refused(outcome, **details)`` or ``errors.InvalidRequest(field, detail)`` does t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
+from engine.definitions import format_time
 from engine.outcomes import SENTENCES, Outcome, sentence
 
 PROBLEM = "application/problem+json"
@@ -28,12 +28,6 @@ class Refused(Exception):  # noqa: N818 - an outcome on its way out, not an erro
         super().__init__(outcome.code)
         self.outcome = outcome
         self.details = details
-
-
-def rfc3339(ms: int) -> str:
-    """Unix ms as the contract spells a time: UTC, milliseconds, ``Z``."""
-    moment = datetime.fromtimestamp(ms / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
 
 
 def problem(
@@ -63,7 +57,7 @@ def problem(
 
 def _member(name: str, value: Any) -> Any:
     if name in _MOMENTS and isinstance(value, int):
-        return rfc3339(value)
+        return format_time(value)
     if isinstance(value, Outcome):
         return value.code
     if isinstance(value, Mapping):

@@ -28,6 +28,7 @@ import orjson
 from aiohttp import web
 
 from api.problems import PROBLEM, Refused, plain, problem
+from engine.definitions import Id as Id  # handlers and wire take it from here
 from engine.errors import InvalidRequest
 from engine.outcomes import Outcome
 
@@ -51,9 +52,6 @@ ROLES = (
 SAYING = frozenset({"terminal", "gate", "parking"})
 
 MIB = 1 << 20
-ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,64}$"
-Id = Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]
-
 Handler = Callable[["Call"], Awaitable["Reply"]]
 
 
@@ -81,6 +79,7 @@ class Reply:
     replayed: bool = False
     content_type: str = "application/json"
     headers: Mapping[str, str] | None = None
+    code: str = ""  # of a problem, for the metrics
 
 
 @dataclass(slots=True, frozen=True)
@@ -105,7 +104,6 @@ class Route:
     accepts: tuple[str, ...] = ("application/json",)
     errors: tuple[Outcome, ...] = ()  # refusals beyond those of every route, for OpenAPI
     hidden: bool = False  # not in OpenAPI
-    # With which status each problem leaves, names of path parameters, … are derived (api/app.py).
     extra: Mapping[str, Any] = field(default_factory=dict)  # merged into the OpenAPI operation
 
 
@@ -151,6 +149,7 @@ class Call:
     """One request after the frame has judged it; a handler's only argument."""
 
     __slots__ = (
+        "actor",
         "body",
         "deadline",
         "idempotency_key",
@@ -162,6 +161,7 @@ class Call:
         "request",
         "request_id",
         "route",
+        "say",
         "tenant",
     )
 
@@ -170,35 +170,28 @@ class Call:
     tenant: Tenant
     key: Key  # who asks: id, role, label, bindings; for an end user role "user", user_id = sub
     body: Any  # an instance of route.body, or None
-    query: Any  # an instance of route.query
+    query: Any  # an instance of route.query; None for NoQuery
     path: Mapping[str, str]
     idempotency_key: str  # "" where none is asked
     language: str  # en | zh-CN
     now: int  # 0 = the server's clock; else Hexiao-Now (ms) of an operator on a rehearsal server
     request_id: str
+    actor: str  # who the audit names: Hexiao-Actor, else the key's label
+    say: bool  # refusals carry `say`
     deadline: float | None  # loop.time() by which it must have begun, by Hexiao-Deadline-Ms
 
     def who(self, *, staff: str = "", terminal: str = "") -> str:
         """JSON for the fact: key, label, role, and actor, staff, terminal, request where known."""
-        headers = self.request.headers
-        actor = headers.get("Hexiao-Actor")
         text = self.key.who
-        if actor:
-            if len(actor) > 128 or not actor.isprintable():
-                raise InvalidRequest("Hexiao-Actor", "Use at most 128 printable characters.")
-            text += ',"actor":' + orjson.dumps(actor).decode()
+        if self.actor != self.key.label:
+            text += ',"actor":' + orjson.dumps(self.actor).decode()
         if staff:
             text += ',"staff":' + orjson.dumps(staff).decode()
         if terminal:
             text += ',"terminal":' + orjson.dumps(terminal).decode()
-        if headers.get("X-Request-Id") == self.request_id:
+        if self.request.headers.get("X-Request-Id") == self.request_id:
             text += ',"request":' + orjson.dumps(self.request_id).decode()
         return text + "}"
-
-    @property
-    def actor(self) -> str:
-        """Who the audit names: Hexiao-Actor, else the key's label."""
-        return self.request.headers.get("Hexiao-Actor") or self.key.label
 
     def clock(self) -> int:
         """The moment of this call in ms: Hexiao-Now where given, else the server's clock."""
@@ -248,14 +241,11 @@ def _bound(own: str, named: str | None) -> str:
 
 def refusal(call: Call, outcome: Outcome, details: Mapping[str, Any] | None = None) -> Reply:
     """The reply that tells a refusal; cheap, because a flash sale is mostly these."""
-    say = call.route.say or call.key.role in SAYING
     if details:
-        return Reply(
-            orjson.dumps(problem(outcome, call.language, say=say, **details)),
-            outcome.status,
-            content_type=PROBLEM,
-        )
-    return Reply(plain(outcome, call.language, say), outcome.status, content_type=PROBLEM)
+        body = orjson.dumps(problem(outcome, call.language, say=call.say, **details))
+    else:
+        body = plain(outcome, call.language, call.say)
+    return Reply(body, outcome.status, content_type=PROBLEM, code=outcome.code)
 
 
 def preferred(accept: str, types: tuple[str, ...]) -> str:

@@ -1,0 +1,335 @@
+"""One dispatch for every route: judge the request in the contract's order, call, answer.
+
+Order: 503 when too many are in flight, 401, 403, then 400 in all its forms (clock, key, media
+type, size, query, body), then the handler. No middleware, no access log, nothing made per
+request that is not used: claims pass through here by the ten thousand a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+import structlog
+from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy, istr
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from api.problems import PROBLEM, Refused
+from api.reading import (
+    VISIBLE,
+    check_free,
+    clean,
+    deadline_ms,
+    free_fields,
+    invalid,
+    language_of,
+    read_body,
+    storable,
+)
+from api.routes import SAYING, Call, NoQuery, Reply, Route, refusal
+from engine.config import ID_PATTERN
+from engine.definitions import InvalidDefinitionError, parse_time
+from engine.errors import InvalidRequest, Unavailable
+from engine.keys import split_id
+from engine.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from api.auth import Auth, Key
+    from api.metrics import Metrics
+
+log = structlog.get_logger()
+
+MAX_IN_FLIGHT = 4096  # requests of one process; more are told to come back
+
+_JSON_MEDIA = re.compile(r"application/([a-z0-9.+-]+\+)?json", re.IGNORECASE)
+# Header names made once: a plain string is folded to lower case at every look-up.
+_AUTHORIZATION = istr("Authorization")
+_REQUEST_ID = istr("X-Request-Id")
+_LANGUAGE = istr("Accept-Language")
+_DEADLINE = istr("Hexiao-Deadline-Ms")
+_NOW = istr("Hexiao-Now")
+_ACTOR = istr("Hexiao-Actor")
+_KEY = istr("Idempotency-Key")
+_MEDIA = istr("Content-Type")
+
+
+class Gate:
+    """What all endpoints of a process share: who may ask, how many are inside, what is counted."""
+
+    __slots__ = ("auth", "in_flight", "metrics", "rehearsal", "stamp", "tally")
+
+    def __init__(self, auth: Auth, metrics: Metrics, *, rehearsal: bool) -> None:
+        self.auth = auth
+        self.metrics = metrics
+        self.rehearsal = rehearsal
+        self.in_flight = 0
+        self.stamp = secrets.token_hex(6) + "-"  # of request ids made here
+        self.tally = itertools.count(1)
+
+    def request_id(self, given: str | None) -> str:
+        """The caller's X-Request-Id, or one of ours where it has none that can be echoed."""
+        if given and VISIBLE.fullmatch(given):
+            return given
+        return f"{self.stamp}{next(self.tally):x}"
+
+
+class Endpoint:
+    """Serves one route."""
+
+    __slots__ = ("count", "decoder", "free", "gate", "owner", "params", "query_names", "route")
+
+    def __init__(self, route: Route, gate: Gate) -> None:
+        self.route = route
+        self.gate = gate
+        self.params = re.findall(r"\{(\w+)\}", route.path)
+        self.query_names = frozenset(msgspec.structs.fields(route.query))
+        self.decoder = None if route.body is None else msgspec.json.Decoder(route.body)
+        self.free = free_fields(route.body)
+        self.owner = route.path.split("/")[2] if self.params and "user" in route.roles else ""
+        self.count = gate.metrics.counter(route.method, route.path)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """The aiohttp handler."""
+        gate = self.gate
+        headers = request.headers
+        call = Call()
+        call.request = request
+        call.route = self.route
+        call.request_id = gate.request_id(headers.get(_REQUEST_ID))
+        call.say = self.route.say
+        call.language = language_of(headers.get(_LANGUAGE, ""))
+        gate.in_flight += 1
+        try:
+            reply = await self._answer(call, headers)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last resort: told, logged, counted
+            reply = told(call, error)
+        finally:
+            gate.in_flight -= 1
+        self.count(reply.status or self.route.status, reply.code)
+        return respond(call, reply)
+
+    async def _answer(self, call: Call, headers: CIMultiDictProxy[str]) -> Reply:
+        route = self.route
+        gate = self.gate
+        if route.public:
+            return await route.handler(call)
+        if gate.in_flight > MAX_IN_FLIGHT:
+            raise Unavailable("too many requests in flight")
+        header = headers.get(_AUTHORIZATION)
+        key = gate.auth.known(header) or await gate.auth.find(header)
+        if key is None:
+            raise Refused(Outcome.UNAUTHENTICATED)
+        call.key = key
+        call.tenant = key.tenant
+        call.say = route.say or key.role in SAYING
+        if key.role not in route.roles:
+            raise Refused(Outcome.FORBIDDEN)
+        deadline = headers.get(_DEADLINE)
+        if deadline is None:
+            call.deadline = None
+            await self._read(call, headers, key)
+            return await route.handler(call)
+        call.deadline = asyncio.get_running_loop().time() + deadline_ms(deadline) / 1000
+        return await self._in_time(call, headers, key)
+
+    async def _in_time(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> Reply:
+        """The same under Hexiao-Deadline-Ms: what has not left for Redis by then never does."""
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                await asyncio.sleep(0)  # a deadline of 0 ms has passed already
+                await self._read(call, headers, key)
+                return await self.route.handler(call)
+        except TimeoutError:
+            raise Unavailable("the deadline of the request has passed") from None
+
+    async def _read(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> None:
+        """Everything that can be wrong with a request before a handler looks at it."""
+        route = self.route
+        request = call.request
+        call.path = request.match_info
+        if self.params:
+            self._check_path(call, key)
+        actor = headers.get(_ACTOR)
+        if actor and (len(actor) > 128 or not storable(actor)):
+            raise InvalidRequest("Hexiao-Actor", "Use at most 128 characters of UTF-8.")
+        call.actor = actor or key.label
+        now = headers.get(_NOW)
+        call.now = 0 if now is None else self._told_time(now, key)
+        if route.idempotent:
+            given = headers.get(_KEY)
+            if given is None or not VISIBLE.fullmatch(given):
+                raise Refused(Outcome.IDEMPOTENCY_KEY_REQUIRED)
+            call.idempotency_key = given
+        else:
+            call.idempotency_key = ""
+        if request.query_string:
+            call.query = self._query(request)
+        elif route.query is NoQuery:
+            call.query = None
+        else:
+            call.query = msgspec.convert({}, route.query)
+        if self.decoder is None:
+            call.body = None
+        else:
+            await self._body(call, headers, key)
+
+    def _check_path(self, call: Call, key: Key) -> None:
+        for name in self.params:
+            value = call.path[name]
+            if not ID_PATTERN.fullmatch(value):
+                if self.route.method == "PUT":
+                    raise InvalidRequest(name, "Use 1 to 64 of A-Z a-z 0-9 _ . : -")
+                raise Refused(Outcome.NOT_FOUND)
+        if self.owner and key.role == "user":
+            first = call.path[self.params[0]]
+            if self.owner == "users":
+                call.own(first)
+            elif self.owner == "coupons" and (parts := split_id("C", first)):
+                call.own_handle(parts[0])
+
+    def _told_time(self, text: str, key: Key) -> int:
+        if not self.gate.rehearsal:
+            raise InvalidRequest("Hexiao-Now", "Only a rehearsal server takes this header.")
+        if key.role != "operator":
+            raise InvalidRequest("Hexiao-Now", "Only operator keys may set the clock.")
+        try:
+            return parse_time(text)
+        except ValueError:
+            raise InvalidRequest("Hexiao-Now", "It must be an RFC 3339 time.") from None
+
+    def _query(self, request: web.Request) -> Any:
+        values: dict[str, str] = {}
+        for name, value in request.query.items():
+            if name not in self.query_names:
+                raise InvalidRequest(clean(name), "There is no such query parameter here.")
+            if name in values:
+                raise InvalidRequest(name, "It is given twice.")
+            if not storable(value):
+                raise InvalidRequest(name, "It holds characters that are not text.")
+            values[name] = value
+        try:
+            return msgspec.convert(values, self.route.query, strict=False)
+        except msgspec.ValidationError as error:
+            raise invalid(error) from None
+
+    async def _body(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> None:
+        assert self.decoder is not None
+        request = call.request
+        media = headers.get(_MEDIA)
+        if media != "application/json" and not self._media_fits(media, request):
+            raise Refused(Outcome.UNSUPPORTED_MEDIA_TYPE)
+        raw = await read_body(request, self.route.max_body)
+        try:
+            body = call.body = self.decoder.decode(raw or b"{}")
+        except UnicodeDecodeError:
+            raise InvalidRequest("", "The body is not UTF-8.") from None
+        except RecursionError:
+            raise InvalidRequest("", "The body is nested too deeply.") from None
+        except msgspec.DecodeError as error:  # ValidationError is one
+            raise invalid(error) from None
+        if b"\\u0000" in raw:
+            check_free(msgspec.to_builtins(body), "", 0)
+        for name in self.free:
+            value = getattr(body, name) if name else body
+            if value:
+                check_free(value, name, 0)
+        if key.role == "user":
+            user_id = getattr(body, "user_id", None)
+            if isinstance(user_id, str):
+                call.own(user_id)
+
+    def _media_fits(self, media: str | None, request: web.Request) -> bool:
+        if media is None:
+            return not request.body_exists
+        name = media.partition(";")[0].strip()
+        return name.lower() in self.route.accepts or bool(_JSON_MEDIA.fullmatch(name))
+
+
+def told(call: Call, error: Exception) -> Reply:
+    """An exception as the reply that tells it."""
+    if isinstance(error, Refused):
+        return refusal(call, error.outcome, error.details)
+    if isinstance(error, InvalidRequest):
+        chinese = call.language != "en" and error.detail_zh
+        return refusal(
+            call,
+            Outcome.INVALID_REQUEST,
+            {"field": error.field or None, "detail": chinese or error.detail},
+        )
+    if isinstance(error, InvalidDefinitionError):
+        return refusal(call, Outcome.INVALID_REQUEST, definition_details(error, call.language))
+    if isinstance(error, Unavailable):
+        return unavailable(call, error)
+    if is_outage(error):
+        log.warning(
+            "unreachable", route=call.route.path, request=call.request_id, error=repr(error)[:300]
+        )
+        return unavailable(call, Unavailable())
+    log.exception("unexpected", route=call.route.path, request=call.request_id)
+    return fault(call)
+
+
+def definition_details(error: InvalidDefinitionError, language: str) -> dict[str, Any]:
+    """Everything that is wrong with a definition; ``field`` and ``detail`` tell the first."""
+    first = error.problems[0]
+    found = [{"field": one.field, "detail": one.detail(language)} for one in error.problems]
+    return {"field": first.field, "detail": first.detail(language), "errors": found}
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether Redis or the books could not be reached or would not answer in time."""
+    if isinstance(error, DBAPIError):
+        return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+    return isinstance(error, RedisError | OSError | PoolTimeout)  # TimeoutError is an OSError
+
+
+def unavailable(call: Call, error: Unavailable) -> Reply:
+    """503 with Retry-After."""
+    outcome = Outcome.RECOVERING if error.recovering else Outcome.OVERLOADED
+    reply = refusal(call, outcome)
+    reply.headers = {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    return reply
+
+
+def fault(call: Call) -> Reply:
+    """500: our mistake; the request id finds it in the log."""
+    chinese = call.language != "en"
+    members = {
+        "type": "/problems/internal_error",
+        "title": "Something broke",
+        "status": 500,
+        "code": "internal_error",
+        "detail": "系统内部错误,已记录。" if chinese else "Something broke here; it is logged.",
+        "request_id": call.request_id,
+    }
+    return Reply(orjson.dumps(members), 500, content_type=PROBLEM, code="internal_error")
+
+
+def respond(call: Call, reply: Reply) -> web.Response:
+    """The HTTP response of a reply."""
+    body = reply.body
+    if isinstance(body, dict | list):
+        body = orjson.dumps(body)
+    elif body is not None and not isinstance(body, bytes):
+        body = msgspec.json.encode(body)
+    headers: CIMultiDict[str] = CIMultiDict()
+    headers["Content-Type"] = reply.content_type
+    headers["X-Request-Id"] = call.request_id
+    if reply.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    if reply.headers:
+        headers.update(reply.headers)
+    if reply.status in (429, 503) and "Retry-After" not in headers:
+        headers["Retry-After"] = "1"
+    return web.Response(body=body, status=reply.status or call.route.status, headers=headers)
