@@ -371,7 +371,6 @@ cdef class KeyRing:
         cdef uint8_t[SHA256_BYTES] tag
         cdef uint8_t[RAW_BYTES + 1] packed
         cdef int64_t full_step
-        packed[11] = 0
         _part(handle, HANDLE_LENGTH, 0, packed + 1, "handle")
         _part(serial, SERIAL_LENGTH, 1, packed + 11, "serial")
         if form not in (ROTATING, STATIC, MEMBER):
