@@ -1,0 +1,279 @@
+"""From facts to money: what each act puts into the books. Pure functions, CONTRACT.md section 8.
+
+Double entry: a debit is positive, a credit negative, the postings of one act sum to zero.
+
+=======================  =================  ==================================================
+account                  party              meaning
+=======================  =================  ==================================================
+``customer.paid``        ``customers``      what customers paid at tills (sales), memo
+``merchant.sales``       ``merchant:ID``    the same, as the merchant's sales, memo
+``mall.subsidy``         ``mall``           what the mall bears of a discount
+``merchant.subsidy``     ``merchant:ID``    what the redeeming merchant bears of it
+``other.subsidy``        any other party    what that party bears of it
+``customer.prepaid``     ``customers``      what the customer had paid for the coupon
+``merchant.discount``    ``merchant:ID``    the discount that the merchant gave at its till
+``merchant.commission``  ``merchant:ID``    commission that the merchant owes
+``mall.commission``      ``mall``           commission that the mall earned
+=======================  =================  ==================================================
+
+A merchant is owed ``-(merchant.discount + merchant.subsidy + merchant.commission)`` (tenders
+join it when they are built). For settlement a coupon's discount is what it took off plus its
+``value`` (exchange coupons are settled at their value).
+
+An act moves the books from one balance to another: a redemption from nothing to ``Balance``, a
+reversal from the balance of what was redeemed before to that of what stays. So any sequence of
+reversals nets to zero once nothing stays redeemed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from engine.facts import BackCoupon, Committed, Redeemed, Reversed
+
+MALL = "mall"
+CUSTOMERS = "customers"
+WHOLE = 10_000  # 100 % in hundredths of a percent
+
+REDEMPTION = "redemption"
+REVERSAL = "reversal"
+
+
+class LedgerError(ValueError):
+    """A fact that cannot be put into the books; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What settlement needs of a campaign's terms; percentages in hundredths of a percent."""
+
+    funding: tuple[tuple[str, int], ...]  # (party, percent) as named; "redeeming" = who redeems
+    commission: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What is in the books for one coupon in one redemption, in fen. All >= 0."""
+
+    sales: int = 0
+    discount: int = 0  # exchange value included
+    prepaid: int = 0  # of the discount
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """Debit positive, credit negative, in fen; never 0."""
+
+    account: str
+    party: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One settled act on one coupon: a line of a statement's entries, with its postings.
+
+    Amounts of a reversal are negative. ``position`` is the coupon's in its redemption, from 0.
+    ``mall_bears + merchant_bears + others_bear + prepaid = discount``.
+    """
+
+    kind: str
+    position: int
+    coupon_id: str
+    campaign_id: str
+    sales: int
+    discount: int
+    prepaid: int
+    mall_bears: int
+    merchant_bears: int
+    others_bear: int
+    commission: int
+    postings: tuple[Posting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A coupon of the redemption that a reversal answers, as it was redeemed."""
+
+    coupon_id: str
+    campaign_id: str
+    terms_revision: int
+    weight: int  # discount + value: its part in the redemption's sales
+
+
+TermsOf = Callable[[str, int], Terms]
+"""Terms by (campaign id, revision); LedgerError when there are none."""
+
+
+def read_terms(body: Mapping[str, Any]) -> Terms:
+    """Settlement's part of a campaign's body (CONTRACT.md section 2); LedgerError when malformed.
+
+    ``funding`` absent or null: the mall bears all.
+    """
+    funding = body.get("funding")
+    if funding is None:
+        funding = {MALL: 100}
+    if isinstance(funding, Mapping):
+        pairs = [("redeeming" if p == "merchant" else p, share) for p, share in funding.items()]
+    else:
+        pairs = [(part["party"], part["percent"]) for part in funding]
+    shares = tuple((str(party), _hundredths(percent)) for party, percent in pairs)
+    if sum(percent for _, percent in shares) != WHOLE:
+        raise LedgerError(f"funding adds up to something else than 100 %: {funding}")
+    settlement = body.get("settlement") or {}
+    return Terms(shares, _hundredths(settlement.get("commission_percent") or 0))
+
+
+def _hundredths(percent: object) -> int:
+    try:
+        exact = Decimal(str(percent)) * 100
+    except InvalidOperation:
+        raise LedgerError(f"not a percentage: {percent!r}") from None
+    if exact != exact.to_integral_value() or not 0 <= exact <= WHOLE:
+        raise LedgerError(f"not a percentage with at most two decimals: {percent!r}")
+    return int(exact)
+
+
+def split(amount: int, weights: Sequence[int]) -> list[int]:
+    """``amount`` >= 0 in proportion to ``weights`` by largest remainder, ties to the earlier.
+
+    The parts add up exactly; all weights 0: the first takes all.
+    """
+    if amount < 0 or not weights:
+        raise LedgerError(f"cannot split {amount} fen over {len(weights)} parts")
+    total = sum(weights)
+    if total == 0:
+        return [amount, *(0 for _ in weights[1:])]
+    shares = [amount * weight // total for weight in weights]
+    order = sorted(range(len(weights)), key=lambda i: (-(amount * weights[i] % total), i))
+    for i in order[: amount - sum(shares)]:
+        shares[i] += 1
+    return shares
+
+
+def balance_postings(
+    terms: Terms, merchant_id: str, balance: Balance
+) -> dict[tuple[str, str], int]:
+    """What the books say for ``balance``: amounts by (account, party), zeros included."""
+    merchant = f"merchant:{merchant_id}"
+    books: dict[tuple[str, str], int] = {}
+
+    def post(account: str, party: str, amount: int) -> None:
+        books[account, party] = books.get((account, party), 0) + amount
+
+    post("customer.paid", CUSTOMERS, balance.sales)
+    post("merchant.sales", merchant, -balance.sales)
+    subsidy = split(balance.discount - balance.prepaid, [share for _, share in terms.funding])
+    for (party, _), amount in zip(terms.funding, subsidy, strict=True):
+        if party == MALL:
+            post("mall.subsidy", MALL, amount)
+        elif party in ("redeeming", merchant):
+            post("merchant.subsidy", merchant, amount)
+        else:
+            post("other.subsidy", party, amount)
+    post("customer.prepaid", CUSTOMERS, balance.prepaid)
+    post("merchant.discount", merchant, -balance.discount)
+    commission = _commission(balance.prepaid, terms.commission)
+    post("merchant.commission", merchant, commission)
+    post("mall.commission", MALL, -commission)
+    return books
+
+
+def _commission(prepaid: int, percent: int) -> int:
+    return (2 * prepaid * percent + WHOLE) // (2 * WHOLE)  # half up
+
+
+def redemption_entries(fact: Redeemed | Committed, terms_of: TermsOf) -> list[Entry]:
+    """An entry for each coupon that was applied."""
+    sales = split(fact.payable, [coupon.discount + coupon.value for coupon in fact.coupons])
+    return [
+        _entry(
+            REDEMPTION,
+            position,
+            Original(coupon.coupon_id, coupon.campaign_id, coupon.terms_revision, 0),
+            terms_of(coupon.campaign_id, coupon.terms_revision),
+            fact.merchant_id,
+            Balance(),
+            Balance(sales[position], coupon.discount + coupon.value),
+        )
+        for position, coupon in enumerate(fact.coupons)
+    ]
+
+
+def reversal_entries(
+    fact: Reversed, originals: Sequence[Original], terms_of: TermsOf
+) -> list[Entry]:
+    """An entry for each coupon that the reversal names or whose part in the sales it changes.
+
+    ``originals``: the redemption's coupons in order of application. LedgerError when the fact
+    names one that is not among them,
+    or the books do not hold the redemption (no originals).
+    """
+    weights = [original.weight for original in originals]
+    before = split(fact.payable_before, weights)
+    after = split(fact.payable_after, weights)
+    named = {coupon.coupon_id: coupon for coupon in fact.coupons}
+    entries = []
+    for position, original in enumerate(originals):
+        back = named.pop(original.coupon_id, None)
+        if back is None and before[position] == after[position]:
+            continue
+        had, has = _discounts(back)
+        terms = terms_of(original.campaign_id, original.terms_revision)
+        entries.append(
+            _entry(
+                REVERSAL,
+                position,
+                original,
+                terms,
+                fact.merchant_id,
+                Balance(before[position], had),
+                Balance(after[position], has),
+            )
+        )
+    if named:
+        raise LedgerError(f"{fact.redemption_id} was not redeemed with {', '.join(named)}")
+    return entries
+
+
+def _discounts(back: BackCoupon | None) -> tuple[int, int]:
+    # A coupon that the reversal does not name keeps its discount, so its money does not move.
+    if back is None:
+        return 0, 0
+    return back.discount_before + back.value_before, back.discount_after + back.value_after
+
+
+def _entry(
+    kind: str,
+    position: int,
+    coupon: Original,
+    terms: Terms,
+    merchant_id: str,
+    before: Balance,
+    after: Balance,
+) -> Entry:
+    had = balance_postings(terms, merchant_id, before)
+    has = balance_postings(terms, merchant_id, after)
+    moved = {place: amount - had[place] for place, amount in has.items()}
+    sums: dict[str, int] = {}
+    for (account, _), amount in moved.items():
+        sums[account] = sums.get(account, 0) + amount
+    return Entry(
+        kind=kind,
+        position=position,
+        coupon_id=coupon.coupon_id,
+        campaign_id=coupon.campaign_id,
+        sales=after.sales - before.sales,
+        discount=after.discount - before.discount,
+        prepaid=after.prepaid - before.prepaid,
+        mall_bears=sums.get("mall.subsidy", 0),
+        merchant_bears=sums.get("merchant.subsidy", 0),
+        others_bear=sums.get("other.subsidy", 0),
+        commission=sums["merchant.commission"],
+        postings=tuple(
+            Posting(account, party, amount) for (account, party), amount in moved.items() if amount
+        ),
+    )
