@@ -112,12 +112,6 @@ def _benefit(c: Campaign) -> Iterator[Problem]:
         yield from _percent("benefit.percent_off", benefit.percent_off)
         if basis_points(benefit.percent_off) == 0:
             yield Problem("benefit.percent_off", "At least 0.01.", "至少为 0.01。")
-    elif isinstance(benefit, Exchange) and c.usage.min_quantity and not c.usage.min_spend:
-        yield Problem(
-            "usage.min_quantity",
-            "An exchange looks at a basket only when it has a min_spend.",
-            "兑换券仅在设置 min_spend 时才检查购物篮。",
-        )
 
 
 def _amount_off(benefit: AmountOff) -> Iterator[Problem]:

@@ -27,6 +27,13 @@ def _ms(text: str | None) -> int:
     return 0 if text is None else parse_time(text)
 
 
+def _least_spend(c: Campaign) -> int:
+    """What the first step (or ``every``) asks for is a minimum too: ``short_by`` names the whole."""
+    if not isinstance(c.benefit, AmountOff):
+        return 0
+    return c.benefit.every or (c.benefit.steps[0].min if c.benefit.steps else 0)
+
+
 def compile_issue(c: Campaign, revision: int) -> records.Issue:
     """The rules of giving out; ``c`` has passed ``check_campaign``."""
     issue, validity = c.issue, c.validity
@@ -73,7 +80,7 @@ def compile_terms(c: Campaign) -> records.Terms:
         sku="",
         item="",
         value=0,
-        min_spend=usage.min_spend,
+        min_spend=max(usage.min_spend, _least_spend(c)),
         min_spend_running=usage.min_spend_base == "running",
         min_quantity=usage.min_quantity or 0,
         stores=usage.stores,

@@ -1,0 +1,240 @@
+"""What a coupon takes off a basket and what a return gives back, in Python.
+
+CONTRACT.md section 4, "The arithmetic"; the twin of ``engine/lua/lib/arithmetic.lua``, held to it
+by a property test. Money is fen, every number an exact integer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.outcomes import Outcome
+from engine.records import AppliedCoupon, Line, Terms
+
+
+def split(amount: int, weights: Sequence[int]) -> list[int]:
+    """Share ``amount`` out in proportion to weights: largest remainder, ties to the earlier.
+
+    The shares sum to ``amount`` unless all weights are 0; then each share is 0.
+    """
+    total = sum(weights)
+    if total == 0:
+        return [0] * len(weights)
+    parts = [divmod(amount * weight, total) for weight in weights]
+    shares = [quotient for quotient, _ in parts]
+    by_rest = sorted(range(len(parts)), key=lambda i: -parts[i][1])  # sorted() keeps ties in order
+    for i in by_rest[: amount - sum(shares)]:
+        shares[i] += 1
+    return shares
+
+
+class Basket:
+    """A basket as it stands while coupons are applied."""
+
+    __slots__ = ("floor", "lines", "paying", "running")
+
+    def __init__(self, lines: Sequence[Line], floor: int) -> None:
+        self.lines = lines
+        self.running = [line.amount for line in lines]
+        self.paying = [line.quantity for line in lines]  # units that are not free yet
+        self.floor = floor
+
+    def eligible(self, terms: Terms) -> list[int]:
+        """Indices of the lines a coupon is for: include is a union, exclude wins, a gift's sku."""
+        everything = terms.include_categories is None and terms.include_skus is None
+        return [
+            i
+            for i, line in enumerate(self.lines)
+            if (
+                everything
+                or line.category in (terms.include_categories or ())
+                or line.sku in (terms.include_skus or ())
+            )
+            and line.category not in (terms.exclude_categories or ())
+            and line.sku not in (terms.exclude_skus or ())
+            and (terms.benefit != "gift" or line.sku == terms.sku)
+        ]
+
+    def initial_of(self, eligible: Sequence[int]) -> int:
+        """What these lines cost untouched."""
+        return sum(self.lines[i].amount for i in eligible)
+
+    def running_of(self, eligible: Sequence[int]) -> int:
+        """What these lines cost after what was applied before."""
+        return sum(self.running[i] for i in eligible)
+
+    def cheapest_unit(self, eligible: Sequence[int]) -> tuple[int, int] | None:
+        """(line, price) of the cheapest unit not yet free, the earlier line on a tie."""
+        units = [(self.running[i] // self.paying[i], i) for i in eligible if self.paying[i] > 0]
+        if not units:
+            return None
+        price, line = min(units)
+        return line, price
+
+
+@dataclass(slots=True)
+class Effect:
+    """What one coupon would do to a basket."""
+
+    outcome: Outcome = Outcome.DONE
+    short_by: int = 0
+    discount: int = 0
+    lines: Sequence[int] = ()
+    shares: Sequence[int] = ()
+    free: int | None = None  # line of the unit that becomes free
+
+
+def _capped(amount: int, cap: int) -> int:
+    return min(amount, cap) if cap >= 0 else amount
+
+
+def _amount_off(terms: Terms, spend: int) -> tuple[int | None, int]:
+    """(amount, 0), or (None, what is missing)."""
+    if terms.every > 0:
+        times = spend // terms.every
+        if times == 0:
+            return None, terms.every - spend
+        return _capped(times * terms.amount, terms.max_amount), 0
+    if terms.steps:
+        reached = [amount for least, amount in terms.steps if least <= spend]
+        return (reached[-1], 0) if reached else (None, terms.steps[0][0] - spend)
+    return terms.amount, 0
+
+
+def _basket_conditions(basket: Basket, terms: Terms, eligible: Sequence[int]) -> Effect:
+    if not eligible:
+        return Effect(Outcome.NO_ELIGIBLE_ITEMS)
+    quantity = sum(basket.lines[i].quantity for i in eligible)
+    if quantity < terms.min_quantity:
+        return Effect(Outcome.MIN_QUANTITY, terms.min_quantity - quantity)
+    spend = _spend(basket, terms, eligible)
+    if spend < terms.min_spend:
+        return Effect(Outcome.MIN_SPEND, terms.min_spend - spend)
+    return Effect()
+
+
+def _spend(basket: Basket, terms: Terms, eligible: Sequence[int]) -> int:
+    """The total that min_spend, steps and every compare with."""
+    return (basket.running_of if terms.min_spend_running else basket.initial_of)(eligible)
+
+
+def effect_of(basket: Basket, terms: Terms) -> Effect:
+    """What this coupon would do; the basket is not changed."""
+    eligible = basket.eligible(terms)
+    if terms.benefit == "exchange":
+        if terms.min_spend == 0 and terms.min_quantity == 0:
+            return Effect()
+        return _basket_conditions(basket, terms, eligible)
+    refused = _basket_conditions(basket, terms, eligible)
+    if refused.outcome is not Outcome.DONE:
+        return refused
+
+    left = basket.running_of(eligible)
+    free = None
+    match terms.benefit:
+        case "amount_off":
+            amount, short = _amount_off(terms, _spend(basket, terms, eligible))
+            if amount is None:
+                return Effect(Outcome.MIN_SPEND, short)
+            discount = amount
+        case "percent_off":
+            base = basket.initial_of(eligible) if terms.base_initial else left
+            discount = _capped((base * terms.basis_points + 5000) // 10_000, terms.max_amount)
+        case "fixed_price":
+            discount = left - terms.amount
+        case "gift":
+            unit = basket.cheapest_unit(eligible)
+            if unit is None:
+                return Effect()  # all units are free already: no effect
+            free, price = unit
+            discount, left = _capped(price, terms.amount), basket.running[free]
+        case benefit:
+            raise ValueError(f"unknown benefit: {benefit}")
+    discount = max(0, min(discount, left, sum(basket.running) - basket.floor))
+    if free is not None:
+        return Effect(discount=discount, lines=(free,), shares=(discount,), free=free)
+    shares = split(discount, [basket.running[i] for i in eligible])
+    return Effect(discount=discount, lines=eligible, shares=shares)
+
+
+# ---- reversal ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, frozen=True)
+class LineBack:
+    """Goods of one line that come back; ``refund`` is what the customer gets."""
+
+    line: int
+    gross: int
+    discount_back: int
+
+    @property
+    def refund(self) -> int:
+        return self.gross - self.discount_back
+
+
+@dataclass(slots=True, frozen=True)
+class CouponBack:
+    """What of one coupon goes back; ``whole``: nothing of it stays redeemed."""
+
+    serial: str
+    discount_back: int
+    lines: list[tuple[int, int]]  # (line, discount back)
+    whole: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Return:
+    """One reversal: lines with goods in it, every coupon; ``whole``: all goods are back."""
+
+    lines: list[LineBack]
+    coupons: list[CouponBack]
+    whole: bool
+
+
+def back(discount: int, returned: int, gross: int) -> int:
+    """Of a line's discount, what has gone back once ``returned`` of its ``gross`` has: half up.
+
+    Cumulative, so that the parts of any sequence of returns sum to the whole.
+    """
+    return (2 * discount * returned + gross) // (2 * gross) if gross else discount
+
+
+def reverse(
+    lines: Sequence[Line],
+    coupons: Sequence[AppliedCoupon],
+    goods: Sequence[tuple[int, int]] | None = None,
+) -> Return | Outcome:
+    """What a return of goods gives back; records are read, not changed.
+
+    ``goods``: (line index, gross amount), None = all that is left. MORE_THAN_REDEEMED when more
+    comes back than is there, NOTHING_TO_REVERSE when goods are named and worth nothing.
+    """
+    left = [line.amount - line.returned for line in lines]
+    if goods is None:
+        gross = left
+    else:
+        gross = [0] * len(lines)
+        for i, amount in goods:
+            gross[i] += amount
+        if any(g > rest for g, rest in zip(gross, left, strict=True)):
+            return Outcome.MORE_THAN_REDEEMED
+        if not any(gross):
+            return Outcome.NOTHING_TO_REVERSE
+    returned = [line.returned + g for line, g in zip(lines, gross, strict=True)]
+    done = [r == line.amount for line, r in zip(lines, returned, strict=True)]
+    line_back = [0] * len(lines)
+    coupon_backs = []
+    for coupon in coupons:
+        shares = [
+            (s.line, back(s.discount, returned[s.line], lines[s.line].amount) - s.back)
+            for s in coupon.lines
+        ]
+        for i, amount in shares:
+            line_back[i] += amount
+        whole = all(done[s.line] for s in coupon.lines) if coupon.lines else all(done)
+        total = sum(amount for _, amount in shares)
+        coupon_backs.append(CouponBack(coupon.serial, total, shares, whole))
+    line_backs = [LineBack(i, g, line_back[i]) for i, g in enumerate(gross) if g]
+    return Return(line_backs, coupon_backs, all(done))

@@ -1,0 +1,250 @@
+"""The rules of using coupons, in Python: what quotes answer with and the search stands on.
+
+CONTRACT.md section 4, "The arithmetic". The decision itself is taken by the same rules in Lua
+(``engine/lua/lib/stacking.lua``, ``calendar.lua``; the arithmetic itself: ``engine.arithmetic``);
+a property test holds the two together to the fen. Money is fen, times are Unix ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from engine.arithmetic import Basket, Effect, Return, effect_of, reverse
+from engine.outcomes import Outcome
+from engine.records import CouponRecord, CouponState, Line, LineShare, Terms
+
+__all__ = [
+    "Applied", "Candidate", "Judgement", "Return", "Scene", "Skipped", "calendar", "is_open",
+    "judge", "reverse",
+]  # fmt: skip
+
+DAY_MS = 86_400_000
+MAX_COUPONS = 12
+# Order of application by benefit; an exchange touches no basket and comes last.
+RANK = {"gift": 0, "fixed_price": 1, "percent_off": 2, "amount_off": 3, "exchange": 9}
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+
+
+@dataclass(slots=True, frozen=True)
+class Candidate:
+    """One coupon as presented: its record, its terms as issued, how it was shown."""
+
+    id: str
+    record: CouponRecord
+    terms: Terms
+    campaign_status: str = "active"
+    step: int = 0  # full step of a rotating code; 0 = named by id or static code
+    stale: bool = False  # an authentic code that is too old
+    own_hold: bool = False  # held by the hold that this act replaces
+
+    @property
+    def valid_until(self) -> int | None:
+        """When it ends (ms); None = never."""
+        record = self.record
+        return record.issued + record.valid_until if record.valid_until > 0 else None
+
+
+@dataclass(slots=True, frozen=True)
+class Scene:
+    """Where and when coupons are presented, and by whom."""
+
+    now: int
+    offset: int  # the tenant's distance from UTC then, ms
+    store_id: str
+    channel: str
+    payable_floor: int = 0
+    store_closed: bool = False
+    user_frozen: bool = False
+    member_stale: bool = False
+    member_used: bool = False  # the member code's step is spent
+
+
+@dataclass(slots=True, frozen=True)
+class Applied:
+    """A coupon that applies, with what it takes off each line (index from 0, more than 0)."""
+
+    id: str
+    discount: int
+    value: int  # an exchange's worth at settlement, 0 else
+    shares: list[LineShare]
+
+
+@dataclass(slots=True, frozen=True)
+class Skipped:
+    """A coupon that does not apply; ``short_by`` fen (min_spend) or units (min_quantity)."""
+
+    id: str
+    outcome: Outcome
+    short_by: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Judgement:
+    """Both in order of application; ``running`` = what each line still costs."""
+
+    applied: list[Applied]
+    skipped: list[Skipped]
+    running: list[int]
+
+    @property
+    def discount(self) -> int:
+        return sum(coupon.discount for coupon in self.applied)
+
+
+# ---- the calendar ------------------------------------------------------------------------------
+
+
+def calendar(now: int, offset: int) -> tuple[int, int, int]:
+    """(day, week, month) as numbers, local: days since 1970-01-01, weeks from Monday, months.
+
+    ``month`` = year * 12 + month - 1.
+    """
+    day = (now + offset) // DAY_MS
+    local = date.fromordinal(_EPOCH_ORDINAL + day)
+    return day, (day + 3) // 7, local.year * 12 + local.month - 1
+
+
+def is_open(
+    weekdays: Sequence[int] | None,
+    hours: Sequence[tuple[int, int]] | None,
+    now: int,
+    offset: int,
+) -> bool:
+    """Whether a moment lies in the weekdays (1 = Monday) and hours ((from, to) in minutes).
+
+    A range whose end is not after its start crosses midnight and belongs to the day it began on.
+    """
+    day, rest = divmod(now + offset, DAY_MS)
+    minute = rest // 60_000
+
+    def on(number: int) -> bool:
+        return weekdays is None or (number + 3) % 7 + 1 in weekdays  # day 0 was a Thursday
+
+    if hours is None:
+        return on(day)
+    for start, end in hours:
+        if start < end:
+            if start <= minute < end and on(day):
+                return True
+        elif (minute >= start and on(day)) or (minute < end and on(day - 1)):
+            return True
+    return False
+
+
+# ---- several coupons ---------------------------------------------------------------------------
+
+
+def _order(candidate: Candidate) -> tuple[int, int, int, int, str]:
+    end = candidate.valid_until
+    terms = candidate.terms
+    return RANK[terms.benefit], terms.order, end is None, end or 0, candidate.id
+
+
+def _state(candidate: Candidate, scene: Scene) -> Outcome:
+    """The first reason, in the contract's order, why this coupon can't be used here and now."""
+    record, terms = candidate.record, candidate.terms
+    now, end = scene.now, candidate.valid_until
+    if candidate.stale or scene.member_stale:
+        return Outcome.CODE_EXPIRED
+    if candidate.campaign_status == "frozen":
+        return Outcome.CAMPAIGN_FROZEN
+    if scene.user_frozen:
+        return Outcome.USER_FROZEN
+    if record.state == CouponState.REDEEMED:
+        return Outcome.ALREADY_REDEEMED
+    if record.state == CouponState.HELD and now < record.held_until and not candidate.own_hold:
+        return Outcome.HELD
+    if 0 < candidate.step <= record.step or scene.member_used:
+        return Outcome.CODE_USED
+    if record.state == CouponState.VOIDED:
+        return Outcome.VOIDED
+    if end is not None and now >= end:
+        return Outcome.EXPIRED
+    if now < record.issued + record.valid_from:
+        return Outcome.NOT_YET_VALID
+    if scene.store_closed or not _allowed(terms.stores, scene.store_id):
+        return Outcome.STORE_NOT_ALLOWED
+    if not _allowed(terms.channels, scene.channel):
+        return Outcome.CHANNEL_NOT_ALLOWED
+    if not is_open(terms.weekdays, terms.hours, now, scene.offset):
+        return Outcome.OUTSIDE_HOURS
+    return Outcome.DONE
+
+
+def _allowed(values: Sequence[str] | None, value: str) -> bool:
+    return values is None or value in values
+
+
+def _least(limits: Sequence[int]) -> int | None:
+    """The smallest limit named; None when all are unlimited (-1)."""
+    return min((limit for limit in limits if limit >= 0), default=None)
+
+
+def _joins(candidate: Candidate, accepted: Sequence[Candidate]) -> Outcome:
+    """Whether one more may join those accepted."""
+    terms = candidate.terms
+    for other in accepted:
+        classes = {terms.stacking, other.terms.stacking}
+        if "exclusive" in classes and "always" not in classes:
+            return Outcome.STACKING_CONFLICT
+    if terms.group:
+        group = [c.terms.group_limit for c in accepted if c.terms.group == terms.group]
+        limit = _least([*group, terms.group_limit])
+        if limit is not None and len(group) + 1 > limit:
+            return Outcome.GROUP_LIMIT
+    campaign = [
+        c.terms.per_redemption
+        for c in accepted
+        if c.record.campaign_id == candidate.record.campaign_id
+    ]
+    limit = _least([*campaign, terms.per_redemption])
+    if limit is not None and len(campaign) + 1 > limit:
+        return Outcome.CAMPAIGN_LIMIT
+    return Outcome.TOO_MANY_COUPONS if len(accepted) >= MAX_COUPONS else Outcome.DONE
+
+
+def _judge_one(
+    candidate: Candidate, basket: Basket, accepted: Sequence[Candidate], scene: Scene
+) -> Effect:
+    outcome = _state(candidate, scene)
+    if outcome is not Outcome.DONE:
+        return Effect(outcome)
+    effect = effect_of(basket, candidate.terms)
+    if effect.outcome is not Outcome.DONE:
+        return effect
+    outcome = _joins(candidate, accepted)
+    if outcome is Outcome.DONE and not effect.discount and candidate.terms.benefit != "exchange":
+        outcome = Outcome.NO_EFFECT
+    return effect if outcome is Outcome.DONE else Effect(outcome)
+
+
+def judge(candidates: Sequence[Candidate], lines: Sequence[Line], scene: Scene) -> Judgement:
+    """Judge coupons of one wallet on one basket; the order they are given in does not matter.
+
+    Each is judged in order of application on what the ones before it left; a refused one counts
+    as not sent. Under policy "all" one refusal refuses the whole, with the code of ``skipped[0]``.
+    """
+    basket = Basket(lines, scene.payable_floor)
+    accepted: list[Candidate] = []
+    applied: list[Applied] = []
+    skipped: list[Skipped] = []
+    for candidate in sorted(candidates, key=_order):
+        effect = _judge_one(candidate, basket, accepted, scene)
+        if effect.outcome is not Outcome.DONE:
+            skipped.append(Skipped(candidate.id, effect.outcome, effect.short_by))
+            continue
+        for i, share in zip(effect.lines, effect.shares, strict=True):
+            basket.running[i] -= share
+        if effect.free is not None:
+            basket.paying[effect.free] -= 1
+        accepted.append(candidate)
+        shares = [
+            LineShare(i, share)
+            for i, share in zip(effect.lines, effect.shares, strict=True)
+            if share
+        ]
+        value = candidate.terms.value if candidate.terms.benefit == "exchange" else 0
+        applied.append(Applied(candidate.id, effect.discount, value, shares))
+    return Judgement(applied, skipped, basket.running)
