@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from engine.fastpath import OK, ROTATING
-from tests.fastpath.by_the_book import HANDLE, KEY, NOW, REFUSED, SERIAL, signed
+from tests.fastpath.by_the_book import HANDLE, KEY, NOW, REFUSED, SERIAL, signed, spell
 
 SPELLINGS = [
     ("as made", lambda c: c, True),
@@ -58,11 +58,17 @@ def test_spellings(ring: Any, spelling: Any, good: bool) -> None:
     assert "0" in code
     assert "1" in code
     assert "4" in code
-    right = (OK, ROTATING, HANDLE, SERIAL, NOW)
-    expected = right if good else REFUSED
-    assert ring.verify(code, NOW) == right  # leaves nothing behind that a shorter one could use
+    expected = (OK, ROTATING, HANDLE, SERIAL, NOW) if good else REFUSED
     assert ring.verify(spelling(code), NOW) == expected
     assert ring.verify_many([code, spelling(code)], NOW)[1] == expected
+
+
+def test_a_short_code_finds_nothing_left_behind_by_a_longer_one(ring: Any) -> None:
+    for serial in range(1, 101):
+        code = ring.encode(ROTATING, HANDLE, spell(serial, 11), NOW)
+        for length in (57, 56, 40, 1, 0):
+            assert ring.verify(code, NOW)[0] == OK
+            assert ring.verify(code[:length], NOW) == REFUSED
 
 
 def test_the_two_bits_after_the_code_are_zero(ring: Any) -> None:
