@@ -1,0 +1,1 @@
+"""Questions to the books: each module answers one, as plain rows; money in fen, times in ms."""
