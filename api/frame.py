@@ -36,6 +36,7 @@ from api.reading import (
     storable,
 )
 from api.routes import SAYING, Call, NoQuery, Reply, Route, refusal
+from engine import batching
 from engine.config import ID_PATTERN
 from engine.definitions import InvalidDefinitionError, parse_time
 from engine.errors import InvalidRequest, Unavailable
@@ -91,7 +92,7 @@ class Endpoint:
         self.route = route
         self.gate = gate
         self.params = re.findall(r"\{(\w+)\}", route.path)
-        self.query_names = frozenset(msgspec.structs.fields(route.query))
+        self.query_names = frozenset(one.encode_name for one in msgspec.structs.fields(route.query))
         self.decoder = None if route.body is None else msgspec.json.Decoder(route.body)
         self.free = free_fields(route.body)
         self.owner = route.path.split("/")[2] if self.params and "user" in route.roles else ""
@@ -140,18 +141,26 @@ class Endpoint:
             call.deadline = None
             await self._read(call, headers, key)
             return await route.handler(call)
-        call.deadline = asyncio.get_running_loop().time() + deadline_ms(deadline) / 1000
-        return await self._in_time(call, headers, key)
+        return await self._in_time(call, headers, key, deadline_ms(deadline))
 
-    async def _in_time(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> Reply:
-        """The same under Hexiao-Deadline-Ms: what has not left for Redis by then never does."""
+    async def _in_time(
+        self, call: Call, headers: CIMultiDictProxy[str], key: Key, patience_ms: int
+    ) -> Reply:
+        """The same under Hexiao-Deadline-Ms: what has not left for Redis by then never does.
+
+        What has left is waited for, so that 503 says that nothing was done.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience_ms / 1000
+        call.deadline = until
+        token = batching.deadline.set(until)
         try:
-            async with asyncio.timeout_at(call.deadline):
-                await asyncio.sleep(0)  # a deadline of 0 ms has passed already
-                await self._read(call, headers, key)
-                return await self.route.handler(call)
-        except TimeoutError:
-            raise Unavailable("the deadline of the request has passed") from None
+            await self._read(call, headers, key)
+            if loop.time() >= until:
+                raise Unavailable("the deadline of the request has passed")
+            return await self.route.handler(call)
+        finally:
+            batching.deadline.reset(token)
 
     async def _read(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> None:
         """Everything that can be wrong with a request before a handler looks at it."""
