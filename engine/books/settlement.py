@@ -24,18 +24,20 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
-from engine.books.schema import cells, counters, entries, merchants, statements, tenants
+from engine.books import definitions
+from engine.books.schema import cells, entries, merchants, statements, tenants
 from engine.outcomes import Outcome
 from engine.views import Answer
 
 if TYPE_CHECKING:
     from engine.books.db import Books
+    from engine.books.definitions import By, Change, Receipt
+    from engine.server import Server
 
 AMOUNTS = (
     "sales",
@@ -52,11 +54,6 @@ LINE = ("store_id", "lot_id", "campaign_id", "redemptions", "reversals", *AMOUNT
 LINE_COLUMNS = (*LINE, "payable_to_merchant")
 RETRY_MS = 1000  # when to ask again while the writer is catching up
 
-_FIRST_NUMBER = text(
-    "INSERT INTO counters (tenant, name, value) VALUES (:tenant, 'statements', 0)"
-    " ON CONFLICT DO NOTHING"
-)
-
 
 class Reach(NamedTuple):
     """How far a tenant is: its clock, and before which moment the books hold every fact."""
@@ -65,92 +62,80 @@ class Reach(NamedTuple):
     complete: int
 
 
-async def reach(books: Books, redis: Any, tenant: str, *, rehearsal: bool = False) -> Reach:
+async def reach(books: Books, server: Server, tenant: str, *, rehearsal: bool = False) -> Reach:
     """The tenant's clock and the moment up to which its books are complete, both in ms.
 
     Complete is what the watermarks of the cells say, or the clock itself when the books have
     every fact that Redis has. On a rehearsal server the clock is the latest ``Hexiao-Now`` seen.
     """
     async with books.connect() as conn:
-        count = await conn.scalar(select(tenants.c.cells).where(tenants.c.id == tenant))
+        count = await conn.scalar(select(tenants.c.cells).where(tenants.c.id == tenant)) or 0
     # Redis first, the books after: what the books have by then was all that there was.
-    clock, seen, live = 0, 0, {}
-    for cell in range(count or 0):
-        key = keys.cell_key(keys.cell_tag(tenant, cell, count or 1))
-        clock = max(clock, await _server_time(redis, key))
-        epoch, seq, told = await redis.hmget(key, ["epoch", "seq", "clock"])
-        live[cell] = (int(epoch or 1), int(seq or 0))
+    clock, seen, live = 0, 0, []
+    for cell in range(count):
+        key = keys.cell_key(keys.cell_tag(tenant, cell, count))
+        seconds, micros = await server.ask(server.node_of(key), "TIME")
+        clock = max(clock, int(seconds) * 1000 + int(micros) // 1000)
+        epoch, seq, told = await server.fields(key, "epoch", "seq", "clock")
+        live.append((int(epoch or 1), int(seq or 0)))
         seen = max(seen, int(told or 0))
-    async with books.connect() as conn:
-        rows = (await conn.execute(select(cells).where(cells.c.tenant == tenant))).all()
-    known = {row.cell: row for row in rows}
     if rehearsal and seen:
         clock = seen
-    if all(
-        (known[cell].epoch, known[cell].seq) == at if cell in known else at[1] == 0
-        for cell, at in live.items()
-    ):
+    async with books.connect() as conn:
+        rows = await conn.execute(select(cells).where(cells.c.tenant == tenant))
+        known = {row.cell: (row.epoch, row.seq, row.complete_ms) for row in rows}
+    nothing = (1, 0, 0)
+    if all(known.get(cell, nothing)[:2] >= place for cell, place in enumerate(live)):
         return Reach(clock, clock)
-    complete = [known[cell].complete_ms if cell in known else 0 for cell in live]
-    return Reach(clock, min(complete, default=0))
-
-
-async def _server_time(redis: Any, key: str) -> int:
-    node = getattr(redis, "get_node_from_key", None)
-    where = {"target_nodes": node(key)} if node else {}
-    seconds, micros = await redis.execute_command("TIME", **where)
-    return int(seconds) * 1000 + int(micros) // 1000
+    return Reach(clock, min(known.get(cell, nothing)[2] for cell in range(count)))
 
 
 async def close_period(
-    books: Books, tenant: str, merchant_id: str | None, start: int, end: int, at: Reach
-) -> Answer[list[dict[str, Any]]]:
-    """Settle ``[start, end)`` (ms) for one merchant or all of them; the statements, by merchant.
+    books: Books,
+    tenant: str,
+    by: By,
+    at: Reach,
+    *,
+    merchant_id: str | None,
+    start: int,
+    end: int,
+    receipt: Receipt | None = None,
+) -> Answer[dict[str, Any]]:
+    """Settle ``[start, end)`` (ms) for one merchant or all: ``{"items": [statement]}``.
 
     Refusals: NOT_FOUND (no such merchant), PERIOD_OPEN (not ended, or the books are not complete
     up to its end) and PERIOD_OVERLAPS (another statement covers a part of it).
     """
-    if end > at.clock:
-        return Answer(Outcome.PERIOD_OPEN, details={"retry_at": end})
-    if end > at.complete:
-        return Answer(Outcome.PERIOD_OPEN, details={"retry_at": at.clock + RETRY_MS})
-    async with books.begin() as conn:
+
+    async def work(change: Change) -> dict[str, Any]:
+        conn = change.connection
         if merchant_id and not await _merchant_known(conn, tenant, merchant_id):
-            return Answer(Outcome.NOT_FOUND)
-        number = await _lock_numbers(conn, tenant)
+            change.refuse(Outcome.NOT_FOUND)
+        if end > at.clock:
+            change.refuse(Outcome.PERIOD_OPEN, retry_at=end)
+        if end > at.complete:
+            change.refuse(Outcome.PERIOD_OPEN, retry_at=at.clock + RETRY_MS)
         mine = of_merchant(statements, tenant, merchant_id)
+        same = and_(mine, statements.c.start_ms == start, statements.c.end_ms == end)
         overlapping = await conn.execute(
             select(statements.c.id, statements.c.merchant_id)
-            .where(mine, statements.c.start_ms < end, statements.c.end_ms > start)
-            .where(or_(statements.c.start_ms != start, statements.c.end_ms != end))
+            .where(mine, statements.c.start_ms < end, statements.c.end_ms > start, ~same)
             .order_by(statements.c.merchant_id, statements.c.start_ms)
             .limit(1)
         )
         if other := overlapping.first():
-            details = {"statement_id": other.id, "merchant_id": other.merchant_id}
-            return Answer(Outcome.PERIOD_OVERLAPS, details=details)
-        settled = set(
-            await conn.scalars(
-                select(statements.c.merchant_id).where(
-                    mine, statements.c.start_ms == start, statements.c.end_ms == end
-                )
+            change.refuse(
+                Outcome.PERIOD_OVERLAPS, statement_id=other.id, merchant_id=other.merchant_id
             )
-        )
+        settled = set(await conn.scalars(select(statements.c.merchant_id).where(same)))
         for name in await _with_anything(conn, tenant, merchant_id, start, end):
             if name not in settled:
-                number += 1
-                await _settle(conn, tenant, name, start, end, number, at.clock)
-        await conn.execute(
-            update(counters)
-            .where(counters.c.tenant == tenant, counters.c.name == "statements")
-            .values(value=number)
-        )
-        rows = await conn.execute(
-            select(statements)
-            .where(mine, statements.c.start_ms == start, statements.c.end_ms == end)
-            .order_by(statements.c.merchant_id)
-        )
-        return Answer(Outcome.DONE, [statement_row(row) for row in rows])
+                await _settle(change, name, start, end)
+        change.changed = True  # keep the receipt even where all statements were there
+        rows = await conn.execute(select(statements).where(same).order_by(statements.c.merchant_id))
+        return {"items": [statement_row(row) for row in rows]}
+
+    return await definitions.change(books, tenant, by, work, receipt=receipt, defines=False)
 
 
 def of_merchant(table: Any, tenant: str, merchant_id: str | None) -> ColumnElement[bool]:
@@ -165,16 +150,6 @@ async def _merchant_known(conn: AsyncConnection, tenant: str, merchant_id: str) 
         if await conn.scalar(found):
             return True
     return False
-
-
-async def _lock_numbers(conn: AsyncConnection, tenant: str) -> int:
-    """The last statement's number; its row is locked, so periods are closed one at a time."""
-    mine = and_(counters.c.tenant == tenant, counters.c.name == "statements")
-    locked = await conn.execute(update(counters).where(mine).values(value=counters.c.value))
-    if locked.rowcount == 0:
-        await conn.execute(_FIRST_NUMBER, {"tenant": tenant})
-        await conn.execute(update(counters).where(mine).values(value=counters.c.value))
-    return int(await conn.scalar(select(counters.c.value).where(mine)) or 0)
 
 
 def _due(tenant: str, start: int, end: int) -> ColumnElement[bool]:
@@ -202,10 +177,10 @@ async def _with_anything(
     return (await conn.scalars(due.order_by(entries.c.merchant_id))).all()
 
 
-async def _settle(
-    conn: AsyncConnection, tenant: str, merchant_id: str, start: int, end: int, number: int, at: int
-) -> None:
+async def _settle(change: Change, merchant_id: str, start: int, end: int) -> None:
     """Take what is due into a new statement. The entries first: what they sum to is its body."""
+    conn, tenant = change.connection, change.tenant
+    number = await definitions.next_number(conn, tenant, "statements")
     statement_id = f"ST{number:08d}"
     await conn.execute(
         update(entries)
@@ -224,8 +199,13 @@ async def _settle(
             status="closed",
             currency=currency,
             body=json.dumps(body),
-            created_ms=at,
+            created_ms=change.by.at,
         )
+    )
+    await change.note(
+        "statement.close",
+        f"statement:{statement_id}",
+        {"merchant_id": merchant_id, "start": start, "end": end, "totals": body["totals"]},
     )
 
 
