@@ -125,6 +125,29 @@ def _ask(path: Path) -> str | None:
             return None
 
 
+class Watchdog:
+    """Ends a child of ours when we are gone, however we went. A shell that costs nothing.
+
+    Not PR_SET_PDEATHSIG: that is Linux only and fires when the thread ends that made the child.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._shell = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCHDOG, "watchdog", str(pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+
+    def dismiss(self) -> None:
+        """The child is gone and waited for: its process id may soon be another's."""
+        self._shell.kill()
+        self._shell.wait()
+        assert self._shell.stdin is not None
+        self._shell.stdin.close()
+
+
 class EmbeddedRedis:
     """One server over one directory. Start again after ``stop`` or ``kill``: the data are kept.
 
@@ -149,7 +172,7 @@ class EmbeddedRedis:
         self._asked_port = port
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
-        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._watchdog: Watchdog | None = None
 
     @property
     def url(self) -> str:
@@ -191,9 +214,9 @@ class EmbeddedRedis:
         return False
 
     def start(self, *, patience_s: float = 15) -> None:
-        """Start and wait until it answers, however long a big AOF takes to load.
+        """Start and wait until it is ready, however long a big AOF takes to load.
 
-        ``patience_s`` is for the lock of the directory and for the first answer. ServerError when
+        ``patience_s`` is for the lock of the directory and for each sign of life. ServerError when
         another server holds the directory, or when this one ends or stays silent.
         """
         if self.running:
@@ -274,13 +297,7 @@ class EmbeddedRedis:
                 )
         finally:
             os.close(lock)
-        self._watchdog = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCHDOG, "watchdog", str(self._process.pid)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            process_group=0,
-        )
+        self._watchdog = Watchdog(self._process.pid)
 
     def _command(self) -> list[str]:
         settings = {
@@ -302,7 +319,9 @@ class EmbeddedRedis:
         while (answer := _ask(self.socket)) != "+PONG":
             if not self.running:
                 raise ServerError(f"{self.binary.name} did not start: {self._last_words()}")
-            if answer is None and time.monotonic() > deadline:
+            if answer is not None:  # -LOADING: alive, and as slow as its files are big
+                deadline = time.monotonic() + patience_s
+            elif time.monotonic() > deadline:
                 raise ServerError(
                     f"{self.binary.name} did not answer within {patience_s:g} s:"
                     f" {self._last_words()}"
@@ -316,13 +335,9 @@ class EmbeddedRedis:
         return "it left no log"
 
     def _forget(self) -> None:
-        # The watchdog first: it must never outlive the process id that it was given.
         self._process = None
         if self._watchdog is not None:
-            self._watchdog.kill()
-            self._watchdog.wait()
-            assert self._watchdog.stdin is not None
-            self._watchdog.stdin.close()
+            self._watchdog.dismiss()
             self._watchdog = None
 
 
