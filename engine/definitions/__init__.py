@@ -46,6 +46,7 @@ from engine.definitions.compile import (
     compile_terms,
 )
 from engine.definitions.patch import merge, merge_patch, merge_settings
+from engine.definitions.text import rules_text
 from engine.definitions.times import format_time, parse_time
 
 __all__ = [
@@ -87,4 +88,5 @@ __all__ = [
     "name_in",
     "parse_time",
     "problem_of",
+    "rules_text",
 ]

@@ -28,7 +28,7 @@ def _ms(text: str | None) -> int:
 
 
 def _least_spend(c: Campaign) -> int:
-    """What the first step (or ``every``) asks for is a minimum too: ``short_by`` names the whole."""
+    """A first step (or ``every``) is a minimum too: so ``short_by`` names all that is missing."""
     if not isinstance(c.benefit, AmountOff):
         return 0
     return c.benefit.every or (c.benefit.steps[0].min if c.benefit.steps else 0)
