@@ -85,9 +85,8 @@ class Redeem(Command, frozen=True, kw_only=True):
 
 
 class Finish(Command, frozen=True, kw_only=True):
-    """Commit or release a hold (verb ``commit`` or ``release``)."""
+    """Commit or release a hold."""
 
-    verb: str
     redemption: str  # serial of the redemption
     key: str  # digest of the Idempotency-Key
     fingerprint: str

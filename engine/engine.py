@@ -1,91 +1,488 @@
-"""The engine: one async method a verb. See docs/ARCHITECTURE.md."""
+"""The engine: one async method a verb. Acts are decided in Lua, in batches (batching.py).
+
+``who`` is JSON that goes into the fact untouched; ``now`` is 0 (the server's clock decides) or,
+on a rehearsal server, Unix ms. Refusals are values (``Answer.outcome``); ``Unavailable`` means
+that nobody knows, or that the cell is fenced: ask again with the same key.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from engine.records import Line
+import msgspec
+import orjson
+
+from engine import commands, keys
+from engine.batching import Fence, Lane, Observer, Reply
+from engine.fastpath import handle_of, serial_of
+from engine.outcomes import Outcome
+from engine.records import CouponRecord, Line, RedemptionRecord, SkippedCoupon, UserRecord
+from engine.server import Server
+from engine.snapshots import Snapshots
 from engine.views import Answer, CouponView, Live, Offer, Redemption, Reversal, Wallet
+
+_pack = msgspec.msgpack.encode
+_coupon = msgspec.msgpack.Decoder(CouponRecord).decode
+_redemption = msgspec.msgpack.Decoder(RedemptionRecord).decode
+_user = msgspec.msgpack.Decoder(UserRecord).decode
+_skipped = msgspec.msgpack.Decoder(list[SkippedCoupon] | None).decode
+_detail = msgspec.msgpack.Decoder(str | int | None).decode
+_AT_ONCE = 1000  # members of an audience that are told in one go
+
+
+@dataclass(slots=True, frozen=True)
+class Mall:
+    """What the engine needs to know of a tenant."""
+
+    id: str
+    cells: int
+    timezone: str
+    handle_key: bytes
 
 
 class Engine:
-    """All acts of one tenant. ``who`` is JSON for the fact; ``now`` 0 = the server's clock."""
+    """All acts of one tenant, from one process."""
+
+    def __init__(
+        self, mall: Mall, server: Server, fence: Fence, observe: Observer | None = None
+    ) -> None:
+        self.mall = mall
+        self._server = server
+        self._fence = fence
+        self._zone = ZoneInfo(mall.timezone)
+        self._offsets: dict[int, int] = {}
+        self.tags = [keys.cell_tag(mall.id, cell, mall.cells) for cell in range(mall.cells)]
+        self._lanes = [
+            Lane(server, fence, cell, keys.cell_key(tag), observe)
+            for cell, tag in enumerate(self.tags)
+        ]
+        self._snapshots = Snapshots(self, server)
+
+    async def drain(self) -> None:
+        """Wait until nothing is queued or in flight."""
+        for lane in self._lanes:
+            await lane.drain()
+
+    # ---- ids and clocks ----------------------------------------------------------------------
+
+    def handle_of(self, user_id: str) -> str:
+        """The handle that stands for a person inside; names their cell and wallet."""
+        return handle_of(self.mall.handle_key, user_id)
+
+    def cell_of(self, handle: str) -> int:
+        """The cell of a person."""
+        return keys.cell_of(handle, self.mall.cells)
+
+    def tag_of(self, handle: str) -> str:
+        """The hash tag of a person's cell."""
+        return self.tags[self.cell_of(handle)]
+
+    def clock(self) -> int:
+        """The Redis server's clock now (ms), by this process's last known offset to it."""
+        return self._server.clock()
+
+    async def trust(self, handle: str) -> None:
+        """Compare the person's cell with the books and load scripts; raises Unavailable."""
+        self._fence.doubt()
+        await self._fence.verify(self.cell_of(handle))
+
+    def offset(self, now: int) -> int:
+        """The tenant's distance from UTC at ``now``, ms. Zones change at full quarters only."""
+        quarter = now // 900_000
+        found = self._offsets.get(quarter)
+        if found is None:
+            if len(self._offsets) > 4096:
+                self._offsets.clear()
+            delta = datetime.fromtimestamp(quarter * 900, self._zone).utcoffset()
+            found = self._offsets[quarter] = int(delta.total_seconds() * 1000) if delta else 0
+        return found
+
+    def _serials(self, kind: str, handle: str, key: str, now: int) -> tuple[str, str, int]:
+        """(serial, serial of the window before, window) that an Idempotency-Key stands for."""
+        window = keys.window_of(now)
+        secret = self.mall.handle_key
+        return (
+            serial_of(secret, kind, handle, key, window),
+            serial_of(secret, kind, handle, key, window - 1),
+            window,
+        )
+
+    async def _act(self, verb: str, command: commands.Command) -> Reply:
+        lane = self._lanes[self.cell_of(command.handle)]
+        reply = await lane.submit(verb, _pack(command))
+        if command.now == 0:
+            self._server.saw(reply.now)
+        return reply
+
+    async def _keyed(self, verb: str, now: int, build: Any) -> Reply:
+        """An act whose id comes from its key; asked again where our clock was a window off."""
+        reply = await self._act(verb, build(now or self.clock()))
+        if reply.outcome == Outcome.WINDOW_MOVED:
+            reply = await self._act(verb, build(reply.now))
+        return reply
+
+    # ---- giving out --------------------------------------------------------------------------
 
     async def claim(
-        self, *, user_id: str, campaign_id: str, channel: str, key: str, who: str,
-        source: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None, now: int = 0,
-    ) -> Answer[CouponView]:
-        raise NotImplementedError
-
-    async def redeem(
-        self, *, handle: str, coupons: Sequence[tuple[str, int, bool]], store_id: str, key: str,
-        who: str, amount: int, lines: Sequence[Line], user_id: str = "", member_step: int = 0,
-        member_stale: bool = False, terminal_id: str = "", staff_id: str = "", channel: str = "",
-        order_ref: str = "", hold_seconds: int = 0, best_effort: bool = False, now: int = 0,
-    ) -> Answer[Redemption]:
-        """``coupons``: (coupon id, step of its rotating code or 0, stale)."""
-        raise NotImplementedError
-
-    async def commit(
-        self, *, redemption_id: str, key: str, who: str, store_id: str = "", now: int = 0
-    ) -> Answer[Redemption]:
-        """``store_id``: the store the caller is bound to, "" = to none (other stores: FORBIDDEN)."""
-        raise NotImplementedError
-
-    async def release(
-        self, *, redemption_id: str, key: str, who: str, store_id: str = "", now: int = 0
-    ) -> Answer[Redemption]:
-        raise NotImplementedError
-
-    async def reverse(
-        self, *, redemption_id: str, key: str, who: str, reason: str,
-        lines: Sequence[tuple[str, int]] | None = None, restore: bool = True, store_id: str = "",
+        self,
+        *,
+        user_id: str,
+        campaign_id: str,
+        channel: str,
+        key: str,
+        who: str,
+        source: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
         now: int = 0,
-    ) -> Answer[Reversal]:
-        raise NotImplementedError
-
-    async def void(
-        self, *, coupon_id: str, key: str, who: str, reason: str, now: int = 0
     ) -> Answer[CouponView]:
-        raise NotImplementedError
+        """Claim one coupon of a campaign for a user."""
+        handle = self.handle_of(user_id)
+        extra = {"source": source, "metadata": metadata}
+        extra_json = _json({k: v for k, v in extra.items() if v})
+        fingerprint = _fingerprint(campaign_id, user_id, channel, extra_json)
+        used: list[str] = []
 
-    async def set_profile(
-        self, *, user_id: str, who: str, tier: str | None = None, tier_until: int | None = None,
-        frozen: bool | None = None, now: int = 0,
-    ) -> Answer[Wallet]:
-        raise NotImplementedError
+        def build(at: int) -> commands.Claim:
+            serial, before, window = self._serials("claim", handle, key, at)
+            used[:] = serial, before
+            return commands.Claim(
+                handle=handle,
+                now=now,
+                who=who,
+                user_id=user_id,
+                campaign_id=campaign_id,
+                channel=channel,
+                serial=serial,
+                serial_before=before,
+                window=window,
+                fingerprint=fingerprint,
+                offset=self.offset(at),
+                extra=extra_json,
+                source=_json(source),
+                metadata=_json(metadata),
+            )
 
-    async def set_members(
-        self, *, audience_id: str, add: Sequence[str], remove: Sequence[str], who: str, now: int = 0
-    ) -> Answer[int]:
-        """``value``: how many memberships changed."""
-        raise NotImplementedError
-
-    async def wallet(self, handle: str, *, now: int = 0) -> Wallet:
-        """All coupons of a person (a ``no-writes`` script); an empty wallet when unknown."""
-        raise NotImplementedError
-
-    async def coupon(self, coupon_id: str, *, now: int = 0) -> Wallet | None:
-        """A wallet snapshot with just that coupon; None when there is none."""
-        raise NotImplementedError
-
-    async def redemption(self, redemption_id: str, *, now: int = 0) -> Redemption | None:
-        raise NotImplementedError
+        reply = await self._keyed("claim", now, build)
+        outcome = Outcome(reply.outcome)
+        if outcome > Outcome.REPEATED:
+            opens = _detail(reply.detail)
+            return Answer(outcome, details={"retry_at": opens} if opens else {})
+        record = _coupon(reply.value)
+        # A repeat may have found the coupon of the window before; its issue time tells which.
+        serial = used[keys.window_of(record.issued) != keys.window_of(reply.now)]
+        return Answer(outcome, CouponView(f"C{handle}{serial}", user_id, record, reply.now))
 
     async def offers(
         self, *, user_id: str, campaign_ids: Sequence[str], channel: str | None = None, now: int = 0
     ) -> tuple[int, list[Offer | None]]:
         """(server time, one a campaign in the order asked; None = no such campaign)."""
-        raise NotImplementedError
+        return await self._snapshots.offers(user_id, campaign_ids, channel, now)
+
+    # ---- taking back -------------------------------------------------------------------------
+
+    async def redeem(
+        self,
+        *,
+        handle: str,
+        coupons: Sequence[tuple[str, int, bool]],
+        store_id: str,
+        key: str,
+        who: str,
+        amount: int,
+        lines: Sequence[Line],
+        member_step: int = 0,
+        member_stale: bool = False,
+        terminal_id: str = "",
+        staff_id: str = "",
+        channel: str = "",
+        order_ref: str = "",
+        hold_seconds: int = 0,
+        best_effort: bool = False,
+        now: int = 0,
+    ) -> Answer[Redemption]:
+        """Redeem or hold coupons. ``coupons``: (coupon id, step of its code or 0, stale)."""
+        presented = [
+            commands.Presented(coupon_id[-keys.SERIAL_LENGTH :], step, int(stale))
+            for coupon_id, step, stale in coupons
+        ]
+        basket = [(line.id, line.amount, line.quantity, line.sku, line.category) for line in lines]
+        fingerprint = _fingerprint(
+            sorted(item.serial for item in presented),
+            store_id,
+            terminal_id,
+            staff_id,
+            channel,
+            order_ref,
+            amount,
+            basket,
+            hold_seconds,
+            best_effort,
+        )
+
+        def build(at: int) -> commands.Redeem:
+            serial, before, window = self._serials("redeem", handle, key, at)
+            return commands.Redeem(
+                handle=handle,
+                now=now,
+                who=who,
+                serial=serial,
+                serial_before=before,
+                window=window,
+                fingerprint=fingerprint,
+                offset=self.offset(at),
+                coupons=presented,
+                member_step=member_step,
+                member_stale=int(member_stale),
+                store_id=store_id,
+                terminal_id=terminal_id,
+                staff_id=staff_id,
+                channel=channel,
+                order_ref=order_ref,
+                amount=amount,
+                lines=basket,
+                hold_seconds=hold_seconds,
+                all_or_nothing=int(not best_effort),
+            )
+
+        reply = await self._keyed("redeem", now, build)
+        outcome = Outcome(reply.outcome)
+        if outcome <= Outcome.REPEATED:
+            serial = str(_detail(reply.detail))
+            return Answer(outcome, self._redemption(handle, serial, reply))
+        return Answer(outcome, details=_redeem_details(handle, outcome, reply))
+
+    def _redemption(self, handle: str, serial: str, reply: Reply) -> Redemption:
+        redemption_id = keys.make_id("R", handle, serial)
+        return Redemption(redemption_id, handle, _redemption(reply.value), reply.now)
+
+    async def commit(
+        self, *, redemption_id: str, key: str, who: str, store_id: str = "", now: int = 0
+    ) -> Answer[Redemption]:
+        """Commit a hold. ``store_id``: the caller's own ("" = none); another's is FORBIDDEN."""
+        return await self._finish("commit", redemption_id, key, who, store_id, now)
+
+    async def release(
+        self, *, redemption_id: str, key: str, who: str, store_id: str = "", now: int = 0
+    ) -> Answer[Redemption]:
+        """Release a hold. ``store_id``: the caller's own ("" = none); another's is FORBIDDEN."""
+        return await self._finish("release", redemption_id, key, who, store_id, now)
+
+    async def _finish(
+        self, verb: str, redemption_id: str, key: str, who: str, store_id: str, now: int
+    ) -> Answer[Redemption]:
+        place = keys.split_id("R", redemption_id)
+        if place is None:
+            return Answer(Outcome.NOT_FOUND)
+        handle, serial = place
+        reply = await self._act(
+            verb,
+            commands.Finish(
+                handle=handle,
+                now=now,
+                who=who,
+                redemption=serial,
+                key=serial_of(self.mall.handle_key, verb, handle, key, 0),
+                fingerprint=_fingerprint(verb, redemption_id),
+                store_id=store_id,
+            ),
+        )
+        outcome = Outcome(reply.outcome)
+        if outcome > Outcome.REPEATED:
+            return Answer(outcome)
+        return Answer(outcome, self._redemption(handle, serial, reply))
+
+    async def reverse(
+        self,
+        *,
+        redemption_id: str,
+        key: str,
+        who: str,
+        reason: str,
+        lines: Sequence[tuple[str, int]] | None = None,
+        restore: bool = True,
+        store_id: str = "",
+        now: int = 0,
+    ) -> Answer[Reversal]:
+        """Reverse a redemption: ``lines`` (line id, gross returned), None = all that is left."""
+        place = keys.split_id("R", redemption_id)
+        if place is None:
+            return Answer(Outcome.NOT_FOUND)
+        handle, redemption = place
+        wanted = None if lines is None else list(lines)
+        fingerprint = _fingerprint(redemption_id, reason, wanted, restore)
+
+        def build(at: int) -> commands.Reverse:
+            kind = f"reverse {redemption}"
+            serial, before, window = self._serials(kind, handle, key, at)
+            return commands.Reverse(
+                handle=handle,
+                now=now,
+                who=who,
+                redemption=redemption,
+                serial=serial,
+                serial_before=before,
+                window=window,
+                fingerprint=fingerprint,
+                reason=reason,
+                lines=wanted,
+                restore=int(restore),
+                store_id=store_id,
+            )
+
+        reply = await self._keyed("reverse", now, build)
+        outcome = Outcome(reply.outcome)
+        detail = _detail(reply.detail)
+        if outcome > Outcome.REPEATED:
+            return Answer(outcome, details={"field": f"lines[{detail}]"} if detail else {})
+        whole = self._redemption(handle, redemption, reply)
+        record = next(r for r in whole.record.reversals if r.serial == detail)
+        return Answer(outcome, Reversal(keys.make_id("V", handle, str(detail)), record, whole))
+
+    async def void(
+        self, *, coupon_id: str, key: str, who: str, reason: str, now: int = 0
+    ) -> Answer[CouponView]:
+        """Withdraw a coupon that is not used."""
+        place = keys.split_id("C", coupon_id)
+        if place is None:
+            return Answer(Outcome.NOT_FOUND)
+        handle, serial = place
+        reply = await self._act(
+            "void",
+            commands.Void(
+                handle=handle,
+                now=now,
+                who=who,
+                serial=serial,
+                key=serial_of(self.mall.handle_key, "void", handle, key, 0),
+                fingerprint=_fingerprint(coupon_id, reason),
+                reason=reason,
+            ),
+        )
+        outcome = Outcome(reply.outcome)
+        if outcome > Outcome.REPEATED:
+            return Answer(outcome)
+        record = _coupon(reply.value)
+        user_id = (await self._snapshots.user(handle)).user_id
+        return Answer(outcome, CouponView(coupon_id, user_id, record, reply.now))
+
+    async def lapse(self, *, redemption_id: str, who: str, now: int = 0) -> Outcome:
+        """Tell the books that a hold's time has passed (the sweeper)."""
+        handle, serial = keys.split_id("R", redemption_id) or ("", "")
+        command = commands.Lapse(handle=handle, now=now, who=who, redemption=serial)
+        return Outcome((await self._act("lapse", command)).outcome)
+
+    # ---- people ------------------------------------------------------------------------------
+
+    async def set_profile(
+        self,
+        *,
+        user_id: str,
+        who: str,
+        tier: str | None = None,
+        tier_until: int | None = None,
+        frozen: bool | None = None,
+        now: int = 0,
+    ) -> Answer[UserRecord]:
+        """Tell a user's tier (until, ms, 0 = no end) and freeze; None leaves as is."""
+        command = commands.Profile(
+            handle=self.handle_of(user_id),
+            now=now,
+            who=who,
+            user_id=user_id,
+            tier=tier,
+            tier_until=tier_until,
+            frozen=None if frozen is None else int(frozen),
+        )
+        reply = await self._act("profile", command)
+        return Answer(Outcome(reply.outcome), _user(reply.value))
+
+    async def set_members(
+        self, *, audience_id: str, add: Sequence[str], remove: Sequence[str], who: str, now: int = 0
+    ) -> Answer[int]:
+        """Put users into an audience and take users out; value: how many changed."""
+        wanted = [(user, 1) for user in add] + [(user, 0) for user in remove]
+        changed = 0
+        for start in range(0, len(wanted), _AT_ONCE):
+            acts = [
+                self._act(
+                    "member",
+                    commands.Member(
+                        handle=self.handle_of(user_id),
+                        now=now,
+                        who=who,
+                        user_id=user_id,
+                        audience_id=audience_id,
+                        present=present,
+                    ),
+                )
+                for user_id, present in wanted[start : start + _AT_ONCE]
+            ]
+            changed += sum(reply.outcome == Outcome.DONE for reply in await asyncio.gather(*acts))
+        return Answer(Outcome.DONE, changed)
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    async def wallet(self, handle: str, *, now: int = 0) -> Wallet:
+        """All coupons of a person at one moment; an empty wallet when unknown."""
+        return await self._snapshots.wallet(handle, None, now)
+
+    async def some_coupons(self, handle: str, serials: Sequence[str], *, now: int = 0) -> Wallet:
+        """The wallet with just these coupons, those of them that exist."""
+        return await self._snapshots.wallet(handle, serials, now)
+
+    async def coupon(self, coupon_id: str, *, now: int = 0) -> Wallet | None:
+        """A wallet snapshot with just that coupon; None when there is none."""
+        place = keys.split_id("C", coupon_id)
+        if place is None:
+            return None
+        found = await self._snapshots.wallet(place[0], [place[1]], now)
+        return found if found.coupons else None
+
+    async def redemption(self, redemption_id: str, *, now: int = 0) -> Redemption | None:
+        """A redemption as it is now; None when Redis does not hold it (the books may)."""
+        return await self._snapshots.redemption(redemption_id, now)
 
     async def live(self, campaign_id: str) -> Live | None:
         """Counters over all cells; touches Redis at most once a second a campaign."""
-        raise NotImplementedError
+        return await self._snapshots.live(campaign_id)
 
-    def handle_of(self, user_id: str) -> str:
-        raise NotImplementedError
 
-    def clock(self) -> int:
-        """The Redis server's clock now (ms), by this process's last known offset to it."""
-        raise NotImplementedError
+def _json(value: dict[str, Any] | None) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if value else ""
+
+
+def _fingerprint(*parts: Any) -> str:
+    """48 bits that tell one request from another under the same key, as 12 hex digits."""
+    return blake2b(_pack(parts), digest_size=6).hexdigest()
+
+
+def _redeem_details(handle: str, outcome: Outcome, reply: Reply) -> dict[str, Any]:
+    """What helps with a refused redemption: all that failed, the first of them by name."""
+    if outcome == Outcome.NOT_FOUND:
+        missing = str(_detail(reply.detail) or "")
+        if missing == "store_id":
+            return {"field": "store_id"}
+        return {"coupon_id": keys.make_id("C", handle, missing)}
+    failed = _skipped(reply.value) or []
+    if not failed:
+        return {}
+    details: dict[str, Any] = {
+        "coupon_id": keys.make_id("C", handle, failed[0].serial),
+        "failed": [
+            {
+                "coupon_id": keys.make_id("C", handle, item.serial),
+                "outcome": Outcome(item.outcome),
+                "short_by": item.short_by,
+            }
+            for item in failed
+        ],
+    }
+    if failed[0].short_by:
+        details["short_by"] = failed[0].short_by
+    return details

@@ -224,11 +224,23 @@ AnyFact = (
 )
 
 _decoder = msgspec.msgpack.Decoder(list[AnyFact])
+_splitter = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_one: msgspec.msgpack.Decoder[AnyFact] = msgspec.msgpack.Decoder(AnyFact)
 
 
 def decode(entry: bytes) -> list[AnyFact]:
     """The facts of one stream entry, in order of ``seq``; msgspec.DecodeError when malformed."""
     return _decoder.decode(entry)
+
+
+def split(entry: bytes) -> list[msgspec.Raw]:
+    """The facts of one stream entry, each still packed; msgspec.DecodeError when it is none."""
+    return _splitter.decode(entry)
+
+
+def decode_one(packed: bytes | msgspec.Raw) -> AnyFact:
+    """One fact of ``split``; msgspec.DecodeError when malformed."""
+    return _one.decode(packed)
 
 
 def type_of(fact: Fact) -> str:

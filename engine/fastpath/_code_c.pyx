@@ -5,7 +5,6 @@ Each key has a prepared EVP_MAC context: the hash of its padded key is computed 
 message starts by going back to it. A batch is taken apart and verified without the GIL.
 """
 
-from cpython.long cimport PyLong_AsLongLong
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint8_t, uint32_t
@@ -15,11 +14,12 @@ from hashlib import blake2b
 
 
 cdef extern from "Python.h":
-    # Declared here because Cython's own declarations ask for the GIL; these only read memory.
+    # Declared here because Cython's own declarations of these ask for the GIL.
     int PyUnicode_KIND(object) noexcept
     void* PyUnicode_DATA(object) noexcept
     Py_ssize_t PyUnicode_GET_LENGTH(object) noexcept
     uint32_t PyUnicode_READ(int kind, const void* data, Py_ssize_t index) noexcept nogil
+    long long PyLong_AsLongLongAndOverflow(object, int* overflow) except? -1
     bint Py_UNICODE_ISSPACE(uint32_t) noexcept nogil
 
 cdef extern from "openssl/params.h" nogil:
@@ -289,17 +289,27 @@ cdef tuple _verdict(Scan* scan):
 
 # --- arguments --------------------------------------------------------------------------------
 
-cdef int64_t _checked_step(step) except -1:
-    cdef int64_t value
-    if not isinstance(step, int):
-        raise TypeError("a step is an int")
-    try:
-        value = PyLong_AsLongLong(step)
-    except OverflowError:
-        value = -1
-    if not 0 <= value < STEP_END:
+cdef int64_t _integer(value, str name) except? -2:
+    """-1 for what no 64 bits hold: the caller's range check refuses it."""
+    cdef int overflow = 0
+    if not isinstance(value, int):
+        raise TypeError(f"a {name} is an int")
+    cdef int64_t number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    return -1 if overflow else number
+
+
+cdef int64_t _checked_step(value) except -1:
+    cdef int64_t step = _integer(value, "step")
+    if not 0 <= step < STEP_END:
         raise ValueError("step out of range")
-    return value
+    return step
+
+
+cdef int _checked_form(value) except -1:
+    cdef int64_t form = _integer(value, "form")
+    if not ROTATING <= form <= MEMBER:
+        raise ValueError("form is not one of ROTATING, STATIC, MEMBER")
+    return form
 
 
 cdef str _as_str(code):
@@ -371,16 +381,16 @@ cdef class KeyRing:
         cdef uint8_t[SHA256_BYTES] tag
         cdef uint8_t[RAW_BYTES + 1] packed
         cdef int64_t full_step
+        cdef int kind
         _part(handle, HANDLE_LENGTH, 0, packed + 1, "handle")
         _part(serial, SERIAL_LENGTH, 1, packed + 11, "serial")
-        if form not in (ROTATING, STATIC, MEMBER):
-            raise ValueError("form is not one of ROTATING, STATIC, MEMBER")
-        if (form == MEMBER) != _all_zero(packed + 11):
+        kind = _checked_form(form)
+        if (kind == MEMBER) != _all_zero(packed + 11):
             raise ValueError("serial 0 belongs to member codes, and only to them")
         full_step = _checked_step(step)
-        if form == STATIC and full_step:
+        if kind == STATIC and full_step:
             raise ValueError("a static code has step 0")
-        packed[0] = VERSION << 6 | <int>form << 4 | self.active
+        packed[0] = VERSION << 6 | kind << 4 | self.active
         packed[18] = full_step >> 8 & 0xFF
         packed[19] = full_step & 0xFF
         if not _tag(self.contexts[self.active], packed, full_step, tag):

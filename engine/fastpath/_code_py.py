@@ -125,6 +125,8 @@ class KeyRing:
         """
         handle_value = _part(handle, _HANDLE_LENGTH, "handle")
         serial_value = _part(serial, _SERIAL_LENGTH, "serial")
+        if not isinstance(form, int):
+            raise TypeError("a form is an int")
         if form not in (ROTATING, STATIC, MEMBER):
             raise ValueError("form is not one of ROTATING, STATIC, MEMBER")
         if (form == MEMBER) != (serial_value == 0):

@@ -39,7 +39,7 @@ local function validity(issue, now)
   return from, limit > 0 and math.min(to, limit) or to
 end
 
-batch.run(function(op)
+return batch.run(function(op)
   local handle, serial = op[CLAIM.handle], op[CLAIM.serial]
   local campaign_id, offset = op[CLAIM.campaign_id], op[CLAIM.offset]
   local now = batch.at(op[CLAIM.now])

@@ -18,7 +18,7 @@ outcomes:
   HOLD_EXPIRED WINDOW_MOVED
 ]]
 
-batch.run(function(op)
+return batch.run(function(op)
   local handle, serial = op[LAPSE.handle], op[LAPSE.redemption]
   local now = batch.at(op[LAPSE.now])
   local record = redemptions.get(handle, serial)

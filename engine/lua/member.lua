@@ -13,7 +13,7 @@ outcomes:
   DONE REPEATED
 ]]
 
-batch.run(function(op)
+return batch.run(function(op)
   local wallet, now = keys.wallet(op[MEMBER.handle]), batch.at(op[MEMBER.now])
   local field, present = 'a' .. op[MEMBER.audience_id], op[MEMBER.present] == 1
   local row = redis.call('HMGET', wallet, 'u', field)

@@ -13,7 +13,7 @@ outcomes:
   DONE
 ]]
 
-batch.run(function(op)
+return batch.run(function(op)
   local wallet, now = keys.wallet(op[PROFILE.handle]), batch.at(op[PROFILE.now])
   local packed = redis.call('HGET', wallet, 'u')
   local user = packed and cmsgpack.unpack(packed) or { op[PROFILE.user_id], '', 0, 0, 0 }

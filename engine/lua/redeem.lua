@@ -84,7 +84,7 @@ local function compose(op, user, store, accepted, refused, now, hold)
     lines, coupons, skipped(refused), {}, {}, 0 }
 end
 
-batch.run(function(op)
+return batch.run(function(op)
   local handle, serial = op[REDEEM.handle], op[REDEEM.serial]
   local now, hold = batch.at(op[REDEEM.now]), op[REDEEM.hold_seconds]
   if batch.window_moved(now, op[REDEEM.window]) then

@@ -18,7 +18,7 @@ outcomes:
   HOLD_RELEASED HOLD_EXPIRED WINDOW_MOVED
 ]]
 
-batch.run(function(op)
+return batch.run(function(op)
   local handle, serial = op[FINISH.handle], op[FINISH.redemption]
   local now = batch.at(op[FINISH.now])
   local record, packed = redemptions.get(handle, serial)

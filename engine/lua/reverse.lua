@@ -112,7 +112,7 @@ local function hand_back(handle, serial, c)
   if share then campaigns.count_redeemed(share, -1) end
 end
 
-batch.run(function(op)
+return batch.run(function(op)
   local handle, serial = op[REVERSE.handle], op[REVERSE.redemption]
   local now = batch.at(op[REVERSE.now])
   if batch.window_moved(now, op[REVERSE.window]) then

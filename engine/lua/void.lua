@@ -13,7 +13,7 @@ outcomes:
   DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED ALREADY_REDEEMED HELD VOIDED EXPIRED
 ]]
 
-batch.run(function(op)
+return batch.run(function(op)
   local handle, serial = op[VOID.handle], op[VOID.serial]
   local now, wallet = batch.at(op[VOID.now]), keys.wallet(op[VOID.handle])
   local row = redis.call('HMGET', wallet, 'C' .. serial, 'u')

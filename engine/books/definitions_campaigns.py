@@ -1,0 +1,281 @@
+"""Campaigns in the books: created, patched, their stock shared out over the cells.
+
+Every revision's body is kept in ``campaign_terms``: a coupon lives by the terms it was issued
+under. ``version`` rises with each revision and each change of stock; the cells must reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import orjson
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.books import schema
+from engine.books.db import Books
+from engine.books.definitions import Body, By, Change, Receipt, change
+from engine.definitions import Campaign, merge_patch
+from engine.errors import InvalidRequest
+from engine.outcomes import Outcome
+from engine.views import Answer
+
+MAX_STOCK = 10**9
+
+
+@dataclass(slots=True, frozen=True)
+class CampaignRow:
+    """A campaign as the books have it; times in ms."""
+
+    id: str
+    revision: int  # of the body: what If-Match names
+    version: int  # of revision or stock: what the cells must have
+    status: str
+    kind: str
+    body: Body  # every default filled in
+    total: int | None  # None = unlimited
+    shares: list[int]  # stock per cell; [] when unlimited
+    created_ms: int
+    updated_ms: int
+
+
+Render = Callable[[CampaignRow], Body]  # the row as the caller is answered
+Withdraw = Callable[[str, int], Awaitable[Sequence[int] | None]]
+
+
+def spread(shares: Sequence[int], add: int) -> list[int]:
+    """``shares`` after ``add`` more (>= 0), given to the smallest first: as even as can be."""
+    result = list(shares)
+    by_size = sorted(range(len(shares)), key=lambda cell: (shares[cell], cell))
+    for count in range(1, len(shares) + 1):
+        lowest = by_size[:count]
+        pool = sum(shares[cell] for cell in lowest) + add
+        if count == len(shares) or pool <= count * shares[by_size[count]]:
+            each, rest = divmod(pool, count)
+            for position, cell in enumerate(sorted(lowest)):
+                result[cell] = each + (position < rest)
+            break
+    return result
+
+
+async def create_campaign(
+    books: Books,
+    tenant: str,
+    cells: int,
+    by: By,
+    receipt: Receipt,
+    campaign: Campaign,
+    render: Render,
+) -> Answer[Body]:
+    """A new campaign at revision 1; ALREADY_EXISTS when the id is taken."""
+
+    async def work(doing: Change) -> Body:
+        if await _row(doing.connection, tenant, campaign.id):
+            doing.refuse(Outcome.ALREADY_EXISTS, field="id")
+        total = campaign.stock.total
+        row = CampaignRow(
+            id=campaign.id,
+            revision=1,
+            version=1,
+            status=campaign.status,
+            kind=campaign.kind,
+            body=_plain(campaign),
+            total=total,
+            shares=[] if total is None else spread([0] * cells, total),
+            created_ms=by.at,
+            updated_ms=by.at,
+        )
+        await doing.connection.execute(
+            schema.campaigns.insert(), {"tenant": tenant, **_columns(row)}
+        )
+        await _keep_terms(doing, row)
+        await doing.note("campaign.create", f"campaign:{row.id}", {"body": row.body})
+        return render(row)
+
+    return await change(books, tenant, by, work, receipt=receipt)
+
+
+async def patch_campaign(
+    books: Books,
+    tenant: str,
+    by: By,
+    campaign_id: str,
+    patch: Body,
+    revision: int | None,
+    render: Render,
+) -> Answer[Body]:
+    """Change a campaign by JSON Merge Patch; a patch that changes nothing raises no revision.
+
+    ``revision``: the one that the caller has read (If-Match), REVISION_CHANGED when there is
+    another by now; None = whatever it is. InvalidDefinitionError names what cannot be.
+    """
+
+    async def work(doing: Change) -> Body:
+        old = await _row(doing.connection, tenant, campaign_id)
+        if old is None:
+            doing.refuse(Outcome.NOT_FOUND)
+        if revision is not None and revision != old.revision:
+            doing.refuse(Outcome.REVISION_CHANGED, revision=old.revision)
+        campaign = merge_patch(old.body, patch)
+        body = _plain(campaign)
+        if body == old.body:
+            return render(old)
+        row = CampaignRow(
+            id=old.id,
+            revision=old.revision + 1,
+            version=old.version + 1,
+            status=campaign.status,
+            kind=old.kind,
+            body=body,
+            total=old.total,
+            shares=old.shares,
+            created_ms=old.created_ms,
+            updated_ms=by.at,
+        )
+        await _save(doing, row)
+        await _keep_terms(doing, row)
+        detail = {"patch": patch, "revision": row.revision}
+        await doing.note("campaign.patch", f"campaign:{row.id}", detail)
+        return render(row)
+
+    return await change(books, tenant, by, work)
+
+
+async def add_stock(
+    books: Books,
+    tenant: str,
+    by: By,
+    receipt: Receipt,
+    campaign_id: str,
+    add: int,
+    render: Render,
+    withdraw: Withdraw,
+) -> Answer[Body]:
+    """Raise (``add`` > 0) or lower (``add`` < 0) a campaign's stock.
+
+    What is taken away is first taken from the cells by ``withdraw`` (how much each cell gave, or
+    None when they have less than that left): never below what is issued or set aside.
+    """
+
+    async def work(doing: Change) -> Body:
+        old = await _row(doing.connection, tenant, campaign_id)
+        if old is None:
+            doing.refuse(Outcome.NOT_FOUND)
+        if old.total is None:
+            raise InvalidRequest("add", "The stock is unlimited.", "库存不限量。")
+        if old.total + add > MAX_STOCK:
+            raise InvalidRequest("add", f"At most {MAX_STOCK} in all.", f"总量不超过 {MAX_STOCK}。")
+        shares = spread(old.shares, add) if add >= 0 else await _lowered(old, -add, withdraw)
+        total = old.total + add
+        row = CampaignRow(
+            id=old.id,
+            revision=old.revision,
+            version=old.version + 1,
+            status=old.status,
+            kind=old.kind,
+            body={**old.body, "stock": {**old.body["stock"], "total": total}},
+            total=total,
+            shares=shares,
+            created_ms=old.created_ms,
+            updated_ms=by.at,
+        )
+        await _save(doing, row)
+        await doing.note("campaign.stock", f"campaign:{row.id}", {"add": add, "total": total})
+        return render(row)
+
+    return await change(books, tenant, by, work, receipt=receipt)
+
+
+async def _lowered(old: CampaignRow, by: int, withdraw: Withdraw) -> list[int]:
+    given = await withdraw(old.id, by)
+    if given is None:
+        raise InvalidRequest(
+            "add",
+            "Fewer than that are left: the rest is issued or set aside.",
+            "剩余不足:其余已发放或被占用。",
+        )
+    return [share - part for share, part in zip(old.shares, given, strict=True)]
+
+
+async def get_campaign(books: Books, tenant: str, campaign_id: str) -> CampaignRow | None:
+    """One campaign, or None."""
+    async with books.connect() as connection:
+        return await _row(connection, tenant, campaign_id)
+
+
+async def list_campaigns(
+    books: Books,
+    tenant: str,
+    *,
+    status: str | None = None,
+    after: str = "",
+    limit: int = 50,
+) -> list[CampaignRow]:
+    """Campaigns by id, those after ``after``."""
+    campaigns = schema.campaigns
+    query = select(campaigns).where(campaigns.c.tenant == tenant, campaigns.c.id > after)
+    if status is not None:
+        query = query.where(campaigns.c.status == status)
+    async with books.connect() as connection:
+        rows = await connection.execute(query.order_by(campaigns.c.id).limit(limit))
+        return [_read(row) for row in rows]
+
+
+async def _row(connection: AsyncConnection, tenant: str, campaign_id: str) -> CampaignRow | None:
+    campaigns = schema.campaigns
+    found = await connection.execute(
+        select(campaigns).where(campaigns.c.tenant == tenant, campaigns.c.id == campaign_id)
+    )
+    row = found.first()
+    return _read(row) if row else None
+
+
+def _read(row: Row[Any]) -> CampaignRow:
+    return CampaignRow(
+        id=row.id,
+        revision=row.revision,
+        version=row.version,
+        status=row.status,
+        kind=row.kind,
+        body=orjson.loads(row.body),
+        total=row.total,
+        shares=orjson.loads(row.shares),
+        created_ms=row.created_ms,
+        updated_ms=row.updated_ms,
+    )
+
+
+def _plain(campaign: Campaign) -> Body:
+    """The body as JSON has it, so that it can be compared with one read back."""
+    plain: Body = orjson.loads(msgspec.json.encode(campaign))
+    return plain
+
+
+def _columns(row: CampaignRow) -> Body:
+    columns = {name: getattr(row, name) for name in CampaignRow.__dataclass_fields__}
+    columns["body"] = orjson.dumps(row.body).decode()
+    columns["shares"] = orjson.dumps(row.shares).decode()
+    return columns
+
+
+async def _save(doing: Change, row: CampaignRow) -> None:
+    campaigns = schema.campaigns
+    await doing.connection.execute(
+        update(campaigns)
+        .where(campaigns.c.tenant == doing.tenant, campaigns.c.id == row.id)
+        .values(_columns(row))
+    )
+
+
+async def _keep_terms(doing: Change, row: CampaignRow) -> None:
+    terms = {
+        "tenant": doing.tenant,
+        "campaign_id": row.id,
+        "revision": row.revision,
+        "body": orjson.dumps(row.body).decode(),
+        "created_ms": row.updated_ms,
+    }
+    await doing.connection.execute(schema.campaign_terms.insert(), terms)

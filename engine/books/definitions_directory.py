@@ -1,0 +1,251 @@
+"""Merchants, stores, keys and settings in the books."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import orjson
+from sqlalchemy import Row, Table, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.books import schema
+from engine.books.db import Books
+from engine.books.definitions import Body, By, Change, Receipt, change
+from engine.definitions import Merchant, Settings, Store, merge_settings, name_in
+from engine.errors import InvalidRequest
+from engine.outcomes import Outcome
+from engine.views import Answer
+
+NAMED_IN = "zh-CN"  # the language of the name columns; bodies have them all
+
+# ---- merchants and stores: PUT whole, read one or a list --------------------------------------
+
+
+async def put_merchant(
+    books: Books, tenant: str, by: By, merchant_id: str, merchant: Merchant
+) -> Answer[Body]:
+    """Make a merchant or replace it. The same again changes nothing."""
+
+    async def work(doing: Change) -> Body:
+        columns = {"name": name_in(merchant.name, NAMED_IN)}
+        return await _put(doing, schema.merchants, "merchant", merchant_id, merchant, columns)
+
+    return await change(books, tenant, by, work)
+
+
+async def put_store(books: Books, tenant: str, by: By, store_id: str, store: Store) -> Answer[Body]:
+    """Make a store or replace it; its merchant must be there. The same again changes nothing."""
+
+    async def work(doing: Change) -> Body:
+        await _must_exist(doing, schema.merchants, "merchant_id", store.merchant_id)
+        columns = {
+            "name": name_in(store.name, NAMED_IN),
+            "merchant_id": store.merchant_id,
+            "closed": int(store.closed),
+        }
+        return await _put(doing, schema.stores, "store", store_id, store, columns)
+
+    return await change(books, tenant, by, work)
+
+
+async def list_merchants(
+    books: Books,
+    tenant: str,
+    *,
+    only: str | None = None,
+    after: str = "",
+    limit: int = 50,
+) -> list[Body]:
+    """Merchants by id, those after ``after``; ``only`` the one of that id."""
+    merchants = schema.merchants
+    query = select(merchants).where(merchants.c.tenant == tenant, merchants.c.id > after)
+    if only is not None:
+        query = query.where(merchants.c.id == only)
+    async with books.connect() as connection:
+        rows = await connection.execute(query.order_by(merchants.c.id).limit(limit))
+        return [_read(row) for row in rows]
+
+
+async def list_stores(
+    books: Books,
+    tenant: str,
+    *,
+    only: str | None = None,
+    merchant_id: str | None = None,
+    after: str = "",
+    limit: int = 50,
+) -> list[Body]:
+    """Stores by id, those after ``after``; ``only`` the one of that id, or one merchant's."""
+    stores = schema.stores
+    query = select(stores).where(stores.c.tenant == tenant, stores.c.id > after)
+    if only is not None:
+        query = query.where(stores.c.id == only)
+    if merchant_id is not None:
+        query = query.where(stores.c.merchant_id == merchant_id)
+    async with books.connect() as connection:
+        rows = await connection.execute(query.order_by(stores.c.id).limit(limit))
+        return [_read(row) for row in rows]
+
+
+async def _put(
+    doing: Change, table: Table, kind: str, ident: str, definition: Any, columns: Body
+) -> Body:
+    body = _plain(definition)
+    row = await _row(doing.connection, table, doing.tenant, ident)
+    if row is not None and orjson.loads(row.body) == body:
+        return _read(row)
+    columns |= {"body": orjson.dumps(body).decode(), "revision": row.revision + 1 if row else 1}
+    if row is None:
+        columns |= {"tenant": doing.tenant, "id": ident, "created_ms": doing.by.at}
+        await doing.connection.execute(table.insert(), columns)
+    else:
+        await doing.connection.execute(
+            update(table).where(table.c.tenant == doing.tenant, table.c.id == ident).values(columns)
+        )
+    await doing.note(f"{kind}.put", f"{kind}:{ident}", body)
+    return {"id": ident, **body, "revision": columns["revision"]}
+
+
+async def _row(
+    connection: AsyncConnection, table: Table, tenant: str, ident: str
+) -> Row[Any] | None:
+    found = await connection.execute(
+        select(table).where(table.c.tenant == tenant, table.c.id == ident)
+    )
+    return found.first()
+
+
+def _read(row: Row[Any]) -> Body:
+    return {"id": row.id, **orjson.loads(row.body), "revision": row.revision}
+
+
+async def _must_exist(doing: Change, table: Table, field: str, ident: str) -> None:
+    if await _row(doing.connection, table, doing.tenant, ident) is None:
+        raise InvalidRequest(
+            field,
+            f"There is no {table.name.rstrip('s')} {ident}.",
+            f"{ident} 不存在。",
+        )
+
+
+# ---- keys -------------------------------------------------------------------------------------
+
+
+async def add_key(
+    books: Books, tenant: str, by: By, receipt: Receipt | None, key: Body
+) -> Answer[Body]:
+    """Keep a key: ``id``, ``role``, ``label``, ``digest`` (SHA-256 of its text), bindings.
+
+    A repeat answers the id of the first time; what the text of a key is, is the caller's matter.
+    """
+
+    async def work(doing: Change) -> Body:
+        if key.get("store_id"):
+            await _must_exist(doing, schema.stores, "store_id", key["store_id"])
+        if key.get("merchant_id"):
+            await _must_exist(doing, schema.merchants, "merchant_id", key["merchant_id"])
+        row = {**key, "tenant": tenant, "created_ms": by.at}
+        await doing.connection.execute(schema.keys.insert(), row)
+        shown = {name: value for name, value in key.items() if name != "digest"}
+        await doing.note("key.create", f"key:{key['id']}", shown)
+        return {**shown, "created_ms": by.at, "revoked_ms": None}
+
+    return await change(books, tenant, by, work, receipt=receipt)
+
+
+async def revoke_key(books: Books, tenant: str, by: By, key_id: str) -> Answer[Body]:
+    """From now on the key opens nothing; one revoked before stays as it is."""
+
+    async def work(doing: Change) -> Body:
+        keys = schema.keys
+        row = await _row(doing.connection, keys, tenant, key_id)
+        if row is None:
+            doing.refuse(Outcome.NOT_FOUND)
+        shown = _key(row)
+        if row.revoked_ms is None:
+            await doing.connection.execute(
+                update(keys)
+                .where(keys.c.tenant == tenant, keys.c.id == key_id)
+                .values(revoked_ms=by.at)
+            )
+            await doing.note("key.revoke", f"key:{key_id}", {"label": row.label})
+            shown["revoked_ms"] = by.at
+        return shown
+
+    return await change(books, tenant, by, work)
+
+
+async def list_keys(
+    books: Books, tenant: str, *, after: tuple[int, str] = (0, ""), limit: int = 50
+) -> list[Body]:
+    """Keys in the order they were made, those after (created_ms, id); revoked ones included."""
+    keys = schema.keys
+    made, ident = after
+    later = (keys.c.created_ms > made) | ((keys.c.created_ms == made) & (keys.c.id > ident))
+    query = select(keys).where(keys.c.tenant == tenant, later)
+    async with books.connect() as connection:
+        rows = await connection.execute(query.order_by(keys.c.created_ms, keys.c.id).limit(limit))
+        return [_key(row) for row in rows]
+
+
+def _key(row: Row[Any]) -> Body:
+    hidden = {"tenant", "digest"}
+    return {name: value for name, value in row._mapping.items() if name not in hidden}
+
+
+# ---- settings ---------------------------------------------------------------------------------
+
+
+async def get_settings(books: Books, tenant: str) -> Body:
+    """The settings, each default filled in, and their ``revision``; LookupError: no such tenant."""
+    async with books.connect() as connection:
+        revision, settings = await _settings(connection, tenant)
+        return {**_plain(settings), "revision": revision}
+
+
+async def patch_settings(
+    books: Books, tenant: str, by: By, patch: Body, revision: int | None
+) -> Answer[Body]:
+    """Change the settings by JSON Merge Patch; ``revision`` as for campaigns.
+
+    The audit has the values, save ``jwt_keys``: secrets are among them.
+    """
+
+    async def work(doing: Change) -> Body:
+        current, old = await _settings(doing.connection, tenant)
+        if revision is not None and revision != current:
+            doing.refuse(Outcome.REVISION_CHANGED, revision=current)
+        new = merge_settings(msgspec.json.encode(old), patch)
+        before, after = _plain(old), _plain(new)
+        changed = {name: value for name, value in after.items() if value != before[name]}
+        if changed:
+            current += 1
+            tenants = schema.tenants
+            await doing.connection.execute(
+                update(tenants)
+                .where(tenants.c.id == tenant)
+                .values(settings=orjson.dumps(after).decode(), settings_revision=current)
+            )
+            if "jwt_keys" in changed:
+                changed["jwt_keys"] = sorted(changed["jwt_keys"])
+            await doing.note("settings.patch", "settings", {**changed, "revision": current})
+        return {**after, "revision": current}
+
+    return await change(books, tenant, by, work)
+
+
+async def _settings(connection: AsyncConnection, tenant: str) -> tuple[int, Settings]:
+    tenants = schema.tenants
+    found = await connection.execute(
+        select(tenants.c.settings_revision, tenants.c.settings).where(tenants.c.id == tenant)
+    )
+    row = found.first()
+    if row is None:
+        raise LookupError(f"there is no tenant {tenant}")
+    return row.settings_revision, msgspec.json.decode(row.settings or "{}", type=Settings)
+
+
+def _plain(definition: msgspec.Struct) -> Body:
+    plain: Body = orjson.loads(msgspec.json.encode(definition))
+    return plain

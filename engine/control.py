@@ -1,0 +1,286 @@
+"""What keeps the cells right: the fence, publishing of definitions, the sweeper.
+
+Everything here is level-triggered and safe to repeat, by any number of processes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+from redis.exceptions import NoScriptError, RedisError
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from engine import keys, scripts
+from engine.books import schema
+from engine.books.db import Books
+from engine.definitions import (
+    Campaign,
+    Settings,
+    compile_issue,
+    compile_settings,
+    compile_terms,
+)
+from engine.errors import Unavailable
+from engine.outcomes import Outcome
+from engine.records import StoreRecord, pack
+from engine.server import Server
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+
+WATCH_SECONDS = 1.0
+SWEEP_AT_ONCE = 256
+SYSTEM = json.dumps({"key": "", "label": "engine", "role": "engine"})
+
+log = structlog.get_logger()
+_answer = msgspec.msgpack.Decoder(tuple[int, int, int | None]).decode
+
+
+class Control:
+    """One tenant's cells on one server, as one process sees them. It is the engine's Fence."""
+
+    def __init__(self, tenant: str, cells: int, server: Server, books: Books) -> None:
+        self.tenant = tenant
+        self.cells = cells
+        self.behind = ""  # why the tenant is fenced, for /readyz and people
+        self._server = server
+        self._books = books
+        self._tags = [keys.cell_tag(tenant, cell, cells) for cell in range(cells)]
+        self._replids: dict[int, str] = {}  # of the servers that these cells were compared on
+        self._trusted = False
+        self._refused_at = 0.0
+        self._lock = asyncio.Lock()
+
+    # ---- the fence ---------------------------------------------------------------------------
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nothing has happened since the last comparison that asks for another."""
+        return self._trusted
+
+    def doubt(self) -> None:
+        """Something happened (a lost connection, NOSCRIPT): compare before the next act."""
+        self._trusted = False
+
+    async def verify(self, cell: int) -> None:
+        """Compare the cells with the books and load the scripts; Unavailable while fenced."""
+        async with self._lock:
+            if self._trusted:
+                return
+            if time.monotonic() - self._refused_at < WATCH_SECONDS:
+                raise Unavailable(self.behind, recovering=True)
+            try:
+                await self._compare()
+                await self._server.load_scripts()
+            except (RedisError, OSError) as error:
+                raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
+            self._trusted = True
+
+    async def _compare(self) -> None:
+        for cell, tag in enumerate(self._tags):
+            replid = await self._server.replid(self._server.node_of(tag))
+            if self._replids.get(cell) == replid:
+                continue
+            epoch, seq = await self._position(tag)
+            row = await self._booked(cell)
+            if (epoch, seq) < (row.epoch, row.seq):
+                self._refused_at = time.monotonic()
+                self.behind = (
+                    f"Redis is behind the books in cell {cell} of {self.tenant}: it holds seq"
+                    f" {seq} of epoch {epoch}, the books hold {row.seq} of {row.epoch}."
+                    " It was restored from an old copy or lost its append-only file."
+                    " Bring the newer data back; nothing is given out or taken back until then."
+                )
+                log.error("fenced", reason=self.behind)
+                raise Unavailable(self.behind, recovering=True)
+            if row.replid != replid:
+                log.info("cell_compared", cell=cell, replid=replid, seq=seq, books_seq=row.seq)
+                async with self._books.begin() as connection:
+                    await connection.execute(
+                        update(schema.cells)
+                        .where(schema.cells.c.tenant == self.tenant, schema.cells.c.cell == cell)
+                        .values(replid=replid)
+                    )
+            self._replids[cell] = replid
+        self.behind = ""
+
+    async def _position(self, tag: str) -> tuple[int, int]:
+        epoch, seq = await self._server.fields(keys.cell_key(tag), "epoch", "seq")
+        return int(epoch or 1), int(seq or 0)
+
+    async def _booked(self, cell: int):  # type: ignore[no-untyped-def]  # a Row
+        where = (schema.cells.c.tenant == self.tenant, schema.cells.c.cell == cell)
+        async with self._books.connect() as connection:
+            row = (await connection.execute(select(schema.cells).where(*where))).first()
+        if row is None:
+            try:
+                async with self._books.begin() as connection:
+                    await connection.execute(
+                        insert(schema.cells).values(
+                            tenant=self.tenant, cell=cell, epoch=1, seq=0, complete_ms=0,
+                            lease_until_ms=0, fence=0,
+                        )
+                    )
+            except IntegrityError:
+                pass  # another process made it
+            async with self._books.connect() as connection:
+                row = (await connection.execute(select(schema.cells).where(*where))).one()
+        return row
+
+    # ---- publishing --------------------------------------------------------------------------
+
+    async def _write(self, cell: int, verb: str, *arguments: object) -> object:
+        """Run a publishing script on a cell, under the fence."""
+        if not self._trusted:
+            await self.verify(cell)
+        key, script = keys.cell_key(self._tags[cell]), scripts.load(verb)
+        try:
+            try:
+                return await self._server.write_once(key, script, *arguments)
+            except NoScriptError:
+                self.doubt()
+                await self.verify(cell)
+                return await self._server.write_once(key, script, *arguments)
+        except (RedisError, OSError) as error:
+            self.doubt()
+            raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
+
+    async def publish_campaign(self, campaign_id: str, *, who: str = SYSTEM, now: int = 0) -> None:
+        """Bring a campaign of the books to every cell that has an older version."""
+        table = schema.campaigns
+        async with self._books.connect() as connection:
+            row = (
+                await connection.execute(
+                    select(table).where(table.c.tenant == self.tenant, table.c.id == campaign_id)
+                )
+            ).one()
+        body = msgspec.json.decode(row.body, type=Campaign)
+        issue = pack(compile_issue(body, row.revision))
+        terms = pack(compile_terms(body))
+        shares = json.loads(row.shares)
+        for cell in range(self.cells):
+            share = shares[cell] if row.total is not None else -1
+            reply = await self._write(
+                cell, "publish", campaign_id, row.version, issue, share, who, now,
+                row.revision, terms,
+            )
+            outcome, _, left = _answer(bytes(reply))  # type: ignore[call-overload]
+            if outcome == Outcome.SOLD_OUT:
+                log.error("publish_refused", campaign=campaign_id, cell=cell, left=left)
+
+    async def publish_store(self, store_id: str) -> None:
+        """Bring a store to every cell."""
+        table = schema.stores
+        async with self._books.connect() as connection:
+            row = (
+                await connection.execute(
+                    select(table).where(table.c.tenant == self.tenant, table.c.id == store_id)
+                )
+            ).one()
+        await self._publish_store(row.id, row.revision, row.merchant_id, row.closed)
+
+    async def _publish_store(self, store: str, revision: int, merchant: str, closed: int) -> None:
+        record = pack(StoreRecord(revision, merchant, int(closed)))
+        for cell in range(self.cells):
+            await self._write(cell, "define", f"s{store}", revision, record)
+
+    async def publish_settings(self) -> None:
+        """Bring the settings to every cell."""
+        table = schema.tenants
+        async with self._books.connect() as connection:
+            row = (
+                await connection.execute(select(table).where(table.c.id == self.tenant))
+            ).one()
+        settings = msgspec.json.decode(row.settings, type=Settings)
+        record = pack(compile_settings(settings, row.settings_revision))
+        for cell in range(self.cells):
+            await self._write(cell, "define", "settings", row.settings_revision, record)
+
+    async def publish_all(self) -> None:
+        """Bring everything of the books to the cells (at start; after a crash between the two)."""
+        async with self._books.connect() as connection:
+            campaigns = (
+                await connection.execute(
+                    select(schema.campaigns.c.id).where(schema.campaigns.c.tenant == self.tenant)
+                )
+            ).scalars().all()
+            stores = (
+                await connection.execute(
+                    select(schema.stores).where(schema.stores.c.tenant == self.tenant)
+                )
+            ).all()
+        await self.publish_settings()
+        for row in stores:
+            await self._publish_store(row.id, row.revision, row.merchant_id, row.closed)
+        for campaign_id in campaigns:
+            await self.publish_campaign(campaign_id)
+
+    async def withdraw(
+        self, campaign_id: str, number: int, *, who: str = SYSTEM
+    ) -> list[int] | None:
+        """Take stock away where it is left: the change of each cell's share (0 or negative).
+
+        None, and nothing changed, when fewer than ``number`` are left.
+        """
+        lefts = []
+        for tag in self._tags:
+            (left,) = await self._server.fields(keys.campaign_key(tag, campaign_id), "left")
+            lefts.append(int(left or 0))
+        if sum(lefts) < number:
+            return None
+        changes = [0] * self.cells
+        for cell in sorted(range(self.cells), key=lambda c: -lefts[c]):
+            taken = min(number + sum(changes), lefts[cell])
+            if taken <= 0:
+                continue
+            reply = await self._write(cell, "withdraw", campaign_id, taken, who)
+            if _answer(bytes(reply))[0] == Outcome.DONE:  # type: ignore[call-overload]
+                changes[cell] = -taken
+        if number + sum(changes):
+            await self._undo(campaign_id, changes, who)
+            return None
+        return changes
+
+    async def _undo(self, campaign_id: str, changes: list[int], who: str) -> None:
+        """Claims were faster than a withdrawal over several cells: give back what it took."""
+        for cell, change in enumerate(changes):
+            if change:
+                await self._write(cell, "withdraw", campaign_id, change, who)
+
+    # ---- watching ----------------------------------------------------------------------------
+
+    async def watch(self, engine: Engine, sweeping: Callable[[], bool]) -> None:
+        """Each second: the server's clock and replid; lapsed holds told to the books."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                await self._server.refresh()
+                for cell, tag in enumerate(self._tags):
+                    if self._replids.get(cell) != await self._server.replid(
+                        self._server.node_of(tag)
+                    ):
+                        self.doubt()
+                if not self._trusted:
+                    await self.verify(0)
+                if sweeping():
+                    await self.sweep(engine)
+            except (RedisError, OSError, Unavailable) as error:
+                self.doubt()
+                log.warning("watch", error=str(error))
+
+    async def sweep(self, engine: Engine) -> int:
+        """Tell the books of holds whose time has passed; how many."""
+        told = 0
+        for tag in self._tags:
+            key = keys.holds_key(tag)
+            for member in await self._server.due(key, engine.clock(), SWEEP_AT_ONCE):
+                await engine.lapse(redemption_id="R" + member.decode(), who=SYSTEM)
+                told += 1
+        return told

@@ -1,0 +1,151 @@
+"""Reading live state: one ``no-writes`` script at one moment, outside the write batches."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+from redis.exceptions import NoScriptError, RedisError
+
+from engine import keys, scripts
+from engine.errors import Unavailable
+from engine.outcomes import Outcome
+from engine.records import CouponRecord, Issue, RedemptionRecord, Terms, UserRecord
+from engine.server import Server
+from engine.views import CampaignShare, Live, Offer, Redemption, Wallet
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+
+LIVE_SECONDS = 1.0
+
+_pack = msgspec.msgpack.encode
+_redemption = msgspec.msgpack.Decoder(RedemptionRecord).decode
+
+
+class _Snapshot(msgspec.Struct, array_like=True):
+    now: int
+    user: UserRecord | None
+    coupons: list[tuple[str, CouponRecord]]
+    counts: list[tuple[str, int]]
+    shares: list[tuple[str, Issue, int | None]]
+    terms: list[tuple[str, int, Terms]]
+
+
+class _Offers(msgspec.Struct, array_like=True):
+    now: int
+    offers: list[tuple[int, int, int | None, int] | None]
+
+
+_snapshot = msgspec.msgpack.Decoder(_Snapshot).decode
+_offers = msgspec.msgpack.Decoder(_Offers).decode
+
+
+class Snapshots:
+    """Reads of one tenant."""
+
+    def __init__(self, engine: Engine, server: Server) -> None:
+        self._engine = engine
+        self._server = server
+        self._live: dict[str, tuple[float, Live | None]] = {}
+
+    async def _read(self, handle: str, verb: str, request: object) -> bytes:
+        key = keys.cell_key(self._engine.tag_of(handle))
+        script = scripts.load(verb)
+        try:
+            try:
+                return await self._server.read(key, script, _pack(request))
+            except NoScriptError:
+                await self._engine.trust(handle)
+                return await self._server.read(key, script, _pack(request))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
+
+    async def wallet(self, handle: str, serials: Sequence[str] | None, now: int) -> Wallet:
+        """A wallet, whole or with some coupons only."""
+        wanted = None if serials is None else list(serials)
+        found = _snapshot(await self._read(handle, "snapshot", [now, handle, wanted]))
+        return Wallet(
+            handle=handle,
+            now=found.now,
+            user=found.user,
+            coupons=dict(found.coupons),
+            counts=dict(found.counts),
+            campaigns={name: CampaignShare(issue, left) for name, issue, left in found.shares},
+            terms={(name, revision): terms for name, revision, terms in found.terms},
+        )
+
+    async def user(self, handle: str) -> Wallet:
+        """A wallet without its coupons."""
+        return await self.wallet(handle, [], 0)
+
+    async def offers(
+        self, user_id: str, campaign_ids: Sequence[str], channel: str | None, now: int
+    ) -> tuple[int, list[Offer | None]]:
+        """As ``Engine.offers``."""
+        handle = self._engine.handle_of(user_id)
+        offset = self._engine.offset(now or self._engine.clock())
+        request = [now, handle, offset, channel, list(campaign_ids)]
+        found = _offers(await self._read(handle, "offers", request))
+        offers: list[Offer | None] = []
+        for name, row in zip(campaign_ids, found.offers, strict=True):
+            if row is None:
+                offers.append(None)
+                continue
+            outcome, mine, left, opens = row
+            offers.append(Offer(name, Outcome(outcome), mine, left, opens))
+        return found.now, offers
+
+    async def redemption(self, redemption_id: str, now: int) -> Redemption | None:
+        """As ``Engine.redemption``."""
+        place = keys.split_id("R", redemption_id)
+        if place is None:
+            return None
+        handle, serial = place
+        key = keys.redemption_key(self._engine.tag_of(handle), handle, serial)
+        try:
+            packed = await self._server.get(key)
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis does not answer") from error
+        if packed is None:
+            return None
+        moment = now or self._engine.clock()
+        return Redemption(redemption_id, handle, _redemption(packed), moment)
+
+    async def live(self, campaign_id: str) -> Live | None:
+        """As ``Engine.live``."""
+        known = self._live.get(campaign_id)
+        if known and time.monotonic() - known[0] < LIVE_SECONDS:
+            return known[1]
+        try:
+            rows = await asyncio.gather(
+                *(
+                    self._server.fields(
+                        keys.campaign_key(tag, campaign_id), "issued", "redeemed", "share", "left"
+                    )
+                    for tag in self._engine.tags
+                )
+            )
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis does not answer") from error
+        live = _total(rows, self._engine.clock())
+        self._live[campaign_id] = (time.monotonic(), live)
+        return live
+
+
+def _total(rows: list[list[bytes | None]], now: int) -> Live | None:
+    """The counters of all cells together; None where no cell has the campaign."""
+    known = [row for row in rows if row[0] is not None]
+    if not known:
+        return None
+    lefts = [int(row[3]) for row in known if row[3] is not None]
+    return Live(
+        left=sum(lefts) if lefts else None,
+        set_aside=0,
+        issued=sum(int(row[0] or 0) for row in known),
+        redeemed=sum(int(row[1] or 0) for row in known),
+        as_of=now,
+    )
