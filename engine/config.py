@@ -118,7 +118,8 @@ class Settings(BaseSettings):
     @classmethod
     def _books_url(cls, values: dict[str, Any]) -> dict[str, Any]:
         data_dir = Path(values.get("data_dir") or cls.model_fields["data_dir"].default)
-        given = values.get("database_url") or f"sqlite:///{data_dir.expanduser().absolute()}/hexiao.db"
+        own = f"sqlite:///{data_dir.expanduser().absolute()}/hexiao.db"
+        given = values.get("database_url") or own
         return {**values, "database_url": async_database_url(given)}
 
     @property

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pytest
 import redis.asyncio
@@ -158,7 +158,7 @@ def redis_cluster(
 class OwnRedis(Protocol):
     """``own_redis(fsync="everysec", options={...})`` → a started server."""
 
-    def __call__(self, **settings: object) -> EmbeddedRedis: ...
+    def __call__(self, **settings: Any) -> EmbeddedRedis: ...
 
 
 @pytest.fixture
@@ -167,11 +167,11 @@ def own_redis(redis_program: Path, tmp_path: Path) -> Iterator[OwnRedis]:
     with ExitStack() as stack:
         count = 0
 
-        def make(**settings: object) -> EmbeddedRedis:
+        def make(**settings: Any) -> EmbeddedRedis:
             nonlocal count
             count += 1
             directory = tmp_path / f"redis{count}"
-            server = EmbeddedRedis(directory, binary=redis_program, **settings)  # type: ignore[arg-type]
+            server = EmbeddedRedis(directory, binary=redis_program, **settings)
             stack.callback(server.stop)
             server.start()
             return server
