@@ -98,6 +98,8 @@ BAD_ARGUMENTS = [
     (STATIC, HANDLE, SERIAL, NOW),
     (3, HANDLE, SERIAL, NOW),
     (-1, HANDLE, SERIAL, NOW),
+    (-2, HANDLE, SERIAL, NOW),
+    (1 << 80, HANDLE, SERIAL, NOW),
     (ROTATING, HANDLE[1:], SERIAL, NOW),
     (ROTATING, HANDLE + "0", SERIAL, NOW),
     (ROTATING, HANDLE.lower(), SERIAL, NOW),
@@ -110,6 +112,7 @@ BAD_ARGUMENTS = [
     (ROTATING, HANDLE, "_" + SERIAL[1:], NOW),
     (ROTATING, HANDLE, "\ud800" + SERIAL[1:], NOW),
     (ROTATING, HANDLE, SERIAL, -1),
+    (ROTATING, HANDLE, SERIAL, -2),
     (ROTATING, HANDLE, SERIAL, 1 << 48),
     (ROTATING, HANDLE, SERIAL, 1 << 80),
 ]
@@ -141,6 +144,10 @@ def test_wrong_types(ring: Any) -> None:
         ring.encode(ROTATING, None, SERIAL, NOW)
     with pytest.raises(TypeError):
         ring.encode(ROTATING, HANDLE, 42, NOW)
+    with pytest.raises(TypeError):
+        ring.encode("0", HANDLE, SERIAL, NOW)
+    with pytest.raises(TypeError):
+        ring.encode(ROTATING, HANDLE, SERIAL, "0")
 
 
 def test_a_str_of_another_class_is_a_str(ring: Any) -> None:
