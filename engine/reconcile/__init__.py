@@ -1,0 +1,125 @@
+"""Compare live state with the books: every coupon, redemption, counter and posting, one by one.
+
+First wait until the writer has drained, then read each cell once, batch by batch, next to what the
+books say of the same people. A system in use moves meanwhile: what differs is then looked at again,
+and only what differs every time is reported. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from engine.books.proofs import proofs
+from engine.reconcile.campaigns import check_campaigns, check_stores, known_campaigns
+from engine.reconcile.check import Check, Difference, Report
+from engine.reconcile.live import Kind
+from engine.reconcile.redemptions import check_holds, check_redemptions, missing_redemptions
+from engine.reconcile.wallets import check_wallets, missing_people
+
+if TYPE_CHECKING:
+    from engine.books.db import Books
+
+__all__ = ["Difference", "Report", "reconcile"]
+
+WAIT_SECONDS = 30.0
+_ROUNDS = 5  # how often what differs is looked at again while acts go on
+_POLL_SECONDS = 0.05
+_PROOFS = ("proofs",)
+
+
+async def reconcile(
+    books: Books, redis: Any, tenant: str, *, wait_seconds: float = WAIT_SECONDS
+) -> Report:
+    """Check one tenant. ``redis``: a client of redis.asyncio, of one server or of a cluster.
+
+    LookupError when there is no such tenant. Where the books do not catch up within
+    ``wait_seconds``, that is what is reported, and live state is not compared with them.
+    """
+    began = time.monotonic()
+    check = await Check.of(books, redis, tenant)
+    places = await _drained(check, wait_seconds)
+    if places is None:
+        await _prove(check)
+    else:
+        await _compare(check)
+        await _look_again(check, places, wait_seconds)
+    check.report.seconds = time.monotonic() - began
+    return check.report
+
+
+async def _drained(check: Check, wait_seconds: float) -> list[tuple[int, int]] | None:
+    """(epoch, seq) of each cell once the books have them all; None, and differences, if not."""
+    end = time.monotonic() + wait_seconds
+    while True:
+        live = await check.live_places()
+        held = await check.books_places()
+        if held == live:
+            return live
+        if time.monotonic() >= end:
+            break
+        await asyncio.sleep(_POLL_SECONDS)
+    for cell, (mine, theirs) in enumerate(zip(live, held, strict=True)):
+        if mine != theirs:
+            check.differs(
+                "facts", f"cell {cell}", f"{mine[0]}-{mine[1]}", f"{theirs[0]}-{theirs[1]}", ()
+            )
+    return None
+
+
+async def _compare(check: Check) -> None:
+    """All of it, once."""
+    for cell in check.cells:
+        async for kind, batch in check.live.scan(cell):
+            if kind is Kind.WALLET:
+                await check_wallets(check, cell, batch)
+            elif kind is Kind.REDEMPTION:
+                await check_redemptions(check, cell, batch)
+            elif kind is Kind.CAMPAIGN:
+                await known_campaigns(check, cell, batch)
+            else:
+                for key in batch:
+                    check.differs("unknown key", key.decode(errors="replace"), "there", "", ())
+        await check_holds(check, cell)
+        await check_stores(check, cell)
+    await check_campaigns(check, None)
+    await missing_people(check)
+    await missing_redemptions(check)
+    await _prove(check)
+
+
+async def _prove(check: Check) -> None:
+    async for proof in proofs(check.books, check.tenant):
+        check.report.checked[f"books: {proof.name}"] = proof.checked
+        for broken in proof.broken:
+            check.differs(
+                broken.what, broken.where, f"must be {broken.expected}", broken.found, _PROOFS
+            )
+
+
+async def _look_again(check: Check, places: list[tuple[int, int]], wait_seconds: float) -> None:
+    """What differs while acts go on is looked at again, until it agrees or nothing moves."""
+    for _ in range(_ROUNDS):
+        if not check.report.differences or await check.live_places() == places:
+            return
+        check.report.moved = True
+        drained = await _drained(check, wait_seconds)
+        if drained is None:
+            return
+        places = drained
+        suspects = check.report.take()
+        cells = check.cells
+        for kind, cell, key in sorted({s for s in suspects if len(s) == 3}):
+            if kind == "wallet":
+                await check_wallets(check, cells[cell], [key.encode()], again=True)
+            elif kind == "redemption":
+                await check_redemptions(check, cells[cell], [key.encode()], again=True)
+        if any(s[:1] in (("store",), ("holds",)) for s in suspects):
+            for one in cells:
+                await check_holds(check, one)
+                await check_stores(check, one)
+        if named := sorted({s[1] for s in suspects if s[:1] == ("campaign",)}):
+            await check_campaigns(check, named)
+        if _PROOFS in suspects:
+            await _prove(check)

@@ -1,0 +1,130 @@
+"""Campaigns against the books: the stock law cell by cell, counters, versions; stores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select
+
+from engine import keys
+from engine.books.schema import campaigns, coupons, stores
+from engine.reconcile.check import Check
+from engine.reconcile.live import BATCH, Cell
+from engine.records import StoreRecord
+
+_COUNTERS = ("version", "share", "left", "issued", "redeemed")
+_store = msgspec.msgpack.Decoder(StoreRecord).decode
+
+Counts = dict[tuple[int, str], dict[str, int]]  # by cell and campaign: coupons by state
+
+
+async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
+    """Compare counters with the coupons that the books have; ``only``: these campaigns."""
+    listed = select(campaigns).where(campaigns.c.tenant == check.tenant)
+    counted = select(coupons.c.cell, coupons.c.campaign_id, coupons.c.state, func.count()).where(
+        coupons.c.tenant == check.tenant
+    )
+    if only is not None:
+        listed = listed.where(campaigns.c.id.in_(only))
+        counted = counted.where(coupons.c.campaign_id.in_(only))
+    counts: Counts = {}
+    # Live first: what the books have by then was at least as much.
+    async with check.books.connect() as conn:
+        found = (await conn.execute(listed.order_by(campaigns.c.id))).all()
+    rows = {cell: await _read(check, cell, [row.id for row in found]) for cell in check.cells}
+    async with check.books.connect() as conn:
+        groups = counted.group_by(coupons.c.cell, coupons.c.campaign_id, coupons.c.state)
+        for cell, campaign, state, count in await conn.execute(groups):
+            counts.setdefault((cell, campaign), {})[state] = count
+    for i, campaign in enumerate(found):
+        shares = json.loads(campaign.shares)
+        again = ("campaign", campaign.id)
+        if campaign.total is not None and sum(shares) != campaign.total:
+            check.differs("stock", campaign.id, "", f"{shares} of {campaign.total}", again)
+        for cell in check.cells:
+            share = shares[cell.number] if campaign.total is not None else -1
+            states = counts.get((cell.number, campaign.id), {})
+            _compare(check, cell, campaign, share, rows[cell][i], states)
+    if only is None:
+        check.report.count("campaigns", len(found))
+
+
+async def _read(check: Check, cell: Cell, ids: list[str]) -> list[list[bytes | None]]:
+    rows: list[list[bytes | None]] = []
+    for start in range(0, len(ids), BATCH):
+        rows += await check.live.many(
+            [
+                ("HMGET", keys.campaign_key(cell.tag, campaign_id), *_COUNTERS)
+                for campaign_id in ids[start : start + BATCH]
+            ]
+        )
+    return rows
+
+
+def _compare(
+    check: Check,
+    cell: Cell,
+    campaign: Any,
+    share: int,
+    row: list[bytes | None],
+    states: dict[str, int],
+) -> None:
+    again = ("campaign", campaign.id)
+    where = f"{campaign.id} cell {cell.number}"
+    if row[0] is None:
+        check.differs("campaign", where, "", f"version {campaign.version}", again)
+        return
+    live = {name: None if v is None else int(v) for name, v in zip(_COUNTERS, row, strict=True)}
+    issued = sum(states.values())
+    expected: dict[str, int | None] = {
+        "version": campaign.version,
+        "share": share,
+        "issued": issued,
+        "redeemed": states.get("redeemed", 0),
+        "left": share - issued if share >= 0 else None,
+    }
+    live["redeemed"] = live["redeemed"] or 0
+    for name, value in expected.items():
+        if live[name] != value:
+            check.differs(name, where, live[name], value, again)
+    left = live["left"]
+    if left is not None and (left < 0 or left + (live["issued"] or 0) != live["share"]):
+        told = f"left {left} + issued {live['issued']}"
+        check.differs("stock law", where, told, f"share {live['share']}", again)
+
+
+async def known_campaigns(check: Check, cell: Cell, campaign_keys: list[bytes]) -> None:
+    """Name campaigns in the cell that the books do not know."""
+    at = len(keys.campaign_key(cell.tag, ""))
+    ids = {key.decode()[at:] for key in campaign_keys}
+    query = select(campaigns.c.id).where(
+        campaigns.c.tenant == check.tenant, campaigns.c.id.in_(ids)
+    )
+    async with check.books.connect() as conn:
+        known = set(await conn.scalars(query))
+    for campaign_id in sorted(ids - known):
+        check.differs("campaign", f"{campaign_id} cell {cell.number}", "there", "", ())
+
+
+async def check_stores(check: Check, cell: Cell) -> None:
+    """Each cell knows every store, its merchant above all: that is who gets the money."""
+    async with check.books.connect() as conn:
+        rows = (
+            await conn.execute(
+                select(stores).where(stores.c.tenant == check.tenant).order_by(stores.c.id)
+            )
+        ).all()
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        key = keys.cell_key(cell.tag)
+        (packed,) = await check.live.many([("HMGET", key, *(f"s{row.id}" for row in batch))])
+        for row, record in zip(batch, packed, strict=True):
+            live = tuple(msgspec.structs.astuple(_store(record))) if record else ""
+            told = (row.revision, row.merchant_id, row.closed)
+            if live != told:
+                check.differs("store", f"{row.id} cell {cell.number}", live, told, ("store",))
+    if cell.number == 0 and "stores" not in check.report.checked:
+        check.report.count("stores", len(rows))

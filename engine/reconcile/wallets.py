@@ -1,0 +1,281 @@
+"""Wallets against the books: coupons, counts and limits, the user, audiences."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine import keys
+from engine.books.schema import audience_members, coupons, users
+from engine.reconcile.check import Again, Check, Limits
+from engine.reconcile.live import Cell
+from engine.records import CountRecord, CouponRecord, UserRecord
+
+STATES = ("issued", "held", "redeemed", "voided")
+
+_coupon = msgspec.msgpack.Decoder(CouponRecord).decode
+_count = msgspec.msgpack.Decoder(CountRecord).decode
+_user = msgspec.msgpack.Decoder(UserRecord).decode
+
+
+class _Coupon(NamedTuple):
+    """A coupon as both sides can say it."""
+
+    campaign_id: str
+    terms_revision: int
+    state: str
+    issued: int
+    valid_from: int
+    valid_until: int
+    channel: str
+    redemption_id: str
+
+
+_COLUMNS = (
+    coupons.c.campaign_id,
+    coupons.c.terms_revision,
+    coupons.c.state,
+    coupons.c.issued_ms,
+    coupons.c.valid_from_ms,
+    coupons.c.valid_until_ms,
+    coupons.c.channel,
+    coupons.c.redemption_id,
+)
+
+
+@dataclass
+class _Wallet:
+    again: Again
+    handle: str
+    user: UserRecord
+    coupons: dict[str, _Coupon] = field(default_factory=dict)  # by id
+    extras: dict[str, str] = field(default_factory=dict)  # source and metadata as claimed, by id
+    counts: dict[str, int] = field(default_factory=dict)  # by campaign
+    audiences: set[str] = field(default_factory=set)
+
+
+async def check_wallets(
+    check: Check, cell: Cell, wallet_keys: list[bytes], *, again: bool = False
+) -> None:
+    """Compare these wallets, both ways, with what the books say of the same people."""
+    rows = await check.live.many([("HGETALL", key) for key in wallet_keys])
+    wallets: dict[str, _Wallet] = {}
+    for key, fields in zip(wallet_keys, rows, strict=True):
+        wallet = _read(check, cell, key.decode(), fields)
+        if wallet and (again or wallet.user.user_id not in check.users):
+            check.users.add(wallet.user.user_id)
+            wallets[wallet.user.user_id] = wallet
+    if not wallets:
+        return
+    async with check.books.connect() as conn:
+        await _compare_coupons(check, conn, wallets, again)
+        await _compare_users(check, conn, wallets, again)
+        await _compare_audiences(check, conn, wallets, again)
+    for wallet in wallets.values():
+        _check_limits(check, wallet)
+    if not again:
+        check.report.count("wallets", len(wallets))
+
+
+def _read(check: Check, cell: Cell, key: str, fields: dict[bytes, bytes]) -> _Wallet | None:
+    handle = key[-keys.HANDLE_LENGTH :]
+    again = ("wallet", cell.number, key)
+    if not fields:
+        return None  # gone since it was seen
+    if b"u" not in fields:
+        check.differs("wallet", handle, "no user", "", again)
+        return None
+    wallet = _Wallet(again, handle, _user(fields[b"u"]))
+    if keys.cell_of(handle, len(check.cells)) != cell.number:
+        check.differs("wallet", handle, f"in cell {cell.number}", "of another cell", again)
+    for name, value in fields.items():
+        first, rest = name[:1], name[1:].decode()
+        if first == b"C":
+            record = _coupon(value)
+            coupon_id = keys.make_id("C", handle, rest)
+            if record.extra:
+                wallet.extras[coupon_id] = record.extra
+            wallet.coupons[coupon_id] = _live_coupon(record, handle)
+        elif first == b"n":
+            wallet.counts[rest] = _count(value).total
+        elif first == b"a":
+            wallet.audiences.add(rest)
+        elif first == b"h":
+            check.hold_fields[handle + value.decode()] = rest
+        elif name != b"u":
+            check.differs("wallet", handle, f"field {name!r}", "unknown", again)
+    return wallet
+
+
+def _live_coupon(record: CouponRecord, handle: str) -> _Coupon:
+    issued = record.issued
+    return _Coupon(
+        record.campaign_id,
+        record.terms_revision,
+        STATES[record.state],
+        issued,
+        issued + record.valid_from,
+        issued + record.valid_until if record.valid_until else 0,
+        record.channel,
+        keys.make_id("R", handle, record.redemption) if record.redemption else "",
+    )
+
+
+async def _compare_coupons(
+    check: Check, conn: AsyncConnection, wallets: dict[str, _Wallet], again: bool
+) -> None:
+    query = select(
+        coupons.c.user_id, coupons.c.id, coupons.c.source, coupons.c.metadata, *_COLUMNS
+    ).where(coupons.c.tenant == check.tenant, coupons.c.user_id.in_(wallets))
+    found = 0
+    left = {user: dict(wallet.coupons) for user, wallet in wallets.items()}
+    for user_id, coupon_id, source, metadata, *columns in await conn.execute(query):
+        found += 1
+        columns[-1] = columns[-1] or ""
+        wallet = wallets[user_id]
+        live = left[user_id].pop(coupon_id, None)
+        if live is None:
+            check.differs("coupon", coupon_id, "", _told(columns), wallet.again)
+        elif live != tuple(columns):
+            check.differs("coupon", coupon_id, _told(live), _told(columns), wallet.again)
+        elif (source or metadata or wallet.extras) and not _same_extra(
+            wallet.extras.get(coupon_id, ""), source, metadata
+        ):
+            told = f"{source} {metadata}"
+            check.differs("coupon", coupon_id, wallet.extras.get(coupon_id), told, wallet.again)
+    for user_id, rest in left.items():
+        for coupon_id, coupon in rest.items():
+            check.differs("coupon", coupon_id, _told(coupon), "", wallets[user_id].again)
+    if not again:
+        check.report.count("coupons", found)
+
+
+def _told(columns: Any) -> str:
+    return " ".join(str(column) for column in columns)
+
+
+def _same_extra(extra: str, source: str, metadata: str) -> bool:
+    live: dict[str, Any] = json.loads(extra) if extra else {}
+    told = {"source": json.loads(source or "{}"), "metadata": json.loads(metadata or "{}")}
+    return all((live.get(name) or {}) == value for name, value in told.items())
+
+
+async def _compare_users(
+    check: Check, conn: AsyncConnection, wallets: dict[str, _Wallet], again: bool
+) -> None:
+    query = select(users.c.user_id, users.c.tier, users.c.tier_until_ms, users.c.frozen).where(
+        users.c.tenant == check.tenant, users.c.user_id.in_(wallets)
+    )
+    told = {user_id: tuple(rest) for user_id, *rest in await conn.execute(query)}
+    for user_id, wallet in wallets.items():
+        live = (wallet.user.tier, wallet.user.tier_until, wallet.user.frozen)
+        if live != told.get(user_id, ("", 0, 0)):
+            check.differs("user", user_id, live, told.get(user_id, ""), wallet.again)
+    if not again:
+        check.report.count("users", len(told))
+
+
+async def _compare_audiences(
+    check: Check, conn: AsyncConnection, wallets: dict[str, _Wallet], again: bool
+) -> None:
+    names = (
+        await conn.scalars(
+            select(audience_members.c.audience_id)
+            .where(audience_members.c.tenant == check.tenant)
+            .distinct()
+        )
+    ).all()
+    told: dict[str, set[str]] = {}
+    if names:
+        query = select(audience_members.c.user_id, audience_members.c.audience_id).where(
+            audience_members.c.tenant == check.tenant,
+            audience_members.c.audience_id.in_(names),
+            audience_members.c.user_id.in_(wallets),
+            audience_members.c.present == 1,
+        )
+        for user_id, audience in await conn.execute(query):
+            told.setdefault(user_id, set()).add(audience)
+    for user_id, wallet in wallets.items():
+        mine = told.get(user_id, set())
+        for audience in sorted(mine ^ wallet.audiences):
+            live = "member" if audience in wallet.audiences else ""
+            books = "member" if audience in mine else ""
+            check.differs("audience", f"{audience} {user_id}", live, books, wallet.again)
+        if not again:
+            check.report.count("memberships", len(mine))
+
+
+def _check_limits(check: Check, wallet: _Wallet) -> None:
+    """Counts say how many coupons there are; nobody has more than the terms allow.
+
+    A limit may have changed: the latest coupon was claimed under one of the revisions seen here,
+    so their largest limit holds for all of them.
+    """
+    by_campaign: dict[str, list[_Coupon]] = {}
+    for coupon in wallet.coupons.values():
+        by_campaign.setdefault(coupon.campaign_id, []).append(coupon)
+    for campaign in sorted(by_campaign.keys() | wallet.counts.keys()):
+        mine = by_campaign.get(campaign, [])
+        where = f"{campaign} of {wallet.user.user_id}"
+        if wallet.counts.get(campaign, 0) != len(mine):
+            counted = wallet.counts.get(campaign, 0)
+            check.differs("count", where, counted, f"{len(mine)} coupons", wallet.again)
+        revisions = {coupon.terms_revision for coupon in mine}
+        limits = [check.limits.get((campaign, revision), Limits()) for revision in revisions]
+        for name, limit in _largest(limits).items():
+            most = _most(check, mine, name)
+            if most > limit:
+                check.differs(f"limit {name}", where, most, f"at most {limit}", wallet.again)
+
+
+def _largest(limits: list[Limits]) -> dict[str, int]:
+    """By name, the largest of each limit that every one of ``limits`` sets."""
+    largest = {}
+    for name in Limits._fields:
+        values = [getattr(limit, name) for limit in limits]
+        if values and None not in values:
+            largest[name] = max(values)
+    return largest
+
+
+def _most(check: Check, mine: list[_Coupon], name: str) -> int:
+    """How many coupons fell into the fullest day, week or month; all, for ``per_user``."""
+    if name == "per_user":
+        return len(mine)
+    spans: Counter[Any] = Counter()
+    for coupon in mine:
+        day = datetime.fromtimestamp(coupon.issued / 1000, check.zone).date()
+        if name == "per_day":
+            spans[day] += 1
+        elif name == "per_week":
+            spans[day.isocalendar()[:2]] += 1
+        else:
+            spans[day.year, day.month] += 1
+    return max(spans.values(), default=0)
+
+
+async def missing_people(check: Check) -> None:
+    """Name who is in the books and has no wallet; who came meanwhile is looked at now."""
+    present = audience_members.c.present == 1
+    for what, table, conditions in (
+        ("coupons", coupons, ()),
+        ("users", users, ()),
+        ("memberships", audience_members, (present,)),
+    ):
+        if await check.count_of(table, *conditions) == check.report.checked.get(what, 0):
+            continue
+        query = select(table.c.user_id).where(table.c.tenant == check.tenant, *conditions)
+        async with check.books.connect() as conn:
+            missing = set(await conn.scalars(query.distinct())) - check.users
+        for user_id in sorted(missing):
+            cell, key = check.wallet_of(user_id)
+            await check_wallets(check, cell, [key.encode()], again=True)
+            if user_id not in check.users:
+                check.differs("wallet", user_id, "", f"has {what}", ())
