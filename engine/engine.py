@@ -64,6 +64,11 @@ class Engine:
         ]
         self._snapshots = Snapshots(self, server)
 
+    @property
+    def server(self) -> Server:
+        """The Redis side, for questions about whole cells (how far they are, their clock)."""
+        return self._server
+
     async def drain(self) -> None:
         """Wait until nothing is queued or in flight."""
         for lane in self._lanes:
