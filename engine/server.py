@@ -58,6 +58,12 @@ class Server:
             socket_timeout=10,
             socket_connect_timeout=CONNECT_SECONDS,
         )
+        if cluster:  # a cluster's client learns its nodes before the first question to one of them
+            try:
+                await hot.initialize()
+                await reading.initialize()
+            except RedisError as error:
+                raise CannotStart(f"The Redis cluster is not ready ({error}).") from None
         server = cls(hot, reading, cluster)
         await server.refresh()
         return server
