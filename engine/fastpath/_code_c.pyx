@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Codes, handles and serials over OpenSSL's libcrypto: the twin of `_code_py`, which documents them.
+"""Codes, handles and serials over OpenSSL's libcrypto: the twin of `_code_py`, which documents it.
 
 Each key has a prepared EVP_MAC context: the hash of its padded key is computed once, and a new
 message starts by going back to it. A batch is taken apart and verified without the GIL.
@@ -201,7 +201,9 @@ cdef EVP_MAC_CTX* _prepare(bytes key) except NULL:
     return context
 
 
-cdef int _mac(EVP_MAC_CTX* context, const uint8_t* data, size_t length, uint8_t* out) noexcept nogil:
+cdef int _mac(
+    EVP_MAC_CTX* context, const uint8_t* data, size_t length, uint8_t* out
+) noexcept nogil:
     cdef size_t written
     # No key: back to the state that holds the prepared one.
     return (EVP_MAC_init(context, NULL, 0, NULL)
