@@ -1,0 +1,114 @@
+"""What handlers read from the books beside an act: bodies coupons were issued under, stores."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import select
+
+from api import wire
+from engine.books.schema import campaign_terms, stores
+from engine.definitions import Campaign, rules_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from api.routes import Call
+    from api.tenants import Tenant
+
+MAX_KEPT = 4096
+
+# A body at a revision never changes: read once, kept while it is asked for.
+_kept: OrderedDict[tuple[str, str, int], Campaign] = OrderedDict()
+
+
+async def bodies(
+    tenant: Tenant, wanted: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], Campaign]:
+    """Campaign bodies by (campaign id, terms revision); what the books do not have is left out."""
+    found: dict[tuple[str, int], Campaign] = {}
+    missing: set[tuple[str, int]] = set()
+    for campaign_id, revision in wanted:
+        body = _kept.get((tenant.id, campaign_id, revision))
+        if body is None:
+            missing.add((campaign_id, revision))
+        else:
+            _kept.move_to_end((tenant.id, campaign_id, revision))
+            found[campaign_id, revision] = body
+    if missing:
+        found |= await _read(tenant, missing)
+    return found
+
+
+async def _read(tenant: Tenant, missing: set[tuple[str, int]]) -> dict[tuple[str, int], Campaign]:
+    query = select(
+        campaign_terms.c.campaign_id, campaign_terms.c.revision, campaign_terms.c.body
+    ).where(
+        campaign_terms.c.tenant == tenant.id,
+        campaign_terms.c.campaign_id.in_({campaign_id for campaign_id, _ in missing}),
+    )
+    found = {}
+    async with tenant.books.connect() as connection:
+        for campaign_id, revision, text in await connection.execute(query):
+            if (campaign_id, revision) in missing:
+                campaign = msgspec.json.decode(text, type=Campaign)
+                found[campaign_id, revision] = campaign
+                _kept[tenant.id, campaign_id, revision] = campaign
+    while len(_kept) > MAX_KEPT:
+        _kept.popitem(last=False)
+    return found
+
+
+class StoreState(NamedTuple):
+    """What a quote, or a coupon's rules in words, need to know of a store."""
+
+    name: str
+    closed: bool
+
+
+# By tenant: the definitions' number they were read at, and all stores of the mall.
+_stores: dict[str, tuple[int, dict[str, StoreState]]] = {}
+
+
+async def all_stores(tenant: Tenant) -> dict[str, StoreState]:
+    """The stores as of the newest definitions that this process has seen, by id."""
+    known = _stores.get(tenant.id)
+    if known is not None and known[0] == tenant.definitions:
+        return known[1]
+    seen = tenant.definitions
+    query = select(stores.c.id, stores.c.name, stores.c.closed).where(stores.c.tenant == tenant.id)
+    async with tenant.books.connect() as connection:
+        rows = await connection.execute(query)
+        found = {row.id: StoreState(row.name, bool(row.closed)) for row in rows}
+    _stores[tenant.id] = (seen, found)
+    return found
+
+
+async def store(tenant: Tenant, store_id: str) -> StoreState | None:
+    """One store; None = no such store. One that was made just now is looked for in the books."""
+    found = (await all_stores(tenant)).get(store_id)
+    if found is None:
+        _stores.pop(tenant.id, None)
+        found = (await all_stores(tenant)).get(store_id)
+    return found
+
+
+async def explain(call: Call, coupons: Iterable[wire.CouponReply]) -> None:
+    """Add name and rules in words to coupons, as they were issued: ``?expand=terms``."""
+    tenant = call.tenant
+    coupons = list(coupons)
+    found = await bodies(tenant, {(one.campaign_id, one.terms_revision) for one in coupons})
+    names = {ident: state.name for ident, state in (await all_stores(tenant)).items()}
+    zone = ZoneInfo(tenant.timezone)
+    for one in coupons:
+        campaign = found.get((one.campaign_id, one.terms_revision))
+        if campaign is None:
+            continue
+        rules = rules_text(
+            campaign, call.language, zone=zone, currency=tenant.currency, store_names=names
+        )
+        one.name = campaign.name
+        one.rules = [wire.Rule(code=rule["code"], text=rule["text"]) for rule in rules]

@@ -1,0 +1,278 @@
+"""JSON ↔ acts for claims, offers, wallets, coupons and codes: shapes and translation, no I/O.
+
+Redemptions and reversals have theirs in ``wire_redemptions``. Requests are decoded straight into
+these Structs, replies are these Structs, and /openapi.json is made from them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+import msgspec
+import orjson
+from msgspec import UNSET, UnsetType
+
+from api.routes import Id
+from engine.errors import InvalidRequest
+from engine.outcomes import Outcome, sentence
+from engine.records import CouponRecord, CouponState
+from engine.views import CouponView, Offer
+
+# Control characters have no place in an id or a label, and PostgreSQL refuses NUL in text.
+NO_CONTROL = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+Text64 = Annotated[str, msgspec.Meta(max_length=64, pattern=NO_CONTROL)]
+Text128 = Annotated[str, msgspec.Meta(max_length=128, pattern=NO_CONTROL)]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=NO_CONTROL)]
+Scanned = Annotated[
+    str, msgspec.Meta(max_length=1024, description="A code as the scanner delivered it.")
+]
+
+METADATA_BYTES = 4096
+
+CouponStatus = Literal["issued", "held", "redeemed", "expired", "voided"]
+
+
+class Request(msgspec.Struct, forbid_unknown_fields=True):
+    """Base of all request bodies."""
+
+
+class Reply(msgspec.Struct):
+    """Base of all reply bodies."""
+
+
+# ---- claims and offers -----------------------------------------------------------------------
+
+
+class ClaimRequest(Request):
+    """Claim one coupon of a campaign for a user, named by ``user_id`` or ``member_code``."""
+
+    campaign_id: Id
+    channel: Id
+    user_id: Id | None = None
+    member_code: Scanned | None = None
+    source: Annotated[dict[Text64, Text64], msgspec.Meta(max_length=16)] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class OffersRequest(Request):
+    """Which of these campaigns a user could claim now."""
+
+    campaign_ids: Annotated[list[Id], msgspec.Meta(max_length=50)]
+    user_id: Id | None = None
+    member_code: Scanned | None = None
+    channel: Id | None = None
+
+
+class OfferReply(Reply):
+    """Whether a user could claim one campaign now; ``code`` says why not."""
+
+    campaign_id: str
+    claimable: bool
+    mine: int
+    left: int | None  # null = unlimited
+    opens_at: str | None
+    code: str | UnsetType = UNSET
+    detail: str | UnsetType = UNSET
+
+
+class OffersReply(Reply):
+    """Offers in the order asked."""
+
+    server_time: str
+    items: list[OfferReply]
+
+
+# ---- coupons and wallets ---------------------------------------------------------------------
+
+
+class Rule(Reply):
+    """One rule of a coupon, in the caller's language."""
+
+    code: str
+    text: str
+
+
+class CouponReply(Reply):
+    """One coupon as of now; money in fen, ``valid_until`` null = no end."""
+
+    id: str
+    campaign_id: str
+    terms_revision: int
+    user_id: str
+    kind: str
+    status: CouponStatus
+    issued_at: str
+    valid_from: str
+    valid_until: str | None
+    uses_left: int
+    balance: int | None  # stored value only
+    channel: str
+    source: dict[str, Any] | None
+    metadata: dict[str, Any] | None
+    held_until: str | UnsetType = UNSET
+    name: dict[str, str] | str | UnsetType = UNSET  # with ?expand=terms
+    rules: list[Rule] | UnsetType = UNSET  # with ?expand=terms
+
+
+class CouponList(Reply):
+    """A page of a wallet."""
+
+    items: list[CouponReply]
+    next_cursor: str | None
+
+
+class VoidRequest(Request):
+    """Why a coupon is withdrawn."""
+
+    reason: Reason
+
+
+class HistoryItem(Reply):
+    """One act on a coupon: what, when, and who did it."""
+
+    type: str
+    at: str
+    act: str  # id of the act: coupon, redemption or reversal
+    who: dict[str, Any]
+    store_id: str | UnsetType = UNSET
+    order_ref: str | UnsetType = UNSET
+    channel: str | UnsetType = UNSET
+    discount: int | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    returned: bool | UnsetType = UNSET
+    until: str | UnsetType = UNSET
+
+
+class HistoryReply(Reply):
+    """Every act on a coupon that the books hold, oldest first."""
+
+    items: list[HistoryItem]
+    complete_until: str | None  # acts before this moment are all here
+
+
+# ---- codes -----------------------------------------------------------------------------------
+
+
+class CodeReply(Reply):
+    """A code to show; ``expires_at`` null = no end, ``refresh_at`` null = it never changes."""
+
+    code: str
+    expires_at: str | None
+    refresh_at: str | None
+
+
+class VerifyRequest(Request):
+    """Codes to check for authenticity and time."""
+
+    codes: Annotated[list[Scanned], msgspec.Meta(max_length=1000)]
+
+
+class VerifyItem(Reply):
+    """What one code is; ``reason`` says why it is not good."""
+
+    ok: bool
+    reason: Literal["code_invalid", "code_expired"] | UnsetType = UNSET
+    type: Literal["coupon", "member"] | UnsetType = UNSET
+    form: Literal["rotating", "static"] | UnsetType = UNSET
+    coupon_id: str | UnsetType = UNSET
+
+
+class VerifyReply(Reply):
+    """One item a code, in the order sent."""
+
+    items: list[VerifyItem]
+
+
+# ---- translation -----------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8192)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def moment(ms: int) -> str:
+    """Unix ms as RFC 3339, UTC with milliseconds; the acts of a rush share their second."""
+    second, rest = divmod(ms, 1000)
+    return f"{_second(second)}.{rest:03d}Z"
+
+
+def moment_or_none(ms: int) -> str | None:
+    """The same where 0 means none."""
+    return moment(ms) if ms else None
+
+
+def checked_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    """``metadata`` as it is, if it can be kept: at most 4 KiB of JSON with 64-bit numbers."""
+    if not metadata:
+        return None
+    try:
+        size = len(orjson.dumps(metadata))
+    except TypeError:  # numbers beyond 64 bits, or nested too deep
+        raise InvalidRequest(
+            "metadata", "It holds a number or a depth that can't be kept."
+        ) from None
+    if size > METADATA_BYTES:
+        raise InvalidRequest("metadata", f"At most {METADATA_BYTES} bytes of JSON.")
+    return metadata
+
+
+def _extra(record: CouponRecord) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    if not record.extra:
+        return None, None
+    extra = orjson.loads(record.extra)
+    return extra.get("source"), extra.get("metadata")
+
+
+def claimed(view: CouponView) -> CouponReply:
+    """A coupon as its claim first answered it, whatever became of it since."""
+    return _coupon(view, "coupon", "issued", 1)
+
+
+def coupon(view: CouponView, kind: str = "coupon", uses: int = 1) -> CouponReply:
+    """A coupon as of ``view.now``. ``kind`` and ``uses``: of the terms it was issued under."""
+    status = view.status
+    reply = _coupon(view, kind, status, 0 if status in ("held", "redeemed") else uses)
+    if status == "held" and view.record.state == CouponState.HELD:
+        reply.held_until = moment(view.record.held_until)
+    return reply
+
+
+def _coupon(view: CouponView, kind: str, status: Any, uses_left: int) -> CouponReply:
+    record = view.record
+    source, metadata = _extra(record)
+    return CouponReply(
+        id=view.id,
+        campaign_id=record.campaign_id,
+        terms_revision=record.terms_revision,
+        user_id=view.user_id,
+        kind=kind,
+        status=status,
+        issued_at=moment(record.issued),
+        valid_from=moment(view.valid_from),
+        valid_until=moment_or_none(view.valid_until),
+        uses_left=uses_left,
+        balance=None,
+        channel=record.channel,
+        source=source,
+        metadata=metadata,
+    )
+
+
+def offer(campaign_id: str, found: Offer | None, language: str) -> OfferReply:
+    """One line of an offers page; an unknown campaign is not claimable."""
+    if found is None:
+        found = Offer(campaign_id, Outcome.NOT_FOUND, 0, None, 0)
+    reply = OfferReply(
+        campaign_id=campaign_id,
+        claimable=found.outcome is Outcome.DONE,
+        mine=found.mine,
+        left=found.left,
+        opens_at=moment_or_none(found.opens_at),
+    )
+    if found.outcome is not Outcome.DONE:
+        reply.code = found.outcome.code
+        reply.detail = sentence(found.outcome, language)
+    return reply
