@@ -32,6 +32,7 @@ lint: $(DEV_READY) ## ruff and mypy
 	$(BIN)/mypy
 
 docs: $(DEV_READY) ## the documents that are generated from the code
+	@mkdir -p docs
 	$(BIN)/python -m engine.outcomes > docs/OUTCOMES.md
 
 bench: $(DEV_READY) ## benchmarks, alone on the machine
