@@ -1,0 +1,169 @@
+"""Random wallets and baskets in which things happen: few names, round amounts, tight limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from engine.records import CouponRecord, CouponState, Line, Terms
+from engine.rules import Candidate, Scene
+from tests.unit.rules_language import OFFSET, ms
+
+NOW = ms("2026-01-05 12:00")
+DAY_MS = 86_400_000
+LARGEST = 10**11  # definitions.MAX_MONEY
+
+names = st.sampled_from(["a", "b", "c"])
+lists = st.none() | st.lists(names, max_size=2)
+limits = st.sampled_from([-1, -1, -1, 0, 1, 2, 3])
+money = st.one_of(
+    st.integers(0, 30),
+    st.sampled_from([0, 1, 99, 100, 1000, 9999, 10_000, LARGEST]),
+    st.integers(0, 100_000),
+)
+stores = st.none() | st.lists(st.sampled_from(["s1", "s2"]), max_size=2)
+
+
+@st.composite
+def baskets(draw: st.DrawFn, most: int = 5) -> list[Line]:
+    """Lines that together cost at most LARGEST."""
+    count = draw(st.integers(0, most))
+    amounts = draw(st.lists(money, min_size=count, max_size=count))
+    while sum(amounts) > LARGEST:
+        amounts[amounts.index(max(amounts))] //= 3
+    return [
+        Line(str(i), amount, draw(st.integers(1, 4)), draw(names), draw(names))
+        for i, amount in enumerate(amounts)
+    ]
+
+
+@st.composite
+def benefits(draw: st.DrawFn) -> dict[str, Any]:
+    """The fields of Terms that say what a coupon gives."""
+    kind = draw(
+        st.sampled_from(
+            ["gift", "fixed_price", "percent_off", "amount_off", "steps", "every", "exchange"]
+        )
+    )
+    positive = money.map(lambda amount: max(1, amount))
+    cap = st.just(-1) | money
+    match kind:
+        case "gift":
+            return {"benefit": kind, "sku": draw(names), "amount": draw(cap)}
+        case "percent_off":
+            points = draw(st.integers(1, 10_000))
+            return {"benefit": kind, "basis_points": points, "max_amount": draw(cap)}
+        case "exchange":
+            return {"benefit": kind, "item": "mug", "value": draw(money)}
+        case "steps":
+            least = sorted(draw(st.sets(money, min_size=1, max_size=3)))
+            steps = [(m, draw(positive)) for m in least]
+            return {"benefit": "amount_off", "steps": steps, "min_spend": least[0]}
+        case "every":
+            every = draw(positive)
+            fields = {"every": every, "amount": draw(positive), "max_amount": draw(cap)}
+            return {"benefit": "amount_off", "min_spend": every, **fields}
+        case _:
+            return {"benefit": kind, "amount": draw(positive)}
+
+
+@st.composite
+def terms(draw: st.DrawFn) -> Terms:
+    """Terms as ``compile_terms`` makes them."""
+    plain: dict[str, Any] = {
+        "kind": "coupon", "amount": -1, "steps": [], "every": 0, "max_amount": -1,
+        "basis_points": 0, "sku": "", "item": "", "value": 0,
+    }  # fmt: skip
+    benefit = draw(benefits())
+    least = benefit.pop("min_spend", 0)
+    often_none = st.none() | st.none() | st.none() | st.lists(st.integers(1, 7), max_size=6)
+    minutes = st.integers(0, 1440)
+    spans = st.none() | st.none() | st.lists(st.tuples(minutes, minutes), max_size=2)
+    return Terms(
+        **{**plain, **benefit},
+        min_spend=max(least, draw(st.just(0) | money)),
+        min_spend_running=draw(st.booleans()),
+        min_quantity=draw(st.sampled_from([0, 0, 0, 1, 3])),
+        stores=draw(st.none() | stores),
+        channels=draw(st.none() | st.none() | stores),
+        weekdays=draw(often_none),
+        hours=draw(spans),
+        include_categories=draw(st.none() | lists),
+        include_skus=draw(st.none() | lists),
+        exclude_categories=draw(st.none() | lists),
+        exclude_skus=draw(st.none() | lists),
+        stacking=draw(st.sampled_from(["common", "common", "common", "always", "exclusive"])),
+        group=draw(st.sampled_from(["", "", "g", "h"])),
+        group_limit=draw(limits),
+        per_redemption=draw(limits),
+        order=draw(st.sampled_from([100, 100, 1, -5])),
+        base_initial=draw(st.booleans()),
+    )
+
+
+@st.composite
+def candidates(draw: st.DrawFn, name: str) -> Candidate:
+    """Mostly usable; now and then used, held, expired, stale."""
+    issued = NOW - draw(st.integers(0, 3)) * DAY_MS
+    rarely = st.integers(0, 9).map(lambda n: n == 0)
+    state = draw(st.sampled_from([0, 0, 0, 0, 0, 0, *CouponState]))
+    record = CouponRecord(
+        campaign_id=draw(st.sampled_from(["x", "y", name])),
+        terms_revision=1,
+        state=int(state),
+        issued=issued,
+        valid_from=draw(st.sampled_from([0, 0, 0, DAY_MS])),
+        valid_until=draw(st.sampled_from([0, 0, DAY_MS, 5 * DAY_MS, 6 * DAY_MS])),
+        fingerprint="f",
+        channel="s1",
+        step=draw(st.integers(0, 2)),
+        held_until=NOW + draw(st.integers(-1, 1)),
+    )
+    return Candidate(
+        name,
+        record,
+        draw(terms()),
+        campaign_status=draw(st.sampled_from(["active", "active", "paused", "ended", "frozen"])),
+        step=draw(st.sampled_from([0, 0, 3, 1])),
+        stale=draw(rarely),
+        own_hold=draw(rarely),
+    )
+
+
+@st.composite
+def plain_candidates(draw: st.DrawFn, name: str) -> Candidate:
+    """Usable anywhere, any time: what is judged is the basket and who stacks with whom."""
+    record = CouponRecord(draw(st.sampled_from(["x", name])), 1, 0, NOW, 0, 0, "f", "s1")
+    own = draw(terms())
+    own.stores = own.channels = own.weekdays = own.hours = None
+    return Candidate(name, record, own)
+
+
+@st.composite
+def wallets(draw: st.DrawFn, most: int = 6) -> list[Candidate]:
+    """Coupons of one person, in the order a request names them."""
+    count = draw(st.integers(0, most))
+    kinds = [draw(st.booleans()) for _ in range(count)]
+    made = [
+        draw(plain_candidates(f"c{i:02}") if plain else candidates(f"c{i:02}"))
+        for i, plain in enumerate(kinds)
+    ]
+    return draw(st.permutations(made))
+
+
+@st.composite
+def scenes(draw: st.DrawFn) -> Scene:
+    """A store, a channel and a moment."""
+    rarely = st.integers(0, 19).map(lambda n: n == 0)
+    return Scene(
+        now=NOW + draw(st.just(0) | st.integers(-7 * DAY_MS, 7 * DAY_MS)),
+        offset=OFFSET,
+        store_id=draw(st.sampled_from(["s1", "s2"])),
+        channel=draw(st.sampled_from(["s1", "s2"])),
+        payable_floor=draw(st.sampled_from([0, 0, 1, 500])),
+        store_closed=draw(rarely),
+        user_frozen=draw(rarely),
+        member_stale=draw(rarely),
+        member_used=draw(rarely),
+    )
