@@ -6,6 +6,7 @@ under. ``version`` rises with each revision and each change of stock; the cells 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,12 @@ from engine.books import schema
 from engine.books.db import Books
 from engine.books.definitions import Body, By, Change, Receipt, change
 from engine.definitions import Campaign, merge_patch
-from engine.errors import InvalidRequest
+from engine.errors import InvalidRequest, Unavailable
 from engine.outcomes import Outcome
 from engine.views import Answer
 
 MAX_STOCK = 10**9
+WITHDRAW_SECONDS = 5.0  # how long a transaction may wait for the cells
 
 
 @dataclass(slots=True, frozen=True)
@@ -156,8 +158,11 @@ async def add_stock(
 ) -> Answer[Body]:
     """Raise (``add`` > 0) or lower (``add`` < 0) a campaign's stock.
 
-    What is taken away is first taken from the cells by ``withdraw`` (how much each cell gave, or
-    None when they have less than that left): never below what is issued or set aside.
+    What is taken away is first taken from the cells by ``withdraw`` (the change of each cell's
+    share, or None when they have less than that left): never below what is issued or set aside.
+    It must first bring the cells to the version in the books, and must not write to the books:
+    it runs inside the transaction, so that nobody publishes other shares meanwhile. Should the
+    transaction fail after it, ``restate`` and publishing give back what was taken.
     """
 
     async def work(doing: Change) -> Body:
@@ -190,14 +195,39 @@ async def add_stock(
 
 
 async def _lowered(old: CampaignRow, by: int, withdraw: Withdraw) -> list[int]:
-    given = await withdraw(old.id, by)
-    if given is None:
+    try:
+        async with asyncio.timeout(WITHDRAW_SECONDS):
+            changes = await withdraw(old.id, by)
+    except TimeoutError:
+        raise Unavailable("the cells did not give back stock in time") from None
+    if changes is None:
         raise InvalidRequest(
             "add",
             "Fewer than that are left: the rest is issued or set aside.",
             "剩余不足:其余已发放或被占用。",
         )
-    return [share - part for share, part in zip(old.shares, given, strict=True)]
+    return [share + change for share, change in zip(old.shares, changes, strict=True)]
+
+
+async def restate(books: Books, tenant: str, by: By, campaign_id: str) -> bool:
+    """Raise the version alone: published, it sets each cell's stock to what the books say.
+
+    Needed before stock is taken away, in case an earlier try was cut off half-way. False when
+    there is no such campaign.
+    """
+    campaigns = schema.campaigns
+
+    async def work(doing: Change) -> Body:
+        raised = await doing.connection.execute(
+            update(campaigns)
+            .where(campaigns.c.tenant == tenant, campaigns.c.id == campaign_id)
+            .values(version=campaigns.c.version + 1)
+        )
+        doing.changed = raised.rowcount == 1
+        return {"found": doing.changed}
+
+    answer = await change(books, tenant, by, work)
+    return bool(answer.value and answer.value["found"])
 
 
 async def get_campaign(books: Books, tenant: str, campaign_id: str) -> CampaignRow | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -129,7 +130,48 @@ async def _must_exist(doing: Change, table: Table, field: str, ident: str) -> No
         )
 
 
+async def missing(
+    books: Books, tenant: str, *, stores: Iterable[str] = (), merchants: Iterable[str] = ()
+) -> list[str]:
+    """Those of these ids that the mall does not have, as ``store:s1``, ``merchant:m1``."""
+    absent: list[str] = []
+    async with books.connect() as connection:
+        for table, wanted in ((schema.stores, set(stores)), (schema.merchants, set(merchants))):
+            if wanted:
+                query = select(table.c.id).where(table.c.tenant == tenant)
+                known = set((await connection.execute(query)).scalars())
+                kind = table.name.rstrip("s")
+                absent += [f"{kind}:{ident}" for ident in sorted(wanted - known)]
+    return absent
+
+
 # ---- keys -------------------------------------------------------------------------------------
+
+
+KEY_ROLES = (
+    "operator", "storefront", "payments", "terminal", "desk", "gate", "parking", "merchant",
+    "finance",
+)  # fmt: skip
+BINDINGS = {"store_id": "terminal", "lot_id": "parking", "merchant_id": "merchant",
+            "event_id": "gate"}  # fmt: skip
+
+
+def check_key(key: Body) -> None:
+    """InvalidRequest unless a key of that role is bound to what it must be, and nothing else.
+
+    A gate may go without its event: events are not built in this version.
+    """
+    if key["role"] not in KEY_ROLES:
+        raise InvalidRequest("role", f"Use one of {', '.join(KEY_ROLES)}.", "角色不存在。")
+    for name, role in BINDINGS.items():
+        if key.get(name) and key["role"] != role:
+            raise InvalidRequest(
+                name, f"Only a {role} key has a {name}.", f"仅 {role} 密钥可绑定 {name}。"
+            )
+        if key["role"] == role and not key.get(name) and role != "gate":
+            raise InvalidRequest(
+                name, f"A {role} key needs a {name}.", f"{role} 密钥必须绑定 {name}。"
+            )
 
 
 async def add_key(
@@ -139,6 +181,7 @@ async def add_key(
 
     A repeat answers the id of the first time; what the text of a key is, is the caller's matter.
     """
+    check_key(key)
 
     async def work(doing: Change) -> Body:
         if key.get("store_id"):

@@ -59,12 +59,12 @@ class Mall:
     async def withdraw(self, _campaign: str, wanted: int) -> list[int] | None:
         if sum(self.in_cells) < wanted:
             return None
-        given: list[int] = []
+        changes: list[int] = []
         for cell, left in enumerate(self.in_cells):
-            part = min(left, wanted - sum(given))
+            part = min(left, wanted + sum(changes))
             self.in_cells[cell] -= part
-            given.append(part)
-        return given
+            changes.append(-part)
+        return changes
 
     async def definitions(self) -> int:
         tenants = schema.tenants

@@ -1,0 +1,369 @@
+"""The office: campaigns, their stock, the settings, and what a mall tells of its members.
+
+What is written is committed to the books first and brought to every cell before the answer; if
+the cells cannot be reached the answer is 503, and the same request again brings it there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from msgspec import UNSET
+
+from api import wire_office as shapes
+from api.problems import Refused
+from api.routes import Call, Reply, decode_cursor, encode_cursor, refusal, route
+from engine.books import definitions_campaigns as campaigns
+from engine.books import definitions_directory as directory
+from engine.books.definitions import Body, By, Receipt, answered, change, fingerprint_of
+from engine.books.definitions_campaigns import CampaignRow
+from engine.definitions import (
+    Campaign,
+    InvalidDefinitionError,
+    Problem,
+    check_campaign,
+    parse_time,
+)
+from engine.definitions.advice import advice, max_exposure, named_merchants, named_stores
+from engine.errors import InvalidRequest, Unavailable
+from engine.outcomes import Outcome
+from engine.views import Answer, Live
+
+_REVISION = re.compile(r'(?:W/)?"?(\d{1,18})"?')
+
+
+# ---- what all definitions have in common -----------------------------------------------------
+
+
+def by(call: Call) -> By:
+    """Who asks, for the audit."""
+    return By(call.actor, call.key.id, call.key.label, call.key.role, call.clock())
+
+
+def receipt(call: Call, *path: str) -> Receipt:
+    """What makes this POST safe to repeat; its key is scoped by the resource in the path."""
+    scope = call.route.path.removeprefix("/v1/").format(*path, **call.path)
+    return Receipt(scope, call.idempotency_key, fingerprint_of(call.body), call.route.status)
+
+
+def if_match(call: Call) -> int | None:
+    """The revision that the caller has read; None when it does not say (or says ``*``)."""
+    given = call.request.headers.get("If-Match", "*").strip()
+    if given == "*":
+        return None
+    match = _REVISION.fullmatch(given)
+    if match is None:
+        raise InvalidRequest("If-Match", "It must be a revision.", "必须为版本号。")
+    return int(match[1])
+
+
+def invalid_definition(call: Call, problems: list[Problem]) -> Refused:
+    """The refusal that names each thing wrong with a definition, the first by ``field``."""
+    first = problems[0]
+    return Refused(
+        Outcome.INVALID_REQUEST,
+        field=first.field or None,
+        detail=first.detail(call.language),
+        problems=[{"field": p.field, "detail": p.detail(call.language)} for p in problems]
+        if len(problems) > 1
+        else None,
+    )
+
+
+async def written(
+    call: Call, answer: Answer[Body], publish: Callable[[], Awaitable[None]] | None = None
+) -> Reply:
+    """The reply to a definitional write, once the cells have it too."""
+    if answer.value is None:
+        return refusal(call, answer.outcome, answer.details)
+    if publish is not None:
+        await publish()
+    return Reply(answer.value, replayed=answer.outcome is Outcome.REPEATED)
+
+
+def tagged(reply: Reply) -> Reply:
+    """The reply with its revision as ETag."""
+    if isinstance(reply.body, dict) and "revision" in reply.body:
+        reply.headers = {"ETag": f'"{reply.body["revision"]}"'}
+    return reply
+
+
+# ---- campaigns -------------------------------------------------------------------------------
+
+
+async def live_of(call: Call, campaign_id: str) -> Live | None:
+    """The campaign's counters, or None while Redis can't be asked: definitions stay readable."""
+    try:
+        return await call.tenant.engine.live(campaign_id)
+    except Unavailable:
+        return None
+
+
+async def _publish(call: Call, campaign_id: str) -> None:
+    await call.tenant.control.publish_campaign(campaign_id, who=call.who(), now=call.now)
+
+
+@route(
+    "POST",
+    "/v1/campaigns",
+    body=Campaign,
+    query=shapes.CreateQuery,
+    reply=shapes.CampaignReply,
+    status=201,
+    summary="Create a campaign; with dry_run=true only say what it could cost.",
+    tags=("campaigns",),
+    errors=(Outcome.ALREADY_EXISTS,),
+)
+async def create_campaign(call: Call) -> Reply:
+    tenant, campaign = call.tenant, call.body
+    if problems := check_campaign(campaign):
+        raise invalid_definition(call, problems)
+    if call.query.dry_run:
+        return await _dry_run(call, campaign)
+
+    def render(row: CampaignRow) -> Body:
+        return shapes.campaign_reply(row, shapes.untouched(row), tenant.cells, call.language)
+
+    answer = await campaigns.create_campaign(
+        tenant.books, tenant.id, tenant.cells, by(call), receipt(call), campaign, render
+    )
+    return tagged(await written(call, answer, lambda: _publish(call, campaign.id)))
+
+
+async def _dry_run(call: Call, campaign: Campaign) -> Reply:
+    tenant = call.tenant
+    if await campaigns.get_campaign(tenant.books, tenant.id, campaign.id):
+        raise Refused(Outcome.ALREADY_EXISTS, field="id")
+    missing = await directory.missing(
+        tenant.books,
+        tenant.id,
+        stores=named_stores(campaign),
+        merchants=named_merchants(campaign),
+    )
+    warnings = advice(campaign, tenant.cells, call.clock(), missing)
+    body = {
+        "warnings": [one.text(call.language) for one in warnings],
+        "max_exposure": max_exposure(campaign),
+    }
+    return Reply(body, status=200)
+
+
+@route(
+    "GET",
+    "/v1/campaigns",
+    roles={"storefront", "desk", "finance"},
+    query=shapes.CampaignQuery,
+    reply=shapes.CampaignList,
+    summary="Campaigns by id, with what is left of each.",
+    tags=("campaigns",),
+)
+async def list_campaigns(call: Call) -> Reply:
+    tenant, query = call.tenant, call.query
+    after = decode_cursor(query.cursor, tuple[str])[0] if query.cursor else ""
+    rows = await campaigns.list_campaigns(
+        tenant.books, tenant.id, status=query.status, after=after, limit=query.limit + 1
+    )
+    items = [
+        shapes.campaign_reply(row, await live_of(call, row.id), tenant.cells, call.language)
+        for row in rows[: query.limit]
+    ]
+    more = len(rows) > query.limit
+    return Reply({"items": items, "next_cursor": encode_cursor(items[-1]["id"]) if more else None})
+
+
+@route(
+    "GET",
+    "/v1/campaigns/{id}",
+    roles={"storefront", "desk", "finance"},
+    reply=shapes.CampaignReply,
+    summary="One campaign, with what is left of it.",
+    tags=("campaigns",),
+)
+async def get_campaign(call: Call) -> Reply:
+    tenant, campaign_id = call.tenant, call.path["id"]
+    row = await campaigns.get_campaign(tenant.books, tenant.id, campaign_id)
+    if row is None:
+        raise Refused(Outcome.NOT_FOUND)
+    live = await live_of(call, campaign_id)
+    return tagged(Reply(shapes.campaign_reply(row, live, tenant.cells, call.language)))
+
+
+@route(
+    "PATCH",
+    "/v1/campaigns/{id}",
+    body=dict[str, Any],
+    accepts=("application/json", "application/merge-patch+json"),
+    reply=shapes.CampaignReply,
+    summary="Change a campaign (JSON Merge Patch); If-Match names the revision that was read.",
+    tags=("campaigns",),
+    errors=(Outcome.REVISION_CHANGED,),
+)
+async def patch_campaign(call: Call) -> Reply:
+    tenant, campaign_id = call.tenant, call.path["id"]
+    live = await live_of(call, campaign_id)
+
+    def render(row: CampaignRow) -> Body:
+        return shapes.campaign_reply(row, live, tenant.cells, call.language)
+
+    try:
+        answer = await campaigns.patch_campaign(
+            tenant.books, tenant.id, by(call), campaign_id, call.body, if_match(call), render
+        )
+    except InvalidDefinitionError as error:
+        raise invalid_definition(call, error.problems) from None
+    return tagged(await written(call, answer, lambda: _publish(call, campaign_id)))
+
+
+@route(
+    "POST",
+    "/v1/campaigns/{id}/stock",
+    body=shapes.StockRequest,
+    reply=shapes.CampaignReply,
+    summary="Add stock, or take away what is left (a negative number).",
+    tags=("campaigns",),
+)
+async def add_stock(call: Call) -> Reply:
+    tenant, campaign_id, body = call.tenant, call.path["id"], call.body
+    if body.add_budget:
+        raise InvalidRequest(
+            "add_budget", "Budgets are not built in this version.", "当前版本尚不支持预算。"
+        )
+    asks, ticket = by(call), receipt(call)
+    lowers = body.add < 0 and await answered(tenant.books, tenant.id, ticket) is None
+    if lowers and await campaigns.restate(tenant.books, tenant.id, asks, campaign_id):
+        # An earlier try may have been cut off: bring the cells to what the books say.
+        await _publish(call, campaign_id)
+    live = await live_of(call, campaign_id)
+
+    async def withdraw(_: str, number: int) -> list[int] | None:
+        await _publish(call, campaign_id)
+        changes: list[int] | None = await tenant.control.withdraw(
+            campaign_id, number, who=call.who()
+        )
+        return changes
+
+    def render(row: CampaignRow) -> Body:
+        return shapes.campaign_reply(row, _moved(live, body.add), tenant.cells, call.language)
+
+    answer = await campaigns.add_stock(
+        tenant.books, tenant.id, asks, ticket, campaign_id, body.add, render, withdraw
+    )
+    return tagged(await written(call, answer, lambda: _publish(call, campaign_id)))
+
+
+def _moved(live: Live | None, add: int) -> Live | None:
+    """The counters as they are about to be."""
+    if live is None or live.left is None:
+        return live
+    return Live(live.left + add, live.set_aside, live.issued, live.redeemed, live.as_of)
+
+
+# ---- settings --------------------------------------------------------------------------------
+
+
+@route(
+    "GET",
+    "/v1/settings",
+    reply=shapes.SettingsReply,
+    summary="The settings, every default filled in.",
+    tags=("settings",),
+)
+async def get_settings(call: Call) -> Reply:
+    settings = await directory.get_settings(call.tenant.books, call.tenant.id)
+    return tagged(Reply(shapes.settings_reply(settings)))
+
+
+@route(
+    "PATCH",
+    "/v1/settings",
+    body=dict[str, Any],
+    accepts=("application/json", "application/merge-patch+json"),
+    reply=shapes.SettingsReply,
+    summary="Change settings (JSON Merge Patch); If-Match names the revision that was read.",
+    tags=("settings",),
+    errors=(Outcome.REVISION_CHANGED,),
+)
+async def patch_settings(call: Call) -> Reply:
+    tenant = call.tenant
+    try:
+        answer = await directory.patch_settings(
+            tenant.books, tenant.id, by(call), shapes.settings_patch(call.body), if_match(call)
+        )
+    except InvalidDefinitionError as error:
+        raise invalid_definition(call, error.problems) from None
+    if answer.value is not None:
+        answer = Answer(answer.outcome, shapes.settings_reply(answer.value))
+    return tagged(await written(call, answer, tenant.control.publish_settings))
+
+
+# ---- people ----------------------------------------------------------------------------------
+
+
+@route(
+    "PUT",
+    "/v1/users/{id}",
+    body=shapes.ProfileRequest,
+    reply=shapes.ProfileReply,
+    summary="Tell a member's tier and whether they are frozen; what is absent stays.",
+    tags=("users",),
+)
+async def put_user(call: Call) -> Reply:
+    body: shapes.ProfileRequest = call.body
+    user_id = call.path["id"]
+    tier_until: int | None = None
+    if body.tier_until is not UNSET:
+        tier_until = _time("tier_until", body.tier_until)
+    elif body.tier is not UNSET:
+        tier_until = 0
+    answer = await call.tenant.engine.set_profile(
+        user_id=user_id,
+        who=call.who(),
+        tier=None if body.tier is UNSET else body.tier or "",
+        tier_until=tier_until,
+        frozen=None if body.frozen is UNSET else body.frozen,
+        now=call.now,
+    )
+    if answer.value is None:
+        return refusal(call, answer.outcome, answer.details)
+    return Reply(shapes.profile_reply(user_id, answer.value))
+
+
+def _time(field: str, text: str | None) -> int:
+    try:
+        return parse_time(text) if text is not None else 0
+    except ValueError:
+        raise InvalidRequest(field, "This is no date and time.", "不是有效的日期时间。") from None
+
+
+@route(
+    "POST",
+    "/v1/audiences/{id}/members",
+    body=shapes.MembersRequest,
+    reply=shapes.MembersReply,
+    max_body=2 << 20,  # twice ten thousand ids
+    summary="Put members into an audience, or take them out.",
+    tags=("users",),
+)
+async def set_members(call: Call) -> Reply:
+    tenant, body, audience_id = call.tenant, call.body, call.path["id"]
+    if set(body.add) & set(body.remove):
+        raise InvalidRequest(
+            "remove", "Someone is both added and removed.", "同一会员同时被添加和移除。"
+        )
+    ticket = receipt(call)
+    known = await answered(tenant.books, tenant.id, ticket)
+    if known is not None:
+        return await written(call, known)
+    told = await tenant.engine.set_members(
+        audience_id=audience_id, add=body.add, remove=body.remove, who=call.who(), now=call.now
+    )
+
+    async def work(doing: Any) -> Body:
+        counts = {"add": len(body.add), "remove": len(body.remove)}
+        await doing.note("audience.members", f"audience:{audience_id}", counts)
+        return {"audience_id": audience_id, "changed": told.value}
+
+    answer = await change(tenant.books, tenant.id, by(call), work, receipt=ticket, defines=False)
+    return await written(call, answer)

@@ -1,0 +1,140 @@
+"""What to tell an operator who is about to create a campaign: what it can cost, what looks odd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from engine.definitions.bodies import (
+    AmountOff,
+    Campaign,
+    Exchange,
+    FixedValidity,
+    Gift,
+    PercentOff,
+    Share,
+)
+from engine.definitions.times import parse_time
+
+
+class Advice(NamedTuple):
+    """One warning, in English and Chinese."""
+
+    en: str
+    zh: str
+
+    def text(self, language: str = "en") -> str:
+        """The sentence in ``en`` or ``zh-CN``."""
+        return self.zh if language.lower().startswith("zh") else self.en
+
+
+def most_off(campaign: Campaign) -> int | None:
+    """The most that one coupon can take off, fen; None = nothing in its terms says."""
+    benefit = campaign.benefit
+    match benefit:
+        case AmountOff():
+            if benefit.steps:
+                return max(step.amount for step in benefit.steps)
+            return benefit.max_amount if benefit.every else benefit.amount
+        case PercentOff():
+            return benefit.max_amount
+        case Gift():
+            return benefit.amount
+        case Exchange():
+            return benefit.value
+        case _:  # a fixed price takes off whatever the goods cost more
+            return None
+
+
+def max_exposure(campaign: Campaign) -> int | None:
+    """The most that the whole campaign can take off, fen; None = it has no bound."""
+    total, each = campaign.stock.total, most_off(campaign)
+    if total == 0:
+        return 0
+    return None if total is None or each is None else total * each
+
+
+def split_advice(cells: int, total: int | None) -> list[Advice]:
+    """That stock does not move between cells in this version; [] where that makes no difference."""
+    if cells == 1 or total is None:
+        return []
+    return [
+        Advice(
+            f"The stock is split evenly over {cells} cells and not refilled between them in this"
+            " version: a member may find it sold out while another cell still has some.",
+            f"库存平均分配到 {cells} 个分区,当前版本分区之间不会调拨:"
+            "某一分区领完时,其他分区可能仍有剩余。",
+        )
+    ]
+
+
+def advice(campaign: Campaign, cells: int, now: int, missing: Iterable[str]) -> list[Advice]:
+    """All warnings; ``now`` ms; ``missing``: stores and merchants named that do not exist."""
+    return [
+        *_cost(campaign),
+        *_dates(campaign, now),
+        *_reach(campaign),
+        *(
+            Advice(f"{ident} is named, but there is no such thing yet.", f"{ident} 尚未创建。")
+            for ident in missing
+        ),
+        *split_advice(cells, campaign.stock.total),
+    ]
+
+
+def _cost(c: Campaign) -> Iterator[Advice]:
+    if c.stock.total is None:
+        yield Advice("Stock is unlimited.", "库存不限量。")
+    each = most_off(c)
+    if each is None:
+        yield Advice("Nothing limits what one coupon takes off.", "单张券的优惠金额没有上限。")
+    elif _plain_amount(c) and c.usage.min_spend <= each:
+        yield Advice(
+            "min_spend is not above the amount: a basket may cost nothing.",
+            "最低消费不高于优惠金额,顾客可能无需付款。",
+        )
+    if c.issue.per_user is None:
+        yield Advice("One member may claim as many as there are.", "未设置每人限领数量。")
+
+
+def _plain_amount(c: Campaign) -> bool:
+    return isinstance(c.benefit, AmountOff) and not c.benefit.steps and not c.benefit.every
+
+
+def _dates(c: Campaign, now: int) -> Iterator[Advice]:
+    if c.issue.end is not None and parse_time(c.issue.end) <= now:
+        yield Advice("Claiming has ended already (issue.end).", "领取时间已结束(issue.end)。")
+    validity = c.validity
+    end = validity.end if isinstance(validity, FixedValidity) else validity.until
+    if end is not None:
+        if parse_time(end) <= now:
+            yield Advice("Its coupons are expired already.", "券的有效期已过。")
+    elif isinstance(validity, FixedValidity) or validity.minutes is None:
+        yield Advice("Its coupons never expire.", "券永不过期。")
+
+
+def _reach(c: Campaign) -> Iterator[Advice]:
+    lists = {
+        "issue.channels": c.issue.channels,
+        "issue.tiers": c.issue.tiers,
+        "issue.audiences": c.issue.audiences,
+        "usage.stores": c.usage.stores,
+        "usage.channels": c.usage.channels,
+        "usage.weekdays": c.usage.weekdays,
+        "usage.hours": c.usage.hours,
+    }
+    for name, value in lists.items():
+        if value == []:
+            yield Advice(f"{name} is empty, which means none.", f"{name} 为空列表,表示全部不可用。")
+
+
+def named_stores(campaign: Campaign) -> list[str]:
+    """Stores that the campaign names."""
+    return list(campaign.usage.stores or [])
+
+
+def named_merchants(campaign: Campaign) -> list[str]:
+    """Merchants that its funding names."""
+    funding = campaign.funding
+    parties = [s.party if isinstance(s, Share) else s for s in funding]
+    return [party.partition(":")[2] for party in parties if party.startswith("merchant:")]
