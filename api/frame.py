@@ -66,13 +66,14 @@ _MEDIA = istr("Content-Type")
 class Gate:
     """What all endpoints of a process share: who may ask, how many are inside, what is counted."""
 
-    __slots__ = ("auth", "in_flight", "metrics", "rehearsal", "stamp", "tally")
+    __slots__ = ("auth", "draining", "in_flight", "metrics", "rehearsal", "stamp", "tally")
 
     def __init__(self, auth: Auth, metrics: Metrics, *, rehearsal: bool) -> None:
         self.auth = auth
         self.metrics = metrics
         self.rehearsal = rehearsal
         self.in_flight = 0
+        self.draining = False  # about to stop: connections are closed with their next answer
         self.stamp = secrets.token_hex(6) + "-"  # of request ids made here
         self.tally = itertools.count(1)
 
@@ -118,7 +119,10 @@ class Endpoint:
         finally:
             gate.in_flight -= 1
         self.count(reply.status or self.route.status, reply.code)
-        return respond(call, reply)
+        response = respond(call, reply)
+        if gate.draining:
+            response.force_close()
+        return response
 
     async def _answer(self, call: Call, headers: CIMultiDictProxy[str]) -> Reply:
         route = self.route

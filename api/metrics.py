@@ -18,6 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY as PROCESS
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
 
 
 class Metrics:
@@ -32,12 +33,26 @@ class Metrics:
             ("method", "route", "status", "code"),
             registry=self.registry,
         )
-        self.batches = Histogram(
+        self._batches = Histogram(
             "hexiao_batch_size",
             "Operations that left together in one script call.",
             ("verb",),
             buckets=BATCHES,
             registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "hexiao_batch_seconds",
+            "How long a script call took, there and back.",
+            ("verb",),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._verbs: dict[str, tuple[Histogram, Histogram]] = {}
+        self.ping = Gauge(
+            "hexiao_redis_ping_seconds",
+            "A PING to Redis and back.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
         )
         self.clock_offset = Gauge(
             "hexiao_redis_clock_offset_ms",
@@ -45,17 +60,18 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        # Without a tenant in its labels: one mall's numbers are no business of another's.
         self.writer_lag = Gauge(
             "hexiao_writer_lag_facts",
-            "Facts in the outbox that the books do not hold yet.",
-            ("tenant", "cell"),
+            "Facts in the outbox that the books do not hold yet: the worst mall's, by cell.",
+            ("cell",),
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
         self.writer_lag_ms = Gauge(
             "hexiao_writer_lag_ms",
-            "Age of the oldest fact that the books do not hold yet.",
-            ("tenant", "cell"),
+            "Age of the oldest fact that the books do not hold yet: the worst mall's, by cell.",
+            ("cell",),
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
@@ -72,6 +88,15 @@ class Metrics:
             child.inc()
 
         return count
+
+    def batch(self, verb: str, operations: int, seconds: float) -> None:
+        """The engine's observer: one script call of so many operations took so long."""
+        children = self._verbs.get(verb)
+        if children is None:
+            children = self._batches.labels(verb), self._seconds.labels(verb)
+            self._verbs[verb] = children
+        children[0].observe(operations)
+        children[1].observe(seconds)
 
     def page(self) -> bytes:
         """The text of /metrics: all processes' where there are several."""

@@ -1,0 +1,80 @@
+"""Paths of the contract that this version does not serve: they say so, never silence.
+
+A path that a handler module registers leaves this table by itself.
+"""
+
+from __future__ import annotations
+
+import re
+
+from api.problems import Refused
+from api.routes import ROLES, Call, Reply, Route
+from engine.outcomes import Outcome
+
+PATHS = (
+    "/v1/grants",
+    "/v1/jobs/{id}",
+    "/v1/campaigns/{id}/recall",
+    "/v1/campaigns/{id}/waitlist",
+    "/v1/campaigns/{id}/waitlist/{user_id}",
+    "/v1/campaigns/{id}/pool",
+    "/v1/campaigns/{id}/prints",
+    "/v1/coupons/{id}/attempts",
+    "/v1/coupons/{id}/take",
+    "/v1/coupons/{id}/refund",
+    "/v1/coupons/{id}/refunds/{ref}/fail",
+    "/v1/coupons/{id}/gifts",
+    "/v1/users/{id}/summary",
+    "/v1/users/{id}/vehicles",
+    "/v1/users/{id}/points",
+    "/v1/users/{id}/points/entries",
+    "/v1/users/{id}/orders",
+    "/v1/terminals/{id}/totals",
+    "/v1/reconciliations",
+    "/v1/lots",
+    "/v1/lots/{id}",
+    "/v1/vehicles/{plate}",
+    "/v1/parking/{rest:.*}",
+    "/v1/points/{rest:.*}",
+    "/v1/purchases",
+    "/v1/purchases/{id}",
+    "/v1/purchases/{id}/refunds",
+    "/v1/orders",
+    "/v1/orders/{id}",
+    "/v1/orders/{id}/pay",
+    "/v1/orders/{id}/cancel",
+    "/v1/checkins",
+    "/v1/checkins/offline",
+    "/v1/gifts/{gift_code}/accept",
+    "/v1/invitations",
+    "/v1/invitations/{code}/accept",
+    "/v1/groups",
+    "/v1/groups/{id}",
+    "/v1/groups/{id}/join",
+    "/v1/events",
+    "/v1/track",
+    "/v1/adjustments",
+    "/v1/reports/funnel",
+    "/v1/reports/kpi",
+    "/v1/reports/points",
+    "/v1/reports/parking",
+    "/v1/reports/liability",
+    "/v1/reports/attempts",
+)
+
+
+async def not_built(call: Call) -> Reply:
+    """404 that names the path, so that a caller knows it is us and not a typing error."""
+    path = re.sub(r"[^!-~]", "?", call.request.path)[:200]
+    chinese = call.language != "en"
+    detail = f"当前版本尚未实现 {path}。" if chinese else f"{path} is not built in this version."
+    raise Refused(Outcome.NOT_FOUND, detail=detail)
+
+
+def routes(built: frozenset[str]) -> list[Route]:
+    """The routes that are not built, for every method; ``built``: the paths that are."""
+    return [
+        Route("*", path, not_built, frozenset(ROLES), "Not built in this version.", hidden=True)
+        for path in PATHS
+        if path not in built
+    ]

@@ -1,0 +1,85 @@
+"""One API process: ``python -m api.worker``, started by ``serve`` with a listening socket.
+
+From the environment, besides HEXIAO_*: HEXIAO_LISTEN_FD, the socket; HEXIAO_READY_FD, where one
+byte says that it accepts requests; HEXIAO_WORKER, its number from 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+
+import structlog
+from aiohttp import web
+
+from api import logs
+from api.app import make_app
+from api.loops import run
+from api.ops import SERVICE
+from api.service import Service
+from engine.config import Settings, load_settings
+from engine.errors import CannotStart
+
+KEEPALIVE_SECONDS = 30.0
+DRAIN_SECONDS = 0.5  # between "close after this answer" and closing the door
+FINISH_SECONDS = 20.0  # for what is in flight
+BACKLOG = 2048
+
+log = structlog.get_logger()
+
+
+async def serve(settings: Settings, listener: socket.socket, *, first: bool, ready_fd: int) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is in flight."""
+    service = await Service.open(settings, first=first)
+    app = make_app(service.gate)
+    app[SERVICE] = service
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        shutdown_timeout=FINISH_SECONDS,
+        handler_cancellation=False,  # a till that hangs up must not stop half an act
+        auto_decompress=False,  # a compressed body would be a bomb; it is refused instead
+    )
+    await runner.setup()
+    await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    os.write(ready_fd, b"+")
+    os.close(ready_fd)
+    await stopped()
+    # Callers with an open connection are told to close it with their next answer, so that none
+    # sends a request into a connection that we are closing.
+    service.gate.draining = True
+    await asyncio.sleep(DRAIN_SECONDS)
+    await runner.cleanup()
+    await service.close()
+
+
+async def stopped() -> None:
+    """Return on SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+def main() -> int:
+    """Exit code: 0 after a stop that was asked for."""
+    settings = load_settings()
+    logs.set_up(settings.log_level)
+    number = int(os.environ.get("HEXIAO_WORKER", "0"))
+    structlog.contextvars.bind_contextvars(process=f"api-{number}")
+    listener = socket.socket(fileno=int(os.environ["HEXIAO_LISTEN_FD"]))
+    ready_fd = int(os.environ["HEXIAO_READY_FD"])
+    try:
+        run(serve(settings, listener, first=number == 0, ready_fd=ready_fd))
+    except CannotStart as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
