@@ -33,8 +33,9 @@ DataDir = Annotated[Path | None, typer.Option(help="Where data lie (HEXIAO_DATA_
 
 @app.command()
 def serve(
-    demo: Annotated[bool, typer.Option("--demo", help="Build a demo mall and say how to try it.")]
-    = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Build a demo mall and say how to try it.")
+    ] = False,
     host: Host = None,
     port: Port = None,
     workers: Workers = None,

@@ -41,7 +41,11 @@ class Child:
     """One process, kept alive until ``stop``."""
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], *,
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
         listener: socket.socket | None = None,
     ) -> None:
         self.name = name
@@ -154,12 +158,17 @@ async def serve(
             stack.callback(listener.close)
         environment = child_environment(settings, redis_url, secret, operator_key, listeners[0])
         children = [
-            Child(f"api-{n}", (sys.executable, "-m", "api.worker"),
-                  {**environment, "HEXIAO_WORKER": str(n)}, listener=listener)
+            Child(
+                f"api-{n}",
+                (sys.executable, "-m", "api.worker"),
+                {**environment, "HEXIAO_WORKER": str(n)},
+                listener=listener,
+            )
             for n, listener in enumerate(listeners)
         ]
         helpers = [Child("writer", (sys.executable, "-m", "api.cli", "writer"), environment)]
         import importlib.util
+
         writer = writer and importlib.util.find_spec("engine.writer") is not None
         await stack.enter_async_context(kept_alive(helpers if writer else []))
         await stack.enter_async_context(kept_alive(children))
