@@ -15,7 +15,7 @@ import msgspec
 
 from engine import facts
 
-_MOST_LOST = 10_000  # facts that one undecodable entry may stand for
+_MOST_LOST = 1_000  # facts that one undecodable entry may stand for
 
 
 class Position(NamedTuple):
@@ -105,7 +105,8 @@ def _unreadable(entry: Entry, after: Position | None, error: str) -> list[Arriva
     last = position_of(entry.id)
     first = last.seq
     if after is not None:
-        first = after.seq + 1 if after.epoch == last.epoch else 1
+        counts_on = after.epoch == last.epoch or after.seq < last.seq
+        first = after.seq + 1 if counts_on else 1
         if not 0 <= last.seq - first < _MOST_LOST:
             first = last.seq
     raw = entry.body or b""

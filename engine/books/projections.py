@@ -1,0 +1,364 @@
+"""What new facts change in the books: a ``Plan`` collects it, ``Plan.write`` writes it at once.
+
+The facts of a batch are folded in their order, so each row is written once with what it ends as.
+Every row carries the ``version`` of the fact that wrote it last and only moves forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import msgspec
+
+from engine import facts
+from engine.books import ledger, schema
+from engine.books.arrivals import Arrival, Position
+from engine.books.bulk import Bulk, Row, Rows
+from engine.books.ledger import LedgerError, Original
+
+_json = msgspec.json.Encoder().encode
+_source = msgspec.json.Decoder().decode
+_ENTRY_LENGTH = 64  # of source.entry as kept for attribution
+
+FACTS_NEW = Bulk.of(
+    "cell bigint, epoch bigint, seq bigint, type text, act text, fingerprint text,"
+    " at_ms bigint, digest text, body text",
+    "INSERT INTO facts (tenant, cell, epoch, seq, type, act, fingerprint, at_ms, digest, body)"
+    " SELECT {tenant}, cell, epoch, seq, type, act, fingerprint, at_ms, digest, body FROM v"
+    " WHERE true ON CONFLICT (tenant, cell, epoch, seq) DO NOTHING RETURNING epoch, seq",
+)
+USERS_PUT = Bulk.of(
+    "user_id text, tier text, tier_until_ms bigint, frozen bigint, version bigint",
+    "INSERT INTO users (tenant, user_id, tier, tier_until_ms, frozen, version)"
+    " SELECT {tenant}, user_id, tier, tier_until_ms, frozen, version FROM v WHERE true"
+    " ON CONFLICT (tenant, user_id) DO UPDATE SET tier = excluded.tier,"
+    " tier_until_ms = excluded.tier_until_ms, frozen = excluded.frozen,"
+    " version = excluded.version WHERE users.version < excluded.version",
+)
+MEMBERS_PUT = Bulk.of(
+    "audience_id text, user_id text, present bigint, version bigint",
+    "INSERT INTO audience_members (tenant, audience_id, user_id, present, version)"
+    " SELECT {tenant}, audience_id, user_id, present, version FROM v WHERE true"
+    " ON CONFLICT (tenant, audience_id, user_id) DO UPDATE SET present = excluded.present,"
+    " version = excluded.version WHERE audience_members.version < excluded.version",
+)
+COUPONS_SET = Bulk.of(
+    "id text, state text, redemption_id text, changed_ms bigint, version bigint",
+    "UPDATE coupons SET state = v.state, redemption_id = v.redemption_id,"
+    " changed_ms = v.changed_ms, version = v.version FROM v"
+    " WHERE coupons.tenant = {tenant} AND coupons.id = v.id AND coupons.version < v.version",
+)
+# Only those that this hold still holds: others moved on when its time had passed.
+COUPONS_FREE = Bulk.of(
+    "id text, changed_ms bigint, version bigint",
+    "UPDATE coupons SET state = 'issued', redemption_id = NULL, changed_ms = v.changed_ms,"
+    " version = v.version FROM v JOIN redemption_coupons AS used"
+    " ON used.tenant = {tenant} AND used.redemption_id = v.id"
+    " WHERE coupons.tenant = {tenant} AND coupons.id = used.coupon_id"
+    " AND coupons.redemption_id = v.id AND coupons.state = 'held'"
+    " AND coupons.version < v.version",
+)
+REDEMPTIONS_DROP = Bulk.of(  # a commit carries the whole redemption again
+    "id text", "DELETE FROM redemptions WHERE tenant = {tenant} AND id IN (SELECT id FROM v)"
+)
+PARTS_DROP = Bulk.of(
+    "id text",
+    "DELETE FROM redemption_coupons WHERE tenant = {tenant}"
+    " AND redemption_id IN (SELECT id FROM v)",
+)
+REDEMPTIONS_RELEASE = Bulk.of(
+    "id text, changed_ms bigint, version bigint",
+    "UPDATE redemptions SET state = 'released', version = v.version FROM v"
+    " WHERE redemptions.tenant = {tenant} AND redemptions.id = v.id"
+    " AND redemptions.state = 'held' AND redemptions.version < v.version",
+)
+REDEMPTIONS_BACK = Bulk.of(
+    "id text, back bigint, refund bigint, whole bigint, version bigint",
+    "UPDATE redemptions SET discount_back = redemptions.discount_back + v.back,"
+    " refunded = redemptions.refunded + v.refund,"
+    " state = CASE WHEN v.whole = 1 THEN 'reversed' ELSE redemptions.state END,"
+    " version = v.version FROM v"
+    " WHERE redemptions.tenant = {tenant} AND redemptions.id = v.id",
+)
+PARTS_BACK = Bulk.of(
+    "redemption_id text, coupon_id text, back bigint",
+    "UPDATE redemption_coupons SET discount_back = redemption_coupons.discount_back + v.back"
+    " FROM v WHERE redemption_coupons.tenant = {tenant}"
+    " AND redemption_coupons.redemption_id = v.redemption_id"
+    " AND redemption_coupons.coupon_id = v.coupon_id",
+)
+
+Whole = facts.Redeemed | facts.Held | facts.Committed
+
+
+@dataclass(slots=True)
+class Known:
+    """What the books hold already of what a batch names."""
+
+    terms_of: ledger.TermsOf
+    tiers: Mapping[str, tuple[str, int]]  # user id -> tier, until (ms, 0 = no end)
+    originals: Mapping[str, Sequence[Original]]  # redemption id -> its coupons, in order
+
+
+def version_of(place: Position) -> int:
+    """Grows with every act of a cell, even if ``seq`` began anew in an epoch; in the first, seq."""
+    return (place.epoch - 1) << 40 | place.seq
+
+
+def body_of(struct: msgspec.Struct) -> dict[str, Any]:
+    """A fact with its field names, as ``facts.body`` keeps it."""
+    return {
+        name: [body_of(v) if isinstance(v, msgspec.Struct) else v for v in value]
+        if type(value) is list
+        else value
+        for name, value in zip(
+            struct.__struct_fields__, msgspec.structs.astuple(struct), strict=True
+        )
+    }
+
+
+def _text(value: object) -> str:
+    return _json(value).decode()
+
+
+class Plan:
+    """The changes of a batch of facts of one cell."""
+
+    def __init__(self, tenant: str, cell: int, currency: str, known: Known) -> None:
+        self.tenant = tenant
+        self.cell = cell
+        self.currency = currency
+        self.facts: list[Row] = []
+        self.last_ms = 0
+        self._known = known
+        self._tiers = dict(known.tiers)
+        self._originals = dict(known.originals)
+        self._users: dict[str, Row] = {}
+        self._members: dict[tuple[str, str], Row] = {}
+        self._claims: dict[str, Row] = {}
+        self._coupons: dict[str, Row] = {}
+        self._redemptions: dict[str, Row] = {}
+        self._parts: dict[str, list[Row]] = {}
+        self._dropped: list[Row] = []
+        self._freed: list[Row] = []
+        self._back: dict[str, list[int]] = {}
+        self._part_back: dict[tuple[str, str], int] = {}
+        self._reversals: list[Row] = []
+        self._entries: list[Row] = []
+        self._postings: list[Row] = []
+
+    def add(self, arrival: Arrival, fact: facts.AnyFact) -> None:
+        """Take one fact in; LedgerError (and nothing changed) when it cannot be settled."""
+        self._ACTS[type(fact)](self, arrival.place, fact)
+        place = arrival.place
+        self.facts.append(
+            (
+                self.cell,
+                place.epoch,
+                place.seq,
+                facts.type_of(fact),
+                fact.act,
+                fact.fingerprint,
+                fact.at,
+                arrival.digest,
+                _text(body_of(fact)),
+            )
+        )
+        self.last_ms = max(self.last_ms, fact.at)
+
+    # ---- one method a fact -------------------------------------------------------------------
+
+    def _claimed(self, place: Position, fact: facts.Claimed) -> None:
+        if fact.act in self._claims:
+            raise LedgerError(f"{fact.act} was issued twice")
+        tier, until = self._tiers.get(fact.user_id, ("", 0))
+        if until and fact.at >= until:
+            tier = ""
+        self._claims[fact.act] = (
+            self.tenant, fact.act, self.cell, fact.campaign_id, fact.terms_revision, fact.user_id,
+            "issued", fact.at, fact.valid_from, fact.valid_until, fact.channel,
+            _entry_of(fact.source), tier, fact.source, fact.metadata, None, fact.at,
+            version_of(place),
+        )  # fmt: skip
+
+    def _profile_told(self, place: Position, fact: facts.ProfileTold) -> None:
+        self._tiers[fact.user_id] = fact.tier, fact.tier_until
+        self._users[fact.user_id] = (
+            fact.user_id, fact.tier, fact.tier_until, fact.frozen, version_of(place)
+        )  # fmt: skip
+
+    def _member_told(self, place: Position, fact: facts.MemberTold) -> None:
+        self._members[fact.audience_id, fact.user_id] = (
+            fact.audience_id, fact.user_id, fact.present, version_of(place)
+        )  # fmt: skip
+
+    def _redeemed(self, place: Position, fact: facts.Redeemed) -> None:
+        self._refuse_twice(fact)
+        self._settle(place, fact, ledger.redemption_entries(fact, self._known.terms_of))
+        self._whole(place, fact, "redeemed")
+
+    def _held(self, place: Position, fact: facts.Held) -> None:
+        self._refuse_twice(fact)
+        self._whole(place, fact, "held", fact.until)
+
+    def _committed(self, place: Position, fact: facts.Committed) -> None:
+        self._settle(place, fact, ledger.redemption_entries(fact, self._known.terms_of))
+        self._dropped.append((fact.act,))
+        self._whole(place, fact, "redeemed")
+
+    def _released(self, place: Position, fact: facts.Released) -> None:
+        self._freed.append((fact.act, fact.at, version_of(place)))
+
+    def _voided(self, place: Position, fact: facts.Voided) -> None:
+        self._set_coupon(fact.act, "voided", None, fact.at, place)
+
+    def _published(self, _place: Position, _fact: facts.Published) -> None:
+        """Definitions are born in the books; that one reached a cell changes nothing here."""
+
+    def _reversed(self, place: Position, fact: facts.Reversed) -> None:
+        originals = self._originals.get(fact.redemption_id, ())
+        if not originals:
+            raise LedgerError(f"the books hold no redemption {fact.redemption_id}")
+        self._settle(place, fact, ledger.reversal_entries(fact, originals, self._known.terms_of))
+        back = 0
+        for coupon in fact.coupons:
+            part = coupon.discount_before - coupon.discount_after
+            key = fact.redemption_id, coupon.coupon_id
+            self._part_back[key] = self._part_back.get(key, 0) + part
+            back += part
+            if coupon.returned:
+                self._set_coupon(coupon.coupon_id, "issued", None, fact.at, place)
+        refund = fact.payable_before - fact.payable_after
+        sums = self._back.setdefault(fact.redemption_id, [0, 0, 0, 0])
+        sums[0] += back
+        sums[1] += refund
+        sums[2:] = max(sums[2], fact.whole), version_of(place)
+        lines, coupons = map(body_of, fact.lines), map(body_of, fact.coupons)
+        self._reversals.append((
+            self.tenant, fact.act, fact.redemption_id, fact.at, fact.store_id,
+            fact.gross_before - fact.gross_after, back, refund, fact.reason,
+            _text({"lines": list(lines), "coupons": list(coupons)}),
+        ))  # fmt: skip
+
+    _ACTS: ClassVar[dict[type, Callable[[Plan, Position, Any], None]]] = {
+        facts.Claimed: _claimed,
+        facts.ProfileTold: _profile_told,
+        facts.MemberTold: _member_told,
+        facts.Redeemed: _redeemed,
+        facts.Held: _held,
+        facts.Committed: _committed,
+        facts.Released: _released,
+        facts.Reversed: _reversed,
+        facts.Voided: _voided,
+        facts.Published: _published,
+    }
+
+    # ---- shared ------------------------------------------------------------------------------
+
+    def _refuse_twice(self, fact: facts.Redeemed | facts.Held) -> None:
+        if fact.act in self._redemptions:
+            raise LedgerError(f"{fact.act} was made twice")
+
+    def _set_coupon(
+        self, coupon_id: str, state: str, redemption_id: str | None, at: int, place: Position
+    ) -> None:
+        version = version_of(place)
+        claim = self._claims.get(coupon_id)
+        if claim is None:
+            self._coupons[coupon_id] = coupon_id, state, redemption_id, at, version
+        else:
+            self._claims[coupon_id] = (
+                *claim[:6], state, *claim[7:15], redemption_id, at, version
+            )  # fmt: skip
+
+    def _whole(self, place: Position, fact: Whole, state: str, until: int = 0) -> None:
+        """A redemption as it was made, held or committed."""
+        weights = [coupon.discount + coupon.value for coupon in fact.coupons]
+        sales = ledger.split(fact.payable, weights) if weights else []
+        replaces = getattr(fact, "replaces", "")
+        if replaces:
+            self._freed.append((replaces, fact.at, version_of(place)))
+        self._redemptions[fact.act] = (
+            self.tenant, fact.act, self.cell, state, fact.at, until, fact.user_id, fact.store_id,
+            fact.merchant_id, fact.terminal_id, fact.staff_id, fact.channel, fact.order_ref,
+            fact.amount, fact.discount, fact.payable, 0, 0,
+            _text([body_of(line) for line in fact.lines]), version_of(place),
+        )  # fmt: skip
+        self._parts[fact.act] = [
+            (
+                self.tenant, fact.act, position, used.coupon_id, used.campaign_id,
+                used.terms_revision, used.benefit, used.discount, used.value, 0, sales[position],
+                _text(used.lines),
+            )
+            for position, used in enumerate(fact.coupons)
+        ]  # fmt: skip
+        self._originals[fact.act] = [
+            Original(used.coupon_id, used.campaign_id, used.terms_revision, weight)
+            for used, weight in zip(fact.coupons, weights, strict=True)
+        ]
+        for used in fact.coupons:
+            self._set_coupon(used.coupon_id, state, fact.act, fact.at, place)
+
+    def _settle(
+        self,
+        place: Position,
+        fact: facts.Redeemed | facts.Committed | facts.Reversed,
+        entries: Iterable[ledger.Entry],
+    ) -> None:
+        """Entries and postings, these without their numbers."""
+        redemption = fact.redemption_id if isinstance(fact, facts.Reversed) else fact.act
+        for e in entries:
+            self._entries.append((
+                self.tenant, self.cell, *place, e.position, e.kind, fact.act, redemption,
+                e.coupon_id, e.campaign_id, fact.merchant_id, fact.store_id, "", fact.order_ref,
+                fact.at, e.sales, e.discount, e.prepaid, e.mall_bears, e.merchant_bears,
+                e.others_bear, 0, 0, e.commission, None, 0,
+            ))  # fmt: skip
+            for posting in e.postings:
+                self._postings.append((
+                    self.cell, *place, e.position, fact.act, fact.at, posting.account,
+                    posting.party, posting.amount, self.currency, fact.merchant_id,
+                    fact.store_id, e.campaign_id, redemption, e.coupon_id,
+                ))  # fmt: skip
+
+    # ---- out ---------------------------------------------------------------------------------
+
+    async def write(self, rows: Rows, next_postings: Callable[[int], Any]) -> None:
+        """Everything but the facts. ``await next_postings(n)``: the first of n new numbers."""
+        tenant = self.tenant
+        await rows.run(USERS_PUT, tenant, list(self._users.values()))
+        await rows.run(MEMBERS_PUT, tenant, list(self._members.values()))
+        await rows.insert(schema.coupons, list(self._claims.values()))
+        await rows.run(REDEMPTIONS_DROP, tenant, self._dropped)
+        await rows.run(PARTS_DROP, tenant, self._dropped)
+        await rows.insert(schema.redemptions, list(self._redemptions.values()))
+        parts = [part for parts in self._parts.values() for part in parts]
+        await rows.insert(schema.redemption_coupons, parts)
+        await rows.run(COUPONS_SET, tenant, list(self._coupons.values()))
+        # After what was set: a version tells whether a freed coupon has moved on since.
+        await rows.run(COUPONS_FREE, tenant, self._freed)
+        await rows.run(REDEMPTIONS_RELEASE, tenant, self._freed)
+        await rows.run(
+            REDEMPTIONS_BACK, tenant, [(name, *sums) for name, sums in self._back.items()]
+        )
+        await rows.run(PARTS_BACK, tenant, [(*key, back) for key, back in self._part_back.items()])
+        await rows.insert(schema.reversals, self._reversals)
+        await rows.insert(schema.entries, self._entries)
+        if self._postings:
+            # Last, because until the commit nobody else gets numbers of this tenant.
+            first = await next_postings(len(self._postings))
+            numbered = [(tenant, n, *row) for n, row in enumerate(self._postings, first)]
+            await rows.insert(schema.postings, numbered)
+
+
+def _entry_of(source: str) -> str:
+    if not source:
+        return ""
+    try:
+        told = _source(source)
+    except msgspec.DecodeError:
+        return ""
+    entry = told.get("entry") if isinstance(told, dict) else None
+    return entry[:_ENTRY_LENGTH] if isinstance(entry, str) else ""
