@@ -209,9 +209,14 @@ class Sheet:
         self.row = 0
 
     @property
-    def full(self) -> bool:
-        """Whether the next row needs a new sheet."""
-        return self.row >= XLSX_ROWS
+    def rows_left(self) -> int:
+        """How many more rows the sheet takes."""
+        return XLSX_ROWS - self.row
+
+    def add_all(self, rows: Iterable[Row]) -> None:
+        """Append rows."""
+        for row in rows:
+            self.add(row)
 
     def add(self, row: Row, label: str = "") -> None:
         """Append one row; ``label`` stands in the first column, of a row of totals."""

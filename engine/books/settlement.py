@@ -62,16 +62,19 @@ class Reach(NamedTuple):
     complete: int
 
 
-async def reach(books: Books, server: Server, tenant: str, *, rehearsal: bool = False) -> Reach:
+async def reach(
+    books: Books, server: Server, tenant: str, *, rehearsal: bool = False, now: int = 0
+) -> Reach:
     """The tenant's clock and the moment up to which its books are complete, both in ms.
 
     Complete is what the watermarks of the cells say, or the clock itself when the books have
-    every fact that Redis has. On a rehearsal server the clock is the latest ``Hexiao-Now`` seen.
+    every fact that Redis has. On a rehearsal server the clock is the latest ``Hexiao-Now`` seen,
+    ``now`` (of this call, 0 = none) included.
     """
     async with books.connect() as conn:
         count = await conn.scalar(select(tenants.c.cells).where(tenants.c.id == tenant)) or 0
     # Redis first, the books after: what the books have by then was all that there was.
-    clock, seen, live = 0, 0, []
+    clock, seen, live = 0, now, []
     for cell in range(count):
         key = keys.cell_key(keys.cell_tag(tenant, cell, count))
         seconds, micros = await server.ask(server.node_of(key), "TIME")

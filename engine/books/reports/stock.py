@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from engine.books.schema import campaigns, cells, coupons
+from engine.books.schema import campaigns, coupons
 
 if TYPE_CHECKING:
     from engine.books.db import Books
@@ -14,15 +14,12 @@ if TYPE_CHECKING:
 COLUMNS = ("campaign_id", "status", "total", "issued", "left", "redeemed", "held", "voided")
 
 
-async def stock(
-    books: Books, tenant: str, campaign_id: str | None = None
-) -> tuple[int, list[dict[str, Any]]]:
-    """(as of, rows by campaign): the books are complete up to ``as of`` (ms, 0 = not known).
+async def stock(books: Books, tenant: str, campaign_id: str | None = None) -> list[dict[str, Any]]:
+    """Rows by campaign.
 
     ``held`` counts holds that nobody ended yet, lapsed ones included. ``total`` and ``left`` are
     None where stock is unlimited.
     """
-    watermarks = select(func.min(cells.c.complete_ms)).where(cells.c.tenant == tenant)
     listed = select(campaigns.c.id, campaigns.c.status, campaigns.c.total).where(
         campaigns.c.tenant == tenant
     )
@@ -33,7 +30,6 @@ async def stock(
         listed = listed.where(campaigns.c.id == campaign_id)
         counted = counted.where(coupons.c.campaign_id == campaign_id)
     async with books.connect() as conn:
-        as_of = await conn.scalar(watermarks) or 0
         found = (await conn.execute(listed.order_by(campaigns.c.id))).all()
         by_state: dict[str, dict[str, int]] = {}
         groups = counted.group_by(coupons.c.campaign_id, coupons.c.state)
@@ -55,4 +51,4 @@ async def stock(
                 "voided": states.get("voided", 0),
             }
         )
-    return as_of, rows
+    return rows
