@@ -248,7 +248,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
     ) -> Answer:
-        """Any request. ``key`` replaces the caller's, ``now`` is Hexiao-Now, ``data`` a raw body."""
+        """Any request. ``key`` replaces the caller's; ``now``: Hexiao-Now; ``data``: a raw body."""
         assert self._session is not None
         sent = dict(self.headers)
         if key is not None:
