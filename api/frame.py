@@ -60,6 +60,7 @@ _DEADLINE = istr("Hexiao-Deadline-Ms")
 _NOW = istr("Hexiao-Now")
 _ACTOR = istr("Hexiao-Actor")
 _KEY = istr("Idempotency-Key")
+_ENCODING = istr("Content-Encoding")
 _MEDIA = istr("Content-Type")
 
 
@@ -242,6 +243,8 @@ class Endpoint:
         assert self.decoder is not None
         request = call.request
         media = headers.get(_MEDIA)
+        if _ENCODING in headers and headers[_ENCODING].lower() != "identity":
+            raise Refused(Outcome.UNSUPPORTED_MEDIA_TYPE)
         if media != "application/json" and not self._media_fits(media, request):
             raise Refused(Outcome.UNSUPPORTED_MEDIA_TYPE)
         raw = await read_body(request, self.route.max_body)
@@ -345,6 +348,8 @@ def respond(call: Call, reply: Reply) -> web.Response:
         headers["Idempotent-Replayed"] = "true"
     if reply.headers:
         headers.update(reply.headers)
-    if reply.status in (429, 503) and "Retry-After" not in headers:
+    if reply.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    elif reply.status in (429, 503) and "Retry-After" not in headers:
         headers["Retry-After"] = "1"
     return web.Response(body=body, status=reply.status or call.route.status, headers=headers)

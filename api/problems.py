@@ -64,7 +64,7 @@ def _member(name: str, value: Any) -> Any:
         return {
             ("code" if key == "outcome" else key): _named(key, inner)
             for key, inner in value.items()
-            if inner is not None
+            if inner is not None and not (key == "short_by" and inner == 0)
         }
     if isinstance(value, list | tuple):
         return [_member("", inner) for inner in value]

@@ -246,7 +246,7 @@ class Api:
         now: str | None = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        data: bytes | None = None,
+        data: Any = None,
     ) -> Answer:
         """Any request. ``key`` replaces the caller's; ``now``: Hexiao-Now; ``data``: a raw body."""
         assert self._session is not None
