@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from api import wire_answers as answers
@@ -150,8 +152,9 @@ async def read(call: Call) -> Reply:
     found = await tenant.engine.redemption(redemption_id, now=call.now)
     if found is None:
         found = await feeds.redemption_from_books(tenant.books, tenant.id, redemption_id)
-    if found is None:
-        raise Refused(Outcome.NOT_FOUND)
+        if found is None:
+            raise Refused(Outcome.NOT_FOUND)
+        found = replace(found, now=call.clock())
     call.bound_store(found.record.store_id)
     return Reply(answers.looked_up(found, call.language))
 
@@ -192,7 +195,8 @@ async def find(call: Call) -> Reply:
         cursor=query.cursor,
         limit=query.limit,
     )
-    items = [answers.looked_up(found, call.language) for found in page]
+    now = call.clock()
+    items = [answers.looked_up(replace(found, now=now), call.language) for found in page]
     return Reply(shapes.RedemptionList(items=items, next_cursor=next_cursor))
 
 

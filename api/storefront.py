@@ -158,7 +158,7 @@ async def history(call: Call) -> Reply:
         await _coupon(call, coupon_id)  # not_found, unless it is too new for the books
     named = call.key.role != "user"  # an end user is not told which clerk it was
     items = [wire.history_item(act, named=named) for act in acts]
-    return Reply(wire.HistoryReply(items=items, complete_until=wire.moment_or_none(complete)))
+    return Reply(wire.HistoryReply(items=items, complete_until=wire.moment_or_none(complete or 0)))
 
 
 @route(

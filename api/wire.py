@@ -15,6 +15,7 @@ import orjson
 from msgspec import UNSET, UnsetType
 
 from api.routes import Id
+from engine.books.feeds import CouponAct
 from engine.errors import InvalidRequest
 from engine.outcomes import Outcome, sentence
 from engine.records import CouponRecord, CouponState
@@ -141,8 +142,8 @@ class HistoryItem(Reply):
     channel: str | UnsetType = UNSET
     discount: int | UnsetType = UNSET
     reason: str | UnsetType = UNSET
-    returned: bool | UnsetType = UNSET
-    until: str | UnsetType = UNSET
+    returned: bool | UnsetType = UNSET  # a reversal gave the coupon back
+    until: str | UnsetType = UNSET  # of a hold
 
 
 class HistoryReply(Reply):
@@ -234,7 +235,8 @@ def claimed(view: CouponView) -> CouponReply:
 def coupon(view: CouponView, kind: str = "coupon", uses: int = 1) -> CouponReply:
     """A coupon as of ``view.now``. ``kind`` and ``uses``: of the terms it was issued under."""
     status = view.status
-    reply = _coupon(view, kind, status, 0 if status in ("held", "redeemed") else uses)
+    spent = status in ("held", "redeemed", "voided")
+    reply = _coupon(view, kind, status, 0 if spent else uses)
     if status == "held" and view.record.state == CouponState.HELD:
         reply.held_until = moment(view.record.held_until)
     return reply
@@ -276,3 +278,18 @@ def offer(campaign_id: str, found: Offer | None, language: str) -> OfferReply:
         reply.code = found.outcome.code
         reply.detail = sentence(found.outcome, language)
     return reply
+
+
+def history_item(act: CouponAct, *, named: bool) -> HistoryItem:
+    """One act of a coupon's history; who did it only where ``named``."""
+    item = HistoryItem(type=act.type, at=moment(act.at), act=act.act, who=act.who if named else {})
+    for name in ("store_id", "order_ref", "channel", "reason"):
+        if text := getattr(act, name):
+            setattr(item, name, text)
+    if act.discount is not None:
+        item.discount = act.discount
+    if act.returned is not None:
+        item.returned = act.returned
+    if act.until:
+        item.until = moment(act.until)
+    return item

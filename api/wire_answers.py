@@ -164,7 +164,7 @@ def looked_up(found: Redemption, language: str) -> RedemptionReply:
     if reply.status == "held":
         reply.until = moment(record.until)
     reply.user_id, reply.merchant_id = record.user_id, record.merchant_id
-    reply.terminal_id, reply.staff_id = record.terminal_id, record.staff_id
+    reply.terminal_id, reply.staff_id = record.terminal_id or None, record.staff_id or None
     reply.reversals = [
         reversal(Reversal("V" + found.handle + entry.serial, entry, found), {}, None)
         for entry in record.reversals

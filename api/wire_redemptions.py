@@ -228,8 +228,8 @@ class RedemptionReply(Reply):
     # in look-ups only
     user_id: str | UnsetType = UNSET
     merchant_id: str | UnsetType = UNSET
-    terminal_id: str | UnsetType = UNSET
-    staff_id: str | UnsetType = UNSET
+    terminal_id: str | UnsetType | None = UNSET
+    staff_id: str | UnsetType | None = UNSET
     discount_back: int | UnsetType = UNSET
     refunded: int | UnsetType = UNSET
     reversals: list[ReversalReply] | UnsetType = UNSET
