@@ -1,0 +1,178 @@
+"""What the demo mall is made of: plain data, one campaign of every kind that works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.definitions import format_time
+
+DAY_MS = 86_400_000
+
+# A coupon of this campaign is claimed by this user and redeemed in this store.
+TRY = {"campaign": "welcome-10", "user": "ann", "store": "noodle-b1"}
+
+MERCHANTS = {
+    "noodle": {"zh-CN": "老面馆", "en": "Old Noodle House"},
+    "coffee": {"zh-CN": "山谷咖啡", "en": "Valley Coffee"},
+    "fashion": {"zh-CN": "衣橱", "en": "The Wardrobe"},
+    "cinema": {"zh-CN": "星光影城", "en": "Starlight Cinema"},
+}
+
+
+def _store(merchant: str, floor: str, zh: str, en: str, hours: list[list[str]]) -> dict[str, Any]:
+    name = {"zh-CN": zh, "en": en}
+    return {"name": name, "merchant_id": merchant, "floor": floor, "hours": hours}
+
+
+_DAY, _LONG = [["10:00", "22:00"]], [["09:00", "02:00"]]
+STORES = {
+    "noodle-b1": _store("noodle", "B1", "老面馆 B1 店", "Old Noodle House, B1", _DAY),
+    "noodle-l5": _store("noodle", "L5", "老面馆 L5 店", "Old Noodle House, L5", _DAY),
+    "coffee-l1": _store("coffee", "L1", "山谷咖啡 大堂店", "Valley Coffee, lobby", _DAY),
+    "coffee-l3": _store("coffee", "L3", "山谷咖啡 L3 店", "Valley Coffee, L3", _DAY),
+    "fashion-l2": _store("fashion", "L2", "衣橱 女装", "The Wardrobe, women", _DAY),
+    "fashion-l4": _store("fashion", "L4", "衣橱 男装", "The Wardrobe, men", _DAY),
+    "cinema-l6": _store("cinema", "L6", "星光影城", "Starlight Cinema", _LONG),
+    "cinema-bar": _store("cinema", "L6", "星光小食", "Starlight Snacks", _LONG),
+}
+
+# Tiers are told by the mall's membership system; here by hand.
+USERS = {
+    "ann": {"tier": "gold"},
+    "bob": {"tier": "silver"},
+}
+AUDIENCE = ("vip-lunch", ["ann"])
+
+KEYS = {
+    "storefront": {"role": "storefront", "label": "demo mini-program"},
+    "terminal": {"role": "terminal", "label": "demo till", "store_id": TRY["store"]},
+    "finance": {"role": "finance", "label": "demo finance"},
+}
+
+_MONTH = {"type": "relative", "minutes": 30 * 1440}
+_MALL_ONLY = {"mall": 100}
+_NOODLES = ["noodle-b1", "noodle-l5"]
+_COFFEES = ["coffee-l1", "coffee-l3"]
+_CLOTHES = ["fashion-l2", "fashion-l4"]
+
+
+def _campaign(
+    campaign_id: str,
+    zh: str,
+    en: str,
+    category: str,
+    benefit: dict[str, Any],
+    total: int | None = 1000,
+    **more: Any,
+) -> dict[str, Any]:
+    plain = {
+        "id": campaign_id,
+        "name": {"zh-CN": zh, "en": en},
+        "kind": "coupon",
+        "category": category,
+        "benefit": benefit,
+        "stock": {"total": total},
+        "validity": _MONTH,
+    }
+    return plain | more
+
+
+CAMPAIGNS = [
+    _campaign(
+        "welcome-10", "新客立减10元", "10 off your first visit", "mall",
+        {"type": "amount_off", "amount": 1000}, total=100_000,
+        validity={"type": "relative", "minutes": 365 * 1440},
+        usage={"min_spend": 5000}, funding=_MALL_ONLY,
+    ),
+    _campaign(
+        "noodle-20", "面馆满100减20", "20 off 100 at the noodle house", "dining",
+        {"type": "amount_off", "amount": 2000},
+        issue={"per_user": 2, "per_user_per_day": 1},
+        usage={"min_spend": 10000, "stores": _NOODLES,
+               "exclude": {"categories": None, "skus": ["gift-card"]}},
+        stacking={"group": "dining", "group_limit": 1}, funding={"mall": 50, "merchant": 50},
+    ),
+    _campaign(
+        "fashion-steps", "服饰满300减40,满600减100", "40 off 300, 100 off 600", "fashion",
+        {"type": "amount_off",
+         "steps": [{"min": 30000, "amount": 4000}, {"min": 60000, "amount": 10000}]},
+        usage={"stores": _CLOTHES}, funding={"mall": 30, "merchant": 70},
+    ),
+    _campaign(
+        "every-100", "每满100减15,最高45", "15 off every 100, up to 45", "mall",
+        {"type": "amount_off", "every": 10000, "amount": 1500, "max_amount": 4500},
+        issue={"per_user": 1}, funding=_MALL_ONLY,
+    ),
+    _campaign(
+        "coffee-12", "咖啡8.8折,最高优惠30元", "12 % off coffee, up to 30", "dining",
+        {"type": "percent_off", "percent_off": 12, "max_amount": 3000},
+        usage={"stores": _COFFEES}, issue={"per_user_per_week": 3},
+        funding=[{"party": "mall", "percent": 40}, {"party": "merchant:coffee", "percent": 60}],
+    ),
+    _campaign(
+        "latte-990", "9.9元拿铁", "A latte for 9.90", "dining",
+        {"type": "fixed_price", "amount": 990},
+        usage={"stores": _COFFEES, "include": {"skus": ["latte"], "categories": None},
+               "min_quantity": 1},
+        issue={"per_user_per_month": 4}, funding={"merchant": 100},
+    ),
+    _campaign(
+        "popcorn-gift", "送小份爆米花", "A small popcorn free", "leisure",
+        {"type": "gift", "sku": "popcorn-s", "amount": 2500},
+        usage={"stores": ["cinema-bar"]},
+        funding=[{"party": "sponsor:cola", "percent": 50}, {"party": "redeeming", "percent": 50}],
+    ),
+    _campaign(
+        "icecream", "冰淇淋兑换券", "One ice cream", "dining",
+        {"type": "exchange", "item": "ice-cream", "value": 1200}, total=200,
+        usage={"stores": _COFFEES}, issue={"per_user": 1},
+    ),
+    _campaign(
+        "anniversary", "周年庆满500减120(不可叠加)", "120 off 500, alone", "mall",
+        {"type": "amount_off", "amount": 12000}, total=300,
+        usage={"min_spend": 50000}, stacking={"class": "exclusive"}, issue={"per_user": 1},
+        funding={"mall": 60, "merchant": 40},
+    ),
+    _campaign(
+        "early-gold", "金卡提前领:满200减50", "50 off 200, gold members first", "mall",
+        {"type": "amount_off", "amount": 5000}, total=500,
+        issue={"start": 7, "early": [{"tiers": ["gold"], "start": -1}], "per_user": 1},
+        usage={"min_spend": 20000},
+    ),
+    _campaign(
+        "vip-lunch", "贵宾午餐8折", "20 % off lunch, by invitation", "dining",
+        {"type": "percent_off", "percent_off": 20, "max_amount": 8000}, total=None,
+        issue={"audiences": ["vip-lunch"], "per_user_per_day": 1},
+        usage={"stores": [*_NOODLES, *_COFFEES], "hours": [["11:00", "14:00"]]},
+    ),
+    _campaign(
+        "late-show", "工作日夜场立减15", "15 off the late show on weekdays", "leisure",
+        {"type": "amount_off", "amount": 1500},
+        usage={"stores": ["cinema-l6"], "weekdays": [1, 2, 3, 4, 5],
+               "hours": [["21:00", "02:00"]], "min_spend": 4000},
+        stacking={"class": "always"},
+    ),
+    _campaign(
+        "flash-3", "秒杀:仅3张", "Flash sale: three of them", "mall",
+        {"type": "amount_off", "amount": 3000}, total=3,
+        issue={"per_user": 1}, usage={"min_spend": 3001},
+    ),
+]  # fmt: skip
+
+
+def dated(campaigns: list[dict[str, Any]], now: int) -> list[dict[str, Any]]:
+    """The campaigns with times for days: ``start: 7`` is a week from ``now`` (ms)."""
+    return [_dated(campaign, now) for campaign in campaigns]
+
+
+def _dated(value: Any, now: int) -> Any:
+    if isinstance(value, list):
+        return [_dated(inner, now) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: format_time(now + inner * DAY_MS)
+        if name == "start" and isinstance(inner, int)
+        else _dated(inner, now)
+        for name, inner in value.items()
+    }
