@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     """Of the embedded Redis; ``everysec`` may lose the last second of a power cut."""
     writer_lag_limit_ms: int = Field(default=30_000, ge=1)
     """Facts older than this and not in the books make ``/readyz`` answer 503."""
+    outbox_hours: float = Field(default=24, ge=0)
+    """How long Redis keeps facts that the books hold already, by the facts' own time."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("redis_url")

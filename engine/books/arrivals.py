@@ -31,11 +31,14 @@ class Position(NamedTuple):
         return other.epoch > self.epoch and other.seq in (1, self.seq + 1)
 
 
+BEGINNING = Position(1, 0)  # of a cell that nothing has happened in
+
+
 class Entry(NamedTuple):
-    """An entry as read from the stream; ``body`` None when the server has it no more."""
+    """An entry as read from the stream; ``body`` is its field ``f``, empty when it has none."""
 
     id: str
-    body: bytes | None
+    body: bytes
 
 
 @dataclass(slots=True)
@@ -73,11 +76,8 @@ def read_entries(entries: Iterable[Entry], after: Position | None = None) -> lis
 
 def _read_entry(entry: Entry, after: Position | None) -> list[Arrival]:
     last = position_of(entry.id)
-    body = entry.body
-    if body is None:
-        return _unreadable(entry, after, "the stream no longer holds it")
     try:
-        parts = facts.split(body)
+        parts = facts.split(entry.body)
     except msgspec.DecodeError as error:
         return _unreadable(entry, after, f"undecodable entry: {error}")
     if not 0 < len(parts) <= last.seq:
@@ -109,10 +109,9 @@ def _unreadable(entry: Entry, after: Position | None, error: str) -> list[Arriva
         first = after.seq + 1 if counts_on else 1
         if not 0 <= last.seq - first < _MOST_LOST:
             first = last.seq
-    raw = entry.body or b""
-    digest = digest_of(raw)
+    digest = digest_of(entry.body)
     return [
-        Arrival(Position(last.epoch, seq), entry.id, raw, digest, None, error)
+        Arrival(Position(last.epoch, seq), entry.id, entry.body, digest, None, error)
         for seq in range(first, last.seq + 1)
     ]
 

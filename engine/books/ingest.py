@@ -71,6 +71,7 @@ class Lease:
 
     tenant: str
     cell: int
+    cells: int  # of the tenant, in all
     owner: str
     fence: int
 
