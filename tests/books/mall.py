@@ -198,7 +198,7 @@ class Mall:
             entries = [Entry(name.decode(), fields[b"f"]) for name, fields in found]
             epoch, _, seq = after.partition("-")
             arrivals = read_entries(entries, Position(int(epoch) or 1, int(seq)))
-            came = await ingest(cell, arrivals)
+            came = await ingest(cell, arrivals, watermark=False)
             assert not came.refused, came.refused
             assert came.gap is None, came
             if entries:
