@@ -20,7 +20,8 @@ limits = st.sampled_from([-1, -1, -1, 0, 1, 2, 3])
 money = st.one_of(
     st.integers(0, 30),
     st.sampled_from([0, 1, 99, 100, 1000, 9999, 10_000, LARGEST]),
-    st.integers(0, 100_000),
+    st.integers(100, 100_000),
+    st.integers(1000, 100_000),
 )
 stores = st.none() | st.lists(st.sampled_from(["s1", "s2"]), max_size=2)
 
@@ -106,7 +107,7 @@ def terms(draw: st.DrawFn) -> Terms:
 def candidates(draw: st.DrawFn, name: str) -> Candidate:
     """Mostly usable; now and then used, held, expired, stale."""
     issued = NOW - draw(st.integers(0, 3)) * DAY_MS
-    rarely = st.integers(0, 9).map(lambda n: n == 0)
+    rarely = st.integers(0, 19).map(lambda n: n == 19)
     state = draw(st.sampled_from([0, 0, 0, 0, 0, 0, *CouponState]))
     record = CouponRecord(
         campaign_id=draw(st.sampled_from(["x", "y", name])),
@@ -133,31 +134,35 @@ def candidates(draw: st.DrawFn, name: str) -> Candidate:
 
 @st.composite
 def plain_candidates(draw: st.DrawFn, name: str) -> Candidate:
-    """Usable anywhere, any time: what is judged is the basket and who stacks with whom."""
-    record = CouponRecord(draw(st.sampled_from(["x", name])), 1, 0, NOW, 0, 0, "f", "s1")
+    """Usable anywhere, any time, with most others: what is judged is the basket."""
+    record = CouponRecord(draw(st.sampled_from(["x", name, name])), 1, 0, NOW, 0, 0, "f", "s1")
     own = draw(terms())
     own.stores = own.channels = own.weekdays = own.hours = None
+    if draw(st.integers(0, 3)):
+        own.include_categories = own.include_skus = own.exclude_skus = None
+        own.group, own.per_redemption, own.min_quantity = "", -1, 0
+        if own.stacking == "exclusive":
+            own.stacking = "always"
+        if not own.steps and not own.every:
+            own.min_spend = 0
     return Candidate(name, record, own)
 
 
 @st.composite
 def wallets(draw: st.DrawFn, most: int = 6) -> list[Candidate]:
-    """Coupons of one person, in the order a request names them."""
+    """Coupons of one person, in the order a request names them; in two of three all are plain."""
     count = draw(st.integers(0, most))
-    kinds = [draw(st.booleans()) for _ in range(count)]
-    made = [
-        draw(plain_candidates(f"c{i:02}") if plain else candidates(f"c{i:02}"))
-        for i, plain in enumerate(kinds)
-    ]
-    return draw(st.permutations(made))
+    kind = plain_candidates if draw(st.integers(0, 2)) else candidates
+    return draw(st.permutations([draw(kind(f"c{i:02}")) for i in range(count)]))
 
 
 @st.composite
 def scenes(draw: st.DrawFn) -> Scene:
     """A store, a channel and a moment."""
-    rarely = st.integers(0, 19).map(lambda n: n == 0)
+    rarely = st.integers(0, 99).map(lambda n: n == 99)
+    later = st.one_of(st.just(0), st.just(0), st.integers(-7 * DAY_MS, 7 * DAY_MS))
     return Scene(
-        now=NOW + draw(st.just(0) | st.integers(-7 * DAY_MS, 7 * DAY_MS)),
+        now=NOW + draw(later),
         offset=OFFSET,
         store_id=draw(st.sampled_from(["s1", "s2"])),
         channel=draw(st.sampled_from(["s1", "s2"])),
