@@ -57,9 +57,11 @@ def minutes_of(clock: str) -> int:
 
 def problem_of(error: msgspec.ValidationError) -> Problem:
     """A shape error of msgspec as a problem: ``… - at `$.stock.total``` names the field."""
-    text, _, path = str(error).partition(" - at `$")
+    text, path = str(error), ""
+    if place := re.search(r" - at (?:`key` in )?`\$(.*)`$", text):
+        text, path = text[: place.start()], place[1]
     unknown = re.fullmatch(r"Object (?:contains unknown|missing required) field `(.*)`", text)
-    field = path.rstrip("`") + (f".{unknown[1]}" if unknown else "")
+    field = path + (f".{unknown[1]}" if unknown else "")
     return Problem(field.lstrip("."), text + ".", "字段缺失、未知或格式不正确。")
 
 
