@@ -234,7 +234,7 @@ async def list_keys(
 
 def _key(row: Row[Any]) -> Body:
     hidden = {"tenant", "digest"}
-    return {name: value for name, value in row._mapping.items() if name not in hidden}
+    return {str(name): value for name, value in row._mapping.items() if name not in hidden}
 
 
 # ---- settings ---------------------------------------------------------------------------------
