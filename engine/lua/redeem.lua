@@ -118,9 +118,12 @@ return batch.run(function(op)
     return batch.answer(refused[1].outcome, now, skipped(refused))
   end
   local old = replaced and redemptions.get(handle, replaced)
+  if not old or redemptions.open(old, now) ~= OUTCOME.DONE then
+    old, replaced = nil, nil  -- it has lapsed: there is nothing to take the place of
+  end
   local record = compose(op, user, store, accepted, refused, now, hold)
   -- After this point the act must succeed.
-  if old and redemptions.open(old, now) == OUTCOME.DONE then
+  if old then
     redemptions.give_up(handle, replaced, old, REDEMPTION_STATE.RELEASED, now,
       op[REDEEM.fingerprint], op[REDEEM.who])
   end
