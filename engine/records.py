@@ -95,7 +95,7 @@ class Issue(msgspec.Struct, array_like=True):
     valid_start: int  # fixed: start
     valid_end: int  # fixed: end; relative: until (0 = none)
     delay_minutes: int
-    minutes: int
+    minutes: int  # relative; -1 = no end but valid_end
 
 
 class Terms(msgspec.Struct, array_like=True):

@@ -30,13 +30,14 @@ end
 
 -- From when and until when a coupon issued now is valid; until 0 = no end.
 local function validity(issue, now)
+  local last = issue[ISSUE.valid_end]
   if issue[ISSUE.validity] == 'fixed' then
-    return issue[ISSUE.valid_start], issue[ISSUE.valid_end]
+    return issue[ISSUE.valid_start] > 0 and issue[ISSUE.valid_start] or now, last
   end
-  local from = now + issue[ISSUE.delay_minutes] * 60000
-  local to = from + issue[ISSUE.minutes] * 60000
-  local limit = issue[ISSUE.valid_end]
-  return from, limit > 0 and math.min(to, limit) or to
+  local from, minutes = now + issue[ISSUE.delay_minutes] * 60000, issue[ISSUE.minutes]
+  if minutes < 0 then return from, last end
+  local to = from + minutes * 60000
+  return from, last > 0 and math.min(to, last) or to
 end
 
 return batch.run(function(op)

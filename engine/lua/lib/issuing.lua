@@ -23,10 +23,10 @@ function issuing.judge(share, user, count, membership, channel, now, offset)
   local status = issue[ISSUE.status]
   if status == 'frozen' then return OUTCOME.CAMPAIGN_FROZEN end
   if status == 'paused' then return OUTCOME.CAMPAIGN_PAUSED end
-  local ends = issue[ISSUE.end]
-  local last = issue[ISSUE.validity] == 'fixed' and issue[ISSUE.valid_end] or 0
-  if last > 0 and (ends == 0 or last < ends) then
-    ends = last  -- nobody is given what has expired already
+  local ends, last = issue[ISSUE.end], issue[ISSUE.valid_end]
+  if last > 0 then  -- nobody is given what has expired already, or would before it is valid
+    last = math.max(1, last - issue[ISSUE.delay_minutes] * 60000)
+    if ends == 0 or last < ends then ends = last end
   end
   if status == 'ended' or (ends > 0 and now >= ends) then return OUTCOME.CAMPAIGN_ENDED end
   local tier = ''
