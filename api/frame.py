@@ -119,8 +119,13 @@ class Endpoint:
             reply = told(call, error)
         finally:
             gate.in_flight -= 1
-        self.count(reply.status or self.route.status, reply.code)
-        response = respond(call, reply)
+        try:
+            response = respond(call, reply)
+        except (TypeError, ValueError, RecursionError):  # an answer that is no JSON: our mistake
+            log.exception("unexpected", route=self.route.path, request=call.request_id)
+            reply = fault(call)
+            response = respond(call, reply)
+        self.count(response.status, reply.code)
         if gate.draining:
             response.force_close()
         return response
@@ -338,7 +343,7 @@ def respond(call: Call, reply: Reply) -> web.Response:
     """The HTTP response of a reply."""
     body = reply.body
     if isinstance(body, dict | list):
-        body = orjson.dumps(body)
+        body = orjson.dumps(body, default=msgspec.to_builtins)
     elif body is not None and not isinstance(body, bytes):
         body = msgspec.json.encode(body)
     headers: CIMultiDict[str] = CIMultiDict()
