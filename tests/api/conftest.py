@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pytest
 
+from tests.api.counter import Counter
 from tests.api.server import Api, ApiServer
 
 
@@ -88,3 +89,15 @@ async def rehearsal(rehearsal_server: ApiServer) -> AsyncIterator[Api]:
     """A caller with the operator key of the session's rehearsal server."""
     async with Api(rehearsal_server.url, rehearsal_server.operator_key) as caller:
         yield caller
+
+
+@pytest.fixture
+async def counter(api_server: ApiServer, api: Api) -> Counter:
+    """A part of the session's mall that is nobody else's."""
+    return await Counter.open(api_server, api)
+
+
+@pytest.fixture
+async def rehearsed(rehearsal_server: ApiServer, rehearsal: Api) -> Counter:
+    """The same on the rehearsal server."""
+    return await Counter.open(rehearsal_server, rehearsal)

@@ -39,8 +39,8 @@ REDEMPTIONS = {
         u1 claims b as k2                     -> claimed c2
         redeem c1 c2 on 5000 as k3            -> min_spend c1 short 5000
         c2                                    -> issued
-        redeem c1 c2 on 100 as k4 best_effort -> redeemed r1 off 50 pay 50 without c1 min_spend
-        redeem c1 c2 on 100 as k4 best_effort -> redeemed r1 off 50 pay 50 without c1 min_spend again
+        redeem c1 c2 on 60 as k4 best_effort -> redeemed r1 off 50 pay 10 without c1 min_spend
+        redeem c1 c2 on 60 as k4 best_effort -> redeemed r1 off 50 pay 10 without c1 min_spend again
         redeem c1 c2 on 5000 as k5 best_effort  -> min_spend c1 short 5000, already_redeemed c2
     """,
     "a frozen campaign and a frozen member": """
