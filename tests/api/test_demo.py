@@ -1,0 +1,49 @@
+"""The demo mall: built through the public API, and its lines work as pasted, twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from typing import Any
+
+import pytest
+
+from api.demo import DemoFailed, build_demo
+from api.demo_mall import CAMPAIGNS
+from tests.api.server import Api, ApiServer
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
+
+
+async def pasted(line: str) -> Any:
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err
+    return json.loads(out)
+
+
+async def test_three_lines_work_as_pasted(api_server: ApiServer) -> None:
+    _, key = api_server.new_mall()
+    lines = await build_demo(api_server.url, key)
+    assert await build_demo(api_server.url, key) == lines  # safe to repeat
+    curls = [line for line in lines if line.startswith("curl ")]
+    first = [await pasted(line) for line in curls]
+    claimed, code, redeemed = first
+    assert claimed["status"] == "issued"
+    assert len(code["code"]) == 58
+    assert (redeemed["discount"], redeemed["payable"]) == (1000, 11_800)
+    assert [await pasted(line) for line in curls] == first
+    assert await build_demo(api_server.url, key) == lines  # also after the redemption
+    async with Api(api_server.url, key) as mall:
+        listed = (await mall.get("/v1/campaigns")).json["items"]
+        assert {one["id"] for one in listed} == {one["id"] for one in CAMPAIGNS}
+        kinds = {one["benefit"]["type"] for one in listed}
+        assert kinds == {"amount_off", "percent_off", "fixed_price", "gift", "exchange"}
+
+
+async def test_a_server_that_refuses_is_quoted(api_server: ApiServer) -> None:
+    with pytest.raises(DemoFailed, match="unauthenticated"):
+        await build_demo(api_server.url, "hx_not_a_key_of_this_server")
