@@ -92,6 +92,13 @@ return batch.run(function(op)
   end
   local again = receipt(op, handle, now)
   if again then return again end
+  -- One stale picture costs no more than this look-up.
+  local first = op[REDEEM.coupons][1]
+  if not op[REDEEM.coupons][2] and (first[PRESENTED.stale] == 1 or op[REDEEM.member_stale] == 1)
+  then
+    return batch.answer(OUTCOME.CODE_EXPIRED, now,
+      { { first[PRESENTED.serial], OUTCOME.CODE_EXPIRED, 0 } })
+  end
   local store = stores.get(op[REDEEM.store_id])
   if not store then return batch.answer(OUTCOME.NOT_FOUND, now, nil, 'store_id') end
 
