@@ -203,15 +203,13 @@ def _statuses(route: Route) -> set[int]:
     """The statuses of every problem that the route can answer with."""
     if route.public:
         return {404} if "{" in route.path else set()
-    found = {400, 401, 403, 503} | {outcome.status for outcome in route.errors}
-    if "{" in route.path:
-        found.add(404)
+    found = {400, 401, 403, 404, 503} | {outcome.status for outcome in route.errors}
     if route.body is not None:
         found |= {413, 415}
     if route.idempotent:
-        found |= {404, 409, 422}
+        found |= {409, 422}
     if route.method in ("PUT", "PATCH", "DELETE"):
-        found |= {404, 409}
+        found.add(409)
     return found & set(DESCRIPTIONS)
 
 
@@ -245,15 +243,21 @@ def _needs_body(body: Any) -> bool:
 
 
 def _cleaned(schema: Any) -> Any:
-    """Patterns as ECMAScript means them, where ``$`` is the end and no line feed may follow."""
-    if isinstance(schema, dict):
-        return {
-            name: value.replace("(?!\\n)", "")
-            if name == "pattern" and isinstance(value, str)
-            else _cleaned(value)
-            for name, value in schema.items()
-        }
-    return [_cleaned(one) for one in schema] if isinstance(schema, list) else schema
+    """As most tools read it: patterns as ECMAScript has them, pairs as arrays of one type.
+
+    ``(?!\\n)`` says what ``$`` means there anyhow; ``prefixItems`` is not known everywhere.
+    """
+    if isinstance(schema, list):
+        return [_cleaned(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    cleaned = {name: _cleaned(value) for name, value in schema.items()}
+    if isinstance(cleaned.get("pattern"), str):
+        cleaned["pattern"] = cleaned["pattern"].replace("(?!\\n)", "")
+    kinds = cleaned.get("prefixItems")
+    if kinds and all(kind == kinds[0] for kind in kinds):
+        cleaned["items"] = cleaned.pop("prefixItems")[0]
+    return cleaned
 
 
 def _merged(operation: Json, extra: Mapping[str, Any]) -> Json:
