@@ -125,7 +125,7 @@ return batch.run(function(op)
     return batch.answer(refused[1].outcome, now, skipped(refused))
   end
   local old = replaced and redemptions.get(handle, replaced)
-  if not old or redemptions.open(old, now) ~= OUTCOME.DONE then
+  if not old or redemptions.open(handle, replaced, old, now) ~= OUTCOME.DONE then
     old, replaced = nil, nil  -- it has lapsed: there is nothing to take the place of
   end
   local record = compose(op, user, store, accepted, refused, now, hold)

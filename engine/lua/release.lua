@@ -28,7 +28,7 @@ return batch.run(function(op)
   end
   local again = redemptions.repeated(record, packed, 'release', op, now)
   if again then return again end
-  local outcome = redemptions.open(record, now)
+  local outcome = redemptions.open(handle, serial, record, now)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
   -- After this point the act must succeed.
   table.insert(record[REDEMPTION.acts],

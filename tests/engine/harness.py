@@ -144,21 +144,36 @@ def _shown(row: campaigns.CampaignRow) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_mall(
-    tenant: str, url: str, books: Path, *, cells: int = 1, zone: str = "Asia/Shanghai"
-) -> AsyncIterator[Running]:
-    """A mall on a server. ``books``: a migrated SQLite file; the tenant is made in it if new."""
+async def open_ground(url: str, books: Path) -> AsyncIterator[tuple[Server, Books]]:
+    """What malls stand on: a server, and books in a migrated SQLite file."""
     opened = open_books(f"sqlite+aiosqlite:///{books}")
     server = await Server.open(url)
     try:
-        handle_key = await _tenant(opened, tenant, cells, zone)
-        control = Control(tenant, cells, server, opened)
-        engine = Engine(Mall(tenant, cells, zone, handle_key), server, control)
-        yield Running(tenant, cells, opened, server, control, engine)
-        await engine.drain()
+        yield server, opened
     finally:
         await server.close()
         await opened.close()
+
+
+async def mall_on(
+    server: Server, books: Books, tenant: str, *, cells: int = 1, zone: str = "Asia/Shanghai"
+) -> Running:
+    """A mall; the tenant is made in the books if it is new."""
+    handle_key = await _tenant(books, tenant, cells, zone)
+    control = Control(tenant, cells, server, books)
+    engine = Engine(Mall(tenant, cells, zone, handle_key), server, control)
+    return Running(tenant, cells, books, server, control, engine)
+
+
+@asynccontextmanager
+async def open_mall(
+    tenant: str, url: str, books: Path, *, cells: int = 1, zone: str = "Asia/Shanghai"
+) -> AsyncIterator[Running]:
+    """A mall on ground of its own."""
+    async with open_ground(url, books) as (server, opened):
+        running = await mall_on(server, opened, tenant, cells=cells, zone=zone)
+        yield running
+        await running.engine.drain()
 
 
 async def _tenant(books: Books, tenant: str, cells: int, zone: str) -> bytes:

@@ -7,22 +7,24 @@ from pathlib import Path
 import pytest
 
 from tests.engine.conftest import Place
-from tests.engine.harness import open_mall
-from tests.engine.table import Table, read, setting
+from tests.engine.harness import mall_on, open_ground, together
+from tests.engine.table import Scenario, Table, read, setting
 
 TABLES = sorted((Path(__file__).parent / "tables").glob("*.txt"))
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
 async def test_table(table: Path, place: Place, tenant: str, books_file: Path) -> None:
-    wrong = []
-    for number, scenario in enumerate(read(table)):
-        zone = setting(scenario, "zone", "Asia/Shanghai")
-        cells = int(setting(scenario, "cells", str(place.cells)))
-        mall = open_mall(f"{tenant}-{number}", place.url, books_file, cells=cells, zone=zone)
-        async with mall as running:
-            try:
-                await Table(running, zone).run(scenario)
-            except AssertionError as error:
-                wrong.append(str(error))
-    assert not wrong, "\n\n" + "\n\n".join(wrong)
+    async with open_ground(place.url, books_file) as (server, books):
+
+        async def run(number: int, scenario: Scenario) -> None:
+            zone = setting(scenario, "zone", "Asia/Shanghai")
+            cells = int(setting(scenario, "cells", str(place.cells)))
+            mall = await mall_on(server, books, f"{tenant}-{number}", cells=cells, zone=zone)
+            await Table(mall, zone).run(scenario)
+
+        wrong = await together(*(run(n, scenario) for n, scenario in enumerate(read(table))))
+    sentences = [str(error) for error in wrong if isinstance(error, AssertionError)]
+    assert not sentences, "\n\n" + "\n\n".join(sentences)
+    for error in filter(None, wrong):
+        raise error

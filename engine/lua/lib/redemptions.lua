@@ -31,13 +31,24 @@ function redemptions.repeated(record, packed, verb, op, now)
   end
 end
 
--- Why a hold can no longer be finished, or DONE.
-function redemptions.open(record, now)
+-- Whether every coupon is still set aside for this hold, whatever the clock says.
+local function holds_all(handle, serial, record)
+  for _, applied in ipairs(record[REDEMPTION.coupons]) do
+    local packed = redis.call('HGET', keys.wallet(handle), 'C' .. applied[APPLIED.serial])
+    if cmsgpack.unpack(packed)[COUPON.redemption] ~= serial then return false end
+  end
+  return true
+end
+
+-- Why a hold can no longer be finished, or DONE. After a failover to a clock that is behind, a
+-- hold that had lapsed would look open again: its coupons tell.
+function redemptions.open(handle, serial, record, now)
   local state = record[REDEMPTION.state]
   if state == REDEMPTION_STATE.REDEEMED then return OUTCOME.ALREADY_REDEEMED end
   if state == REDEMPTION_STATE.REVERSED then return OUTCOME.ALREADY_REVERSED end
   if state == REDEMPTION_STATE.RELEASED then return OUTCOME.HOLD_RELEASED end
-  if state == REDEMPTION_STATE.LAPSED or now >= record[REDEMPTION.until] then
+  if state == REDEMPTION_STATE.LAPSED or now >= record[REDEMPTION.until]
+    or not holds_all(handle, serial, record) then
     return OUTCOME.HOLD_EXPIRED
   end
   return OUTCOME.DONE
