@@ -12,11 +12,15 @@ def set_up(level: str) -> None:
     """``level``: debug, info, warning or error."""
     renderer: structlog.typing.Processor
     if sys.stderr.isatty():
-        renderer = structlog.dev.ConsoleRenderer()
+        renderer = structlog.dev.ConsoleRenderer(
+            exception_formatter=structlog.dev.RichTracebackFormatter(show_locals=False)
+        )
         errors: list[structlog.typing.Processor] = []
     else:
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
-        errors = [structlog.processors.dict_tracebacks]
+        # Without locals: among them are keys, the signing secret and what customers sent.
+        plain = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        errors = [structlog.processors.ExceptionRenderer(plain)]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -43,7 +43,8 @@ async def feed(books: Books, tenant: str, after: int, limit: int) -> list[dict[s
         .limit(limit)
     )
     async with books.connect() as conn:
-        return [dict(row) for row in (await conn.execute(query)).mappings()]
+        # SQLAlchemy's names are no plain strings, which orjson asks of keys.
+        return [dict(zip(COLUMNS, row, strict=True)) for row in await conn.execute(query)]
 
 
 def control(rows: list[dict[str, Any]], after: int) -> dict[str, int]:
@@ -77,4 +78,4 @@ async def balances(
     group = (postings.c.account, postings.c.party, postings.c.currency)
     async with books.connect() as conn:
         rows = await conn.execute(query.group_by(*group).order_by(*group))
-        return [dict(row) for row in rows.mappings()]
+        return [dict(zip(BALANCE_COLUMNS, row, strict=True)) for row in rows]
