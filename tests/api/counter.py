@@ -8,22 +8,26 @@ from typing import Any
 from tests.api.server import Answer, Api, ApiServer
 from tests.api.story import campaign_body, prepare
 
-BASKET = {"amount": 23800, "lines": [{"id": "1", "category": "dining", "amount": 23800}]}
+BASKET: dict[str, Any] = {
+    "amount": 23800,
+    "lines": [{"id": "1", "category": "dining", "amount": 23800}],
+}
 
 
 class Counter:
     """One test's part of a mall; its ids are nobody else's."""
 
-    def __init__(self, server: ApiServer, api: Api) -> None:
+    def __init__(self, server: ApiServer, api: Api, tenant: str = "") -> None:
         self.server = server
         self.api = api  # an operator's
+        self.tenant = tenant or server.tenant
         self.mark = secrets.token_hex(4)
 
     @classmethod
-    async def open(cls, server: ApiServer, api: Api) -> Counter:
+    async def open(cls, server: ApiServer, api: Api, tenant: str = "") -> Counter:
         """With the stores s1 and s2 there."""
         await prepare(api)
-        return cls(server, api)
+        return cls(server, api, tenant)
 
     def user(self, name: str = "u1") -> str:
         """A user id of this test."""
@@ -41,9 +45,11 @@ class Counter:
         body = {"campaign_id": campaign, "user_id": self.user(user), "channel": "app"}
         return await self.api.post("/v1/claims", body, **options)
 
-    async def coupon(self, words: str = "", user: str = "u1", **parts: Any) -> str:
-        """A coupon of a campaign of its own."""
-        answer = await self.claim(await self.campaign(words, **parts), user)
+    async def coupon(
+        self, words: str = "", user: str = "u1", now: str | None = None, **parts: Any
+    ) -> str:
+        """A coupon of a campaign of its own, claimed ``now``."""
+        answer = await self.claim(await self.campaign(words, **parts), user, now=now)
         assert answer.status == 201, answer.json
         return str(answer.json["id"])
 
@@ -61,7 +67,7 @@ class Counter:
 
     def till(self, store: str = "s1") -> str:
         """The key of a terminal in a store."""
-        return self.server.key("terminal", store_id=store)
+        return self.server.key("terminal", tenant=self.tenant, store_id=store)
 
     async def redeem(self, *coupons: str | dict[str, str], **options: Any) -> Answer:
         """Redeem coupons by id (or as given) for a basket of 238.00 in s1.
