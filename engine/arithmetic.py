@@ -194,7 +194,7 @@ class Return:
 
 
 def back(discount: int, returned: int, gross: int) -> int:
-    """Of a line's discount, what has gone back once ``returned`` of its ``gross`` has: half up.
+    """Of a line's discounts, what has gone back once ``returned`` of its ``gross`` has: half up.
 
     Cumulative, so that the parts of any sequence of returns sum to the whole.
     """
@@ -207,6 +207,9 @@ def reverse(
     goods: Sequence[tuple[int, int]] | None = None,
 ) -> Return | Outcome:
     """What a return of goods gives back; records are read, not changed.
+
+    A line's discounts go back together, so that no refund is below zero; each coupon's part is in
+    proportion to what of it is still there, by largest remainder, ties to the earlier coupon.
 
     ``goods``: (line index, gross amount), None = all that is left. MORE_THAN_REDEEMED when more
     comes back than is there, NOTHING_TO_REVERSE when goods are named and worth nothing.
@@ -225,16 +228,17 @@ def reverse(
     returned = [line.returned + g for line, g in zip(lines, gross, strict=True)]
     done = [r == line.amount for line, r in zip(lines, returned, strict=True)]
     line_back = [0] * len(lines)
+    parts: dict[tuple[int, int], int] = {}  # (coupon, line): what goes back now
+    for i, line in enumerate(lines):
+        on_line = [(n, s) for n, c in enumerate(coupons) for s in c.lines if s.line == i]
+        gone = sum(s.back for _, s in on_line)
+        line_back[i] = back(sum(s.discount for _, s in on_line), returned[i], line.amount) - gone
+        shares = split(line_back[i], [s.discount - s.back for _, s in on_line])
+        parts.update(((n, i), part) for (n, _), part in zip(on_line, shares, strict=True))
     coupon_backs = []
-    for coupon in coupons:
-        shares = [
-            (s.line, back(s.discount, returned[s.line], lines[s.line].amount) - s.back)
-            for s in coupon.lines
-        ]
-        for i, amount in shares:
-            line_back[i] += amount
+    for n, coupon in enumerate(coupons):
+        taken = [(s.line, parts[n, s.line]) for s in coupon.lines]
         whole = all(done[s.line] for s in coupon.lines) if coupon.lines else all(done)
-        total = sum(amount for _, amount in shares)
-        coupon_backs.append(CouponBack(coupon.serial, total, shares, whole))
+        coupon_backs.append(CouponBack(coupon.serial, sum(p for _, p in taken), taken, whole))
     line_backs = [LineBack(i, g, line_back[i]) for i, g in enumerate(gross) if g]
     return Return(line_backs, coupon_backs, all(done))

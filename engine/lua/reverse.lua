@@ -2,20 +2,19 @@
 Reverse a redemption, whole or by line. Every reversal is an entry of its own.
 
 flags:    allow-oom
-include:  batch, redemptions, arithmetic
+include:  arithmetic, batch, campaigns, keys, pack, records, redemptions
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaign's share in this cell
   redemption  string  the record; it keeps its reversals, each with its key
-  holds       zset    open holds by the time they lapse
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.Reverse
 outcomes:
   DONE REPEATED INVALID_REQUEST NOT_FOUND FORBIDDEN IDEMPOTENCY_KEY_REUSED ALREADY_REVERSED
-  NOTHING_TO_REVERSE MORE_THAN_REDEEMED WINDOW_MOVED ALREADY_REDEEMED HOLD_RELEASED HOLD_EXPIRED
+  NOTHING_TO_REVERSE MORE_THAN_REDEEMED WINDOW_MOVED
 ]]
 
 -- The first answer again: the reversal of this key, in this window or the one before.
@@ -68,25 +67,41 @@ local function remains(record)
   return gross, paid
 end
 
+-- Give back what goes back of one line, all its coupons together, so that no refund is below
+-- zero: cumulative, half up. entries: {share, what of its coupon goes back}. Returns the sum.
+local function line_goes_back(line, entries)
+  local total, gone, left = 0, 0, {}
+  for k, entry in ipairs(entries) do
+    local share = entry[1]
+    total, gone = total + share[SHARE.discount], gone + share[SHARE.back]
+    left[k] = share[SHARE.discount] - share[SHARE.back]
+  end
+  local now = arithmetic.back(total, line[LINE.returned], line[LINE.amount]) - gone
+  for k, part in ipairs(arithmetic.split(now, left)) do
+    local share, coupon = entries[k][1], entries[k][2]
+    share[SHARE.back], coupon.back = share[SHARE.back] + part, coupon.back + part
+  end
+  return now
+end
+
 -- Return the goods in the record; what goes back of each line and each coupon.
 local function take_back(record, gross)
-  local line_back, coupon_back, lines = {}, {}, record[REDEMPTION.lines]
-  for i, line in ipairs(lines) do
+  local line_back, coupon_back, on_line = {}, {}, {}
+  for i, line in ipairs(record[REDEMPTION.lines]) do
     line[LINE.returned] = line[LINE.returned] + gross[i]
-    line_back[i] = 0
+    on_line[i] = {}
   end
   for n, c in ipairs(record[REDEMPTION.coupons]) do
-    local before, back = 0, 0
+    local coupon = { before = 0, back = 0 }
     for _, share in ipairs(c[APPLIED.lines]) do
-      local i = share[SHARE.line] + 1
-      local line = lines[i]
-      local all = arithmetic.back(share[SHARE.discount], line[LINE.returned], line[LINE.amount])
-      local now_back = all - share[SHARE.back]
-      before = before + share[SHARE.discount] - share[SHARE.back]
-      share[SHARE.back] = all
-      back, line_back[i] = back + now_back, line_back[i] + now_back
+      local entries = on_line[share[SHARE.line] + 1]
+      entries[#entries + 1] = { share, coupon }
+      coupon.before = coupon.before + share[SHARE.discount] - share[SHARE.back]
     end
-    coupon_back[n] = { before = before, back = back }
+    coupon_back[n] = coupon
+  end
+  for i, line in ipairs(record[REDEMPTION.lines]) do
+    line_back[i] = line_goes_back(line, on_line[i])
   end
   return line_back, coupon_back
 end

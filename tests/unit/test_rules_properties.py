@@ -114,6 +114,7 @@ def test_all_pieces_of_a_return_sum_to_the_whole(
             assert came is Outcome.NOTHING_TO_REVERSE
             continue
         gross, refund, home = gross + came[0], refund + came[0] - came[1], home + came[2]
+        assert came[0] >= came[1]  # no refund is below zero
         for line, left in zip(lines, judgement.running, strict=True):
             assert 0 <= line.returned <= line.amount
             assert left >= 0
