@@ -231,6 +231,8 @@ class _Cell:
                 await self._save(entries)
             elif not self._stopping.is_set():
                 await self._rest()
+            if time.monotonic() - self._trimmed_at > self._options.trim_ms / 1000:
+                await self._trim()
             self._status.error = ""
 
     async def _finish_pending(self) -> None:
@@ -275,20 +277,17 @@ class _Cell:
         return entries
 
     async def _save(self, entries: list[Entry]) -> None:
-        """Commit, then acknowledge, then perhaps trim."""
+        """Commit, then acknowledge."""
         if entries:
             failpoint("after_read")
         result = await self._commit(entries, None)
         if result.gap is not None:
             await self._catch_up()
-        failpoint("before_ack")
-        await self._outbox.acknowledge(
-            [entry.id for entry in entries if position_of(entry.id) <= self._status.place]
-        )
-        failpoint("after_ack")
-        if time.monotonic() - self._trimmed_at > self._options.trim_ms / 1000:
-            self._trimmed_at = time.monotonic()
-            await self._trim()
+        if entries:
+            failpoint("before_ack")
+            done = [entry.id for entry in entries if position_of(entry.id) <= self._status.place]
+            await self._outbox.acknowledge(done)
+            failpoint("after_ack")
 
     async def _commit(self, entries: list[Entry], after: Position | None) -> Ingested:
         arrivals = read_entries(entries, after)
@@ -335,6 +334,7 @@ class _Cell:
             self.complete = state.place.seq, until
 
     async def _trim(self) -> None:
+        self._trimmed_at = time.monotonic()
         state = await self._outbox.state()
         now = state.clock if self._options.rehearsal else state.now
         dropped = await self._outbox.trim(self._status.place, now - self._options.keep_ms)

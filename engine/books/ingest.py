@@ -131,8 +131,10 @@ class Ingest:
                 await (turn.apply_carefully(fresh) if careful else turn.apply(fresh))
             await turn.compare(done)
             await turn.close(watermark)
-            failpoint("before_commit")
-        failpoint("after_commit")
+            if fresh:
+                failpoint("before_commit")
+        if fresh:
+            failpoint("after_commit")
         result = turn.result
         for place, error in result.refused:
             log.error("fact_refused", tenant=self.tenant, cell=cell, place=place, error=error)
