@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 
 import orjson
-import structlog
 from aiohttp import web
 
 from api import unbuilt
@@ -17,6 +16,7 @@ from engine.outcomes import Outcome
 # Importing a channel registers its routes.
 CHANNELS = (
     "api.storefront",
+    "api.redemptions",
     "api.till",
     "api.office",
     "api.directory",
@@ -32,10 +32,7 @@ GATE: web.AppKey[Gate] = web.AppKey("gate", Gate)
 def all_routes() -> list[Route]:
     """Every built route, in order of registration."""
     for channel in CHANNELS:
-        try:
-            importlib.import_module(channel)
-        except ImportError as error:
-            structlog.get_logger().error("channel_missing", channel=channel, error=str(error))
+        importlib.import_module(channel)
     return REGISTRY
 
 

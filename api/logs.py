@@ -10,6 +10,7 @@ import structlog
 
 def set_up(level: str) -> None:
     """``level``: debug, info, warning or error."""
+    number = logging.getLevelNamesMapping()[level.upper()]
     renderer: structlog.typing.Processor
     if sys.stderr.isatty():
         renderer = structlog.dev.ConsoleRenderer(
@@ -29,7 +30,7 @@ def set_up(level: str) -> None:
             *errors,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from redis.exceptions import RedisError
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from engine import keys
-from engine.books import schema
 from engine.definitions import format_time
 from engine.errors import HexiaoError
 from engine.fastpath import IMPL
+from engine.writer import CellLag, lag
 
 if TYPE_CHECKING:
     from api.service import Service
@@ -124,29 +122,17 @@ class Readiness:
         return [worst[cell] for cell in sorted(worst)]
 
     async def _lags(self, tenant: Tenant) -> list[Lag]:
-        columns = schema.cells.c
-        query = select(columns.cell, columns.epoch, columns.seq, columns.complete_ms)
-        async with self._service.books.connect() as connection:
-            rows = (await connection.execute(query.where(columns.tenant == tenant.id))).all()
-        booked = {row.cell: row for row in rows}
-        lags = []
-        for cell, tag in enumerate(tenant.engine.tags):
-            epoch, seq = await self._service.server.fields(keys.cell_key(tag), "epoch", "seq")
-            row = booked.get(cell)
-            at = (int(epoch or 1), int(seq or 0))
-            known = (row.epoch, row.seq) if row is not None else (1, 0)
-            facts = at[1] - (known[1] if known[0] == at[0] else 0) if at > known else 0
-            ms = self._age(tenant, cell, facts, row.complete_ms if row is not None else 0)
-            lags.append(Lag(cell, facts, ms))
-        return lags
+        found = await lag(self._service.books, self._service.outbox, tenant.id)
+        return [Lag(one.cell, one.facts, self._age(tenant, one)) for one in found]
 
-    def _age(self, tenant: Tenant, cell: int, facts: int, complete_ms: int) -> int:
+    def _age(self, tenant: Tenant, found: CellLag) -> int:
         """For how long the books have been behind, ms."""
-        if not facts:
-            self._behind_since.pop((tenant.id, cell), None)
+        place = tenant.id, found.cell
+        if not found.facts:
+            self._behind_since.pop(place, None)
             return 0
-        since = self._behind_since.setdefault((tenant.id, cell), time.monotonic())
-        seen_ms = int((time.monotonic() - since) * 1000)
-        if self._service.settings.rehearsal or not complete_ms:
-            return seen_ms  # there the facts' times are not the wall's
-        return max(seen_ms, tenant.engine.clock() - complete_ms)
+        if not self._service.settings.rehearsal:
+            return found.age_ms
+        # There the facts' times are not the wall's: count from when it was first seen.
+        since = self._behind_since.setdefault(place, time.monotonic())
+        return int((time.monotonic() - since) * 1000)

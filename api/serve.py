@@ -167,9 +167,6 @@ async def serve(
             for n, listener in enumerate(listeners)
         ]
         helpers = [Child("writer", (sys.executable, "-m", "api.cli", "writer"), environment)]
-        import importlib.util
-
-        writer = writer and importlib.util.find_spec("engine.writer") is not None
         await stack.enter_async_context(kept_alive(helpers if writer else []))
         await stack.enter_async_context(kept_alive(children))
         if await all_ready(children, stop):

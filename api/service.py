@@ -18,6 +18,7 @@ from engine.config import Settings, load_secret
 from engine.control import Control
 from engine.engine import Engine, Mall
 from engine.errors import HexiaoError
+from engine.outbox import Client, open_client
 from engine.server import Server
 
 QUIET_SECONDS = 5.0  # after the last change of a definition, before all cells are gone over
@@ -32,8 +33,11 @@ class Service:
     one is enough): lapsed holds, and definitions that a crash kept from reaching a cell.
     """
 
-    def __init__(self, settings: Settings, books: Books, server: Server, *, first: bool) -> None:
+    def __init__(
+        self, settings: Settings, books: Books, server: Server, outbox: Client, *, first: bool
+    ) -> None:
         self.settings = settings
+        self.outbox = outbox  # for looking only
         self.books = books
         self.server = server
         self.first = first
@@ -51,7 +55,8 @@ class Service:
         """
         assert settings.redis_url is not None, "the embedded server has been started before"
         server = await Server.open(settings.redis_url)
-        service = cls(settings, open_books(settings.database_url), server, first=first)
+        outbox = await open_client(settings.redis_url)
+        service = cls(settings, open_books(settings.database_url), server, outbox, first=first)
         try:
             await server.check()
             await service.tenants.refresh()
@@ -74,6 +79,7 @@ class Service:
                 async with asyncio.timeout(10):
                     await tenant.engine.drain()
         await self.server.close()
+        await self.outbox.aclose()
         await self.books.close()
 
     def _build(self, mall: Mall) -> Parts:
