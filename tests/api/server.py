@@ -267,7 +267,7 @@ class Api:
         ) as response:
             content = await response.read()
             kind = response.content_type
-            parsed = json.loads(content) if content and kind.endswith("json") else None
+            parsed = json.loads(content) if content and kind.endswith(("/json", "+json")) else None
             return Answer(response.status, response.headers, content, parsed)
 
 
