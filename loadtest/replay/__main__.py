@@ -24,7 +24,7 @@ from loadtest.replay.client import Client, ReplayError
 from loadtest.replay.drive import Drive
 from loadtest.replay.records import Records, RecordsError, read
 from loadtest.replay.report import Report
-from loadtest.replay.rules import expected_of, replay_rules
+from loadtest.replay.rules import compare_stock, expected_of, replay_rules
 from loadtest.replay.server import OwnServer
 from loadtest.replay.settlement import replay_settlement
 
@@ -132,6 +132,7 @@ async def _replay(
             if server is not None:
                 await _note_memory(server, report, before, expected_of(records).claims)
             await replay_settlement(drive, records)
+            await compare_stock(drive, records)
         if client.repeated:
             report.notes.append(f"{client.repeated:,} requests were sent again (503, or cut off).")
     await _reconcile(server, report)

@@ -1,8 +1,9 @@
 """Many requests at little cost: HTTP/1.1 on kept connections, request bytes ready made.
 
-A replay shares two cores with the server that it drives, and aiohttp's client alone would take
-one of them (120 µs a request against 25 µs here); the answers of this API always say their
-Content-Length, so reading them is a few lines.
+A replay shares two cores with the server that it drives, and aiohttp's client would take its part
+of them: 98 µs of CPU a request, where this takes 8 (20,000 requests, 96 at a time, against a server
+that only answers). The answers of this API always say their Content-Length, so reading them is a
+few lines.
 """
 
 from __future__ import annotations

@@ -14,6 +14,9 @@ one store made for it, as the records name none. Then, each act at its own momen
   second is ``already_redeemed``;
 - the same at the campaign's end: ``already_redeemed``, as all of them were; and for each of them
   another coupon of that campaign that this household never redeemed: ``expired``.
+
+Once the books are complete, they must hold as many coupons and redemptions of each campaign as the
+records say.
 """
 
 from __future__ import annotations
@@ -118,6 +121,37 @@ async def replay_rules(drive: Drive, records: Records) -> None:
         [acts.late(expected.never)],
         {"already_redeemed": len(records.uses), "expired": len(expected.never)},
     )
+
+
+async def compare_stock(drive: Drive, records: Records) -> None:
+    """Issued and redeemed by campaign, as the books have them; they must be complete."""
+    redeemed = Counter(
+        campaign_of(piece.mailing, piece.coupon) for piece in expected_of(records).first
+    )
+    expected = {
+        campaign_of(one.id, coupon): (
+            len(one.households),
+            redeemed[campaign_of(one.id, coupon)],
+        )
+        for one in records.mailings
+        for coupon in one.coupons
+    }
+    async with drive.measured("stock report", 1):
+        answer = await drive.client.ask("GET", "/v1/reports/stock")
+    got = {
+        row["campaign_id"]: (row["issued"], row["redeemed"])
+        for row in answer.json["items"]
+        if row["campaign_id"].startswith("cj.")
+    }
+    report = drive.report
+    report.equal("stock report", "campaigns", len(expected), len(got))
+    for at, name in enumerate(("issued", "redeemed")):
+        sums = (sum(one[at] for one in side.values()) for side in (expected, got))
+        report.equal("stock report", name, *sums)
+    wrong = [name for name in expected if expected[name] != got.get(name)]
+    report.equal("stock report", "campaigns that differ", 0, len(wrong))
+    for name in wrong:
+        report.example(f"stock report: {name} is {got.get(name)} instead of {expected[name]}")
 
 
 async def define(

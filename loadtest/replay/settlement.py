@@ -70,7 +70,7 @@ def expected_of(records: Records) -> Expected:
     return Expected(
         claims=sum(len(coupons_of(line)) for line in records.lines),
         replies=replies,
-        months=_months([month for _, month in stores]),
+        months=_months([*(m for _, m in stores), *_first_days(records)]),
         stores=stores,
         postings=Counter(
             {
@@ -82,6 +82,11 @@ def expected_of(records: Records) -> Expected:
             }
         ),
     )
+
+
+def _first_days(records: Records) -> Iterator[date]:
+    """Of the months in which campaigns begin: the claims are of these."""
+    return (mailing.first_day.replace(day=1) for mailing in records.mailings)
 
 
 def _months(months: list[date]) -> list[date]:
