@@ -6,6 +6,7 @@ the cells cannot be reached the answer is 503, and the same request again brings
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -31,6 +32,16 @@ from engine.errors import InvalidRequest, Unavailable
 from engine.outcomes import Outcome
 from engine.views import Answer, Live
 
+IF_MATCH = {
+    "parameters": [
+        {
+            "name": "If-Match",
+            "in": "header",
+            "description": "The revision that was read, as ETag says it; none: whatever it is.",
+            "schema": {"type": "string", "pattern": '^(\\*|(W/)?"?[0-9]{1,18}"?)$'},
+        }
+    ]
+}
 _REVISION = re.compile(r'(?:W/)?"?(\d{1,18})"?')
 
 
@@ -42,9 +53,9 @@ def by(call: Call) -> By:
     return By(call.actor, call.key.id, call.key.label, call.key.role, call.clock())
 
 
-def receipt(call: Call, *path: str) -> Receipt:
+def receipt(call: Call) -> Receipt:
     """What makes this POST safe to repeat; its key is scoped by the resource in the path."""
-    scope = call.route.path.removeprefix("/v1/").format(*path, **call.path)
+    scope = call.route.path.removeprefix("/v1/").format(**call.path)
     return Receipt(scope, call.idempotency_key, fingerprint_of(call.body), call.route.status)
 
 
@@ -66,7 +77,7 @@ def invalid_definition(call: Call, problems: list[Problem]) -> Refused:
         Outcome.INVALID_REQUEST,
         field=first.field or None,
         detail=first.detail(call.language),
-        problems=[{"field": p.field, "detail": p.detail(call.language)} for p in problems]
+        errors=[{"field": p.field, "detail": p.detail(call.language)} for p in problems]
         if len(problems) > 1
         else None,
     )
@@ -115,6 +126,7 @@ async def _publish(call: Call, campaign_id: str) -> None:
     summary="Create a campaign; with dry_run=true only say what it could cost.",
     tags=("campaigns",),
     errors=(Outcome.ALREADY_EXISTS,),
+    extra={"responses": {"200": shapes.DRY_RUN_RESPONSE}},
 )
 async def create_campaign(call: Call) -> Reply:
     tenant, campaign = call.tenant, call.body
@@ -165,9 +177,11 @@ async def list_campaigns(call: Call) -> Reply:
     rows = await campaigns.list_campaigns(
         tenant.books, tenant.id, status=query.status, after=after, limit=query.limit + 1
     )
+    page = rows[: query.limit]
+    lives = await asyncio.gather(*(live_of(call, row.id) for row in page))
     items = [
-        shapes.campaign_reply(row, await live_of(call, row.id), tenant.cells, call.language)
-        for row in rows[: query.limit]
+        shapes.campaign_reply(row, live, tenant.cells, call.language)
+        for row, live in zip(page, lives, strict=True)
     ]
     more = len(rows) > query.limit
     return Reply({"items": items, "next_cursor": encode_cursor(items[-1]["id"]) if more else None})
@@ -199,6 +213,7 @@ async def get_campaign(call: Call) -> Reply:
     summary="Change a campaign (JSON Merge Patch); If-Match names the revision that was read.",
     tags=("campaigns",),
     errors=(Outcome.REVISION_CHANGED,),
+    extra=IF_MATCH,
 )
 async def patch_campaign(call: Call) -> Reply:
     tenant, campaign_id = call.tenant, call.path["id"]
@@ -284,6 +299,7 @@ async def get_settings(call: Call) -> Reply:
     summary="Change settings (JSON Merge Patch); If-Match names the revision that was read.",
     tags=("settings",),
     errors=(Outcome.REVISION_CHANGED,),
+    extra=IF_MATCH,
 )
 async def patch_settings(call: Call) -> Reply:
     tenant = call.tenant

@@ -80,6 +80,16 @@ class DryRunReply(msgspec.Struct, kw_only=True):
     max_exposure: int | None
 
 
+DRY_RUN_RESPONSE = {
+    "description": "A dry run; nothing was created",
+    "content": {
+        "application/json": {
+            "schema": msgspec.json.schema_components([DryRunReply])[1]["DryRunReply"]
+        }
+    },
+}
+
+
 class StockRequest(Request):
     """How many more coupons there are to be; fewer when negative."""
 

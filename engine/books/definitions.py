@@ -8,10 +8,12 @@ that keep definitions in memory see by it that something is new.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
 
 import msgspec
 import orjson
@@ -125,7 +127,7 @@ async def change(
     keep definitions in memory must read them again. LookupError when there is no such tenant.
     """
     try:
-        async with books.begin() as connection:
+        async with _turn(books, tenant), books.begin() as connection:
             await _queue_up(connection, tenant, raised_by=int(defines))
             if receipt:
                 known = await _look_up(connection, tenant, receipt)
@@ -146,6 +148,17 @@ async def answered(books: Books, tenant: str, receipt: Receipt) -> Answer[Body] 
     """The answer that this request has had, or IDEMPOTENCY_KEY_REUSED; None when it is new."""
     async with books.connect() as connection:
         return await _look_up(connection, tenant, receipt)
+
+
+_turns: WeakKeyDictionary[Books, dict[str, asyncio.Lock]] = WeakKeyDictionary()
+
+
+def _turn(books: Books, tenant: str) -> asyncio.Lock:
+    """Where tasks of this process wait for the tenant's row without holding a connection.
+
+    Else a burst of writes could take every connection that the first of them may need.
+    """
+    return _turns.setdefault(books, {}).setdefault(tenant, asyncio.Lock())
 
 
 async def _queue_up(connection: AsyncConnection, tenant: str, *, raised_by: int) -> None:

@@ -152,7 +152,7 @@ async def test_what_cannot_be(api: Api, change: dict[str, Any], field: str) -> N
 async def test_all_that_is_wrong_at_once_and_in_chinese(api: Api) -> None:
     body = campaign(usage={"uses": 2, "per_day": 1})
     answer = await api.post("/v1/campaigns", body, headers={"Accept-Language": "zh-CN"})
-    assert [one["field"] for one in answer.json["problems"]] == ["usage.uses", "usage.per_day"]
+    assert [one["field"] for one in answer.json["errors"]] == ["usage.uses", "usage.per_day"]
     assert "当前版本" in answer.json["detail"]
 
 

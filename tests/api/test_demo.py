@@ -7,8 +7,10 @@ import json
 import shutil
 from typing import Any
 
+import msgspec
 import pytest
 
+from api import wire_office as shapes
 from api.demo import DemoFailed, build_demo
 from api.demo_mall import CAMPAIGNS
 from tests.api.server import Api, ApiServer
@@ -42,6 +44,30 @@ async def test_three_lines_work_as_pasted(api_server: ApiServer) -> None:
         assert {one["id"] for one in listed} == {one["id"] for one in CAMPAIGNS}
         kinds = {one["benefit"]["type"] for one in listed}
         assert kinds == {"amount_off", "percent_off", "fixed_price", "gift", "exchange"}
+
+
+@pytest.mark.parametrize(
+    ("path", "described"),
+    [
+        ("/v1/campaigns", shapes.CampaignList),
+        ("/v1/campaigns/noodle-20", shapes.CampaignReply),
+        ("/v1/merchants", shapes.MerchantList),
+        ("/v1/merchants/noodle", shapes.MerchantReply),
+        ("/v1/stores", shapes.StoreList),
+        ("/v1/stores/noodle-b1", shapes.StoreReply),
+        ("/v1/keys", shapes.KeyList),
+        ("/v1/settings", shapes.SettingsReply),
+        ("/v1/audit", shapes.AuditList),
+    ],
+)
+async def test_replies_are_as_they_are_described(
+    api: Api, api_server: ApiServer, path: str, described: type
+) -> None:
+    await build_demo(api_server.url, api_server.operator_key)
+    shown = await api.get(
+        path, params={} if path.count("/") > 2 or path.endswith("settings") else {"limit": 200}
+    )
+    msgspec.convert(shown.json, described)
 
 
 async def test_a_server_that_refuses_is_quoted(api_server: ApiServer) -> None:
