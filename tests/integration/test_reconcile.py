@@ -320,33 +320,54 @@ async def random_acts(mall: Mall, seed: int, count: int) -> None:
         user = f"u{rng.randrange(12)}"
         key = mall.key()
         if what == "c":
-            claimed = await mall.engine.claim(user_id=user, campaign_id=rng.choice(["a", "b", "e"]),
-                                              channel="app", key=key, who="{}", now=at)
+            claimed = await mall.engine.claim(
+                user_id=user,
+                campaign_id=rng.choice(["a", "b", "e"]),
+                channel="app",
+                key=key,
+                who="{}",
+                now=at,
+            )
             coupons.extend([claimed.value.id] if claimed.value else [])
         elif what in "rh" and coupons:
             chosen = rng.choice(coupons)
             mates = [c for c in coupons if c[:17] == chosen[:17]][: rng.randrange(1, 4)]
             basket = [(str(i), rng.randrange(1, 9000)) for i in range(rng.randrange(1, 4))]
-            done = await mall.try_redeem(mates, rng.choice(["s1", "s3"]), basket, at,
-                                         best_effort=True, hold_seconds=900 * (what == "h"),
-                                         order_ref=rng.choice(["", "P-1"]))
+            done = await mall.try_redeem(
+                mates,
+                rng.choice(["s1", "s3"]),
+                basket,
+                at,
+                best_effort=True,
+                hold_seconds=900 * (what == "h"),
+                order_ref=rng.choice(["", "P-1"]),
+            )
             if done.value:
                 (held if what == "h" else redeemed).append(done.value.id)
         elif what == "x" and redeemed:
             chosen = rng.choice(redeemed)
             lines = rng.choice([None, [("0", rng.randrange(1, 3000))]])
-            await mall.engine.reverse(redemption_id=chosen, key=key, who="{}", reason="",
-                                      lines=lines, restore=rng.random() < 0.8, now=at)
+            await mall.engine.reverse(
+                redemption_id=chosen,
+                key=key,
+                who="{}",
+                reason="",
+                lines=lines,
+                restore=rng.random() < 0.8,
+                now=at,
+            )
         elif what == "v" and coupons:
-            await mall.engine.void(coupon_id=rng.choice(coupons), key=key, who="{}", reason="",
-                                   now=at)
+            await mall.engine.void(
+                coupon_id=rng.choice(coupons), key=key, who="{}", reason="", now=at
+            )
         elif what == "f" and held:
             verb = mall.engine.commit if rng.random() < 0.6 else mall.engine.release
             done = await verb(redemption_id=rng.choice(held), key=key, who="{}", now=at)
             redeemed.extend([done.value.id] if done.value else [])
         elif what == "p":
-            await mall.engine.set_members(audience_id="vip", add=[user], remove=[], who="{}",
-                                          now=at)
+            await mall.engine.set_members(
+                audience_id="vip", add=[user], remove=[], who="{}", now=at
+            )
 
     for n in range(0, count, 4):
         await asyncio.gather(*(act(n + i) for i in range(4)))
@@ -355,8 +376,12 @@ async def random_acts(mall: Mall, seed: int, count: int) -> None:
 async def three_campaigns(mall: Mall) -> None:
     await mall.campaign("a", TEN, stock={"total": 60}, funding={"mall": 33.33, "merchant": 66.67},
                         stacking={"per_redemption": 2})  # fmt: skip
-    await mall.campaign("b", {"type": "percent_off", "percent_off": 12.5},
-                        issue={"per_user": 3}, funding=[{"party": "sponsor:x", "percent": 100}])
+    await mall.campaign(
+        "b",
+        {"type": "percent_off", "percent_off": 12.5},
+        issue={"per_user": 3},
+        funding=[{"party": "sponsor:x", "percent": 100}],
+    )
     await mall.campaign("e", {"type": "exchange", "item": "tea", "value": 700})
 
 
