@@ -1,7 +1,7 @@
 --[[
 Claim one coupon of a campaign for a user.
 
-include:  batch, campaigns, issuing, records
+include:  batch, calendar, campaigns, issuing, keys, pack, records
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:

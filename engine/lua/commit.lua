@@ -15,7 +15,7 @@ arguments:
   1 batch     msgpack array of commands.Finish
 outcomes:
   DONE REPEATED NOT_FOUND FORBIDDEN IDEMPOTENCY_KEY_REUSED ALREADY_REDEEMED ALREADY_REVERSED
-  HOLD_RELEASED HOLD_EXPIRED WINDOW_MOVED
+  HOLD_RELEASED HOLD_EXPIRED
 ]]
 
 return batch.run(function(op)
@@ -28,7 +28,7 @@ return batch.run(function(op)
   end
   local again = redemptions.repeated(record, packed, 'commit', op, now)
   if again then return again end
-  local outcome = redemptions.open(handle, serial, record, now)
+  local outcome = redemptions.finishable(handle, serial, record, now)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
   -- After this point the act must succeed.
   record[REDEMPTION.state] = REDEMPTION_STATE.REDEEMED

@@ -7,15 +7,13 @@ keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   wallet      hash    the person's live state
-  campaign    hash    the campaign's share in this cell
   redemption  string  the hold
   holds       zset    open holds by the time they lapse
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.Lapse
 outcomes:
-  DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED ALREADY_REDEEMED ALREADY_REVERSED HOLD_RELEASED
-  HOLD_EXPIRED WINDOW_MOVED
+  DONE REPEATED NOT_FOUND
 ]]
 
 return batch.run(function(op)

@@ -1,7 +1,7 @@
 --[[
 Put a user into an audience, or take them out.
 
-include:  batch
+include:  batch, keys, pack
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:

@@ -2,7 +2,7 @@
 Tell whether a user could claim each of some campaigns now, as a claim would judge it.
 
 flags:    no-writes allow-oom
-include:  batch, campaigns, issuing
+include:  batch, campaigns, issuing, keys, pack
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:

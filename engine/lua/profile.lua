@@ -1,7 +1,7 @@
 --[[
 Tell a user's tier and whether they are frozen; what is nil stays as it is.
 
-include:  batch
+include:  batch, keys, pack
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:

@@ -2,7 +2,7 @@
 Publish a campaign to this cell: its rules of giving out, its terms, its share of the stock.
 An older version than the cell has changes nothing. An edit never resets a counter.
 
-include:  batch
+include:  batch, keys, pack
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:

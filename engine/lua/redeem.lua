@@ -2,7 +2,7 @@
 Redeem coupons of one wallet for one basket, or set them aside for a while (a hold).
 
 flags:    allow-oom
-include:  batch, campaigns, stores, stacking, redemptions
+include:  arithmetic, batch, campaigns, keys, pack, records, redemptions, stacking, stores
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -18,7 +18,6 @@ outcomes:
   ALREADY_REDEEMED HELD CODE_USED VOIDED EXPIRED NOT_YET_VALID STORE_NOT_ALLOWED
   CHANNEL_NOT_ALLOWED OUTSIDE_HOURS NO_ELIGIBLE_ITEMS MIN_QUANTITY MIN_SPEND STACKING_CONFLICT
   GROUP_LIMIT CAMPAIGN_LIMIT TOO_MANY_COUPONS NO_EFFECT WINDOW_MOVED
-  ALREADY_REVERSED HOLD_RELEASED HOLD_EXPIRED
 ]]
 
 -- The first answer again: the record of this key, in this window or the one before.
@@ -125,7 +124,7 @@ return batch.run(function(op)
     return batch.answer(refused[1].outcome, now, skipped(refused))
   end
   local old = replaced and redemptions.get(handle, replaced)
-  if not old or redemptions.open(handle, replaced, old, now) ~= OUTCOME.DONE then
+  if not old or not redemptions.is_open(handle, replaced, old, now) then
     old, replaced = nil, nil  -- it has lapsed: there is nothing to take the place of
   end
   local record = compose(op, user, store, accepted, refused, now, hold)

@@ -7,7 +7,6 @@ keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   wallet      hash    the person's live state
-  campaign    hash    the campaign's share in this cell
   redemption  string  the hold; it keeps the key of the release
   holds       zset    open holds by the time they lapse
   facts       stream  the outbox
@@ -15,7 +14,7 @@ arguments:
   1 batch     msgpack array of commands.Finish
 outcomes:
   DONE REPEATED NOT_FOUND FORBIDDEN IDEMPOTENCY_KEY_REUSED ALREADY_REDEEMED ALREADY_REVERSED
-  HOLD_RELEASED HOLD_EXPIRED WINDOW_MOVED
+  HOLD_RELEASED HOLD_EXPIRED
 ]]
 
 return batch.run(function(op)
@@ -28,7 +27,7 @@ return batch.run(function(op)
   end
   local again = redemptions.repeated(record, packed, 'release', op, now)
   if again then return again end
-  local outcome = redemptions.open(handle, serial, record, now)
+  local outcome = redemptions.finishable(handle, serial, record, now)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
   -- After this point the act must succeed.
   table.insert(record[REDEMPTION.acts],

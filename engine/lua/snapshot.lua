@@ -2,7 +2,7 @@
 Read a wallet, or some coupons of it, with the campaigns and terms they name, at one moment.
 
 flags:    no-writes allow-oom
-include:  batch
+include:  batch, keys, pack
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:

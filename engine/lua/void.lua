@@ -1,7 +1,7 @@
 --[[
 Withdraw a coupon that is not used.
 
-include:  batch, records
+include:  batch, keys, records
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:

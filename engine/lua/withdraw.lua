@@ -1,7 +1,7 @@
 --[[
 Take stock away from a campaign's share in this cell, never below what is issued.
 
-include:  batch
+include:  batch, keys, pack
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:

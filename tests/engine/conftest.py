@@ -39,7 +39,7 @@ def books_file(migrated_books: Path, tmp_path: Path) -> Path:
 @pytest.fixture(
     scope="session", params=["one-cell", pytest.param("cluster", marks=pytest.mark.cluster)]
 )
-def place(request: pytest.FixtureRequest, redis_kind: str) -> Place:  # noqa: ARG001
+def place(request: pytest.FixtureRequest, redis_kind: str) -> Place:
     """One cell on the plain server, and several cells on the three-node cluster."""
     if request.param == "one-cell":
         return Place(request.getfixturevalue("redis_url"), 1)

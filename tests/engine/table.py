@@ -11,8 +11,8 @@
 Every act carries the clock of the table (``at``, ``later``). After an act that was refused or
 only repeated, nothing in Redis may have changed.
 
-Set-up: ``mall zone=Europe/Berlin floor=100 cells=1`` (cells=1: on the cluster too) · ``store s1 [closed]`` ·
-``campaign ID WORDS`` and ``patch ID WORDS`` (WORDS: those of docs/RULES.md and ISSUE below) ·
+Set-up: ``mall zone=Europe/Berlin floor=100 cells=1`` (cells=1: on the cluster too) ·
+``store s1 [closed]`` · ``campaign ID WORDS`` and ``patch ID WORDS`` (see ``words.py``) ·
 ``stock ID +5`` · ``at 2026-01-05 12:00[:30]`` · ``later 29d`` · ``user u1 tier=gold frozen=1`` ·
 ``u1 joins vip`` · ``u1 leaves vip``.
 Acts: ``claims``, ``redeems``, ``holds`` (see ``_redeem``), ``commits``, ``releases``,
@@ -23,43 +23,28 @@ Acts: ``claims``, ``redeems``, ``holds`` (see ``_redeem``), ``commits``, ``relea
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine import facts, keys
-from engine.definitions import format_time
 from engine.outcomes import Outcome
 from engine.records import RedemptionState
 from engine.views import Answer
 from tests.engine.harness import WHO, Running
-from tests.unit.rules_language import PART_OF, campaign, lines_of
+from tests.engine.words import body_of, ms, patch_of
+from tests.unit.rules_language import campaign, lines_of
 
 NOON = "2026-01-05 12:00"  # a Monday
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-# Where a word about giving out stands in a campaign's body.
-ISSUE: dict[str, tuple[str, str]] = {
-    "per_user": ("issue", "per_user"),
-    "per_day": ("issue", "per_user_per_day"),
-    "per_week": ("issue", "per_user_per_week"),
-    "per_month": ("issue", "per_user_per_month"),
-    "start": ("issue", "start"),
-    "end": ("issue", "end"),
-    "early": ("issue", "early"),  # early=gold:2026-01-01T00:00,silver:…
-    "tiers": ("issue", "tiers"),
-    "audiences": ("issue", "audiences"),
-    "claim_channels": ("issue", "channels"),
-    "status": ("status", ""),
-    "stock": ("stock", "total"),
-    "valid": ("validity", ""),  # valid=2026-01-01T00:00..2026-02-01T00:00
-    "minutes": ("validity", "minutes"),
-    "delay": ("validity", "delay_minutes"),
-    "until": ("validity", "until"),
+USER: dict[str, Callable[[str, ZoneInfo], Any]] = {
+    "tier": lambda text, _: text,
+    "tier_until": ms,
+    "frozen": lambda text, _: text == "1",
 }
-LISTS = ("tiers", "audiences", "claim_channels")
-TIMES = ("start", "end", "until")
 
 
 @dataclass
@@ -150,7 +135,7 @@ class Table:
         told: dict[str, Any] = {}
         for word in words.split():
             name, _, value = word.partition("=")
-            told[name] = {"frozen": lambda v: v == "1", "tier_until": self._ms}.get(name, str)(value)
+            told[name] = USER[name](value, self.zone)
         self.users.add(user)
         answer = await self.mall.engine.set_profile(
             user_id=user, who=WHO, now=self.mall.clock, **told
@@ -166,51 +151,14 @@ class Table:
 
     # ---- campaigns ----------------------------------------------------------------------------
 
-    def _body(self, words: str) -> tuple[str, dict[str, Any]]:
-        """(the words that docs/RULES.md knows, the rest as parts of a body)."""
-        known, body = [], dict[str, Any]()
-        for word in words.split():
-            name, _, text = word.partition("=")
-            if name not in ISSUE:
-                known.append(word)
-                continue
-            part, member = ISSUE[name]
-            value = self._value(name, text)
-            if member:
-                body.setdefault(part, {})[member] = value
-            else:
-                body[part] = value
-        if "validity" in body:
-            body["validity"].setdefault("type", "relative")
-        return " ".join(known), body
-
-    def _value(self, name: str, text: str) -> Any:
-        if name in LISTS:
-            return [item for item in text.split(",") if item]
-        if name in TIMES and text != "null":
-            return self._time(text)
-        if name == "early":
-            pairs = [pair.split(":", 1) for pair in text.split(",")]
-            return [{"tiers": [tier], "start": self._time(start)} for tier, start in pairs]
-        if name == "valid":
-            start, _, end = text.partition("..")
-            ends = {"start": start and self._time(start), "end": end and self._time(end)}
-            return {"type": "fixed"} | {k: v for k, v in ends.items() if v}
-        return _plain(text)
-
     async def _campaign(self, name: str, words: str) -> None:
         self.campaigns.add(name)
-        known, body = self._body(words)
+        known, body = body_of(words, self.zone)
         stock = body.pop("stock", {"total": None})
         await self.mall.publish(campaign(known, id=name, stock=stock, **body))
 
     async def _patch(self, name: str, words: str) -> None:
-        known, body = self._body(words)
-        for word in known.split():
-            key, _, text = word.partition("=")
-            part = body.setdefault(PART_OF[key], {})
-            part[key] = _plain(text)
-        await self.mall.patch(name, body)
+        await self.mall.patch(name, patch_of(words, self.zone))
 
     async def _stock(self, name: str, add: str) -> None:
         await self.mall.add_stock(name, int(add))
@@ -349,10 +297,11 @@ class Table:
         rows = [
             await self.mall.hash_of(keys.campaign_key(tag, name)) for tag in self.mall.engine.tags
         ]
-        left, issued, redeemed = (
-            sum(int(row.get(field, 0)) for row in rows) for field in (b"left", b"issued", b"redeemed")
-        )
-        return f"{left} left, {issued} issued, {redeemed} redeemed"
+        sums = {
+            name: sum(int(row.get(name.encode(), 0)) for row in rows)
+            for name in ("left", "issued", "redeemed")
+        }
+        return ", ".join(f"{number} {name}" for name, number in sums.items())
 
     async def _offer(self, user: str, name: str, via: str) -> str:
         _, (offer,) = await self.mall.engine.offers(
@@ -407,7 +356,7 @@ class Table:
         for name, known in self.ids.items():
             if known == found:
                 return name
-        words = re.findall(r"[\w-]+", self.expected)
+        words: list[str] = re.findall(r"[\w-]+", self.expected)
         if len(words) > 1 and words[1] not in self.ids:
             self.ids[words[1]] = found
             return words[1]
@@ -431,15 +380,10 @@ class Table:
         return answer.outcome.code + more, answer.outcome
 
     def _ms(self, text: str) -> int:
-        moment = datetime.fromisoformat(text.replace("T", " "))
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=self.zone)
-        return int(aware.timestamp() * 1000)
-
-    def _time(self, text: str) -> str:
-        return format_time(self._ms(text))
+        return ms(text, self.zone)
 
     def _local(self, moment: int) -> str:
-        return f"{datetime.fromtimestamp(moment / 1000, self.zone) + timedelta():%Y-%m-%d %H:%M}"
+        return f"{datetime.fromtimestamp(moment / 1000, self.zone):%Y-%m-%d %H:%M}"
 
     async def _state(self) -> dict[str, Any]:
         """All that the acts of this scenario may touch, but the rehearsal clock."""
@@ -465,14 +409,11 @@ class Table:
         return found
 
 
-def _plain(text: str) -> Any:
-    return None if text == "null" else int(text) if text.isdigit() else text
-
-
 def _patterns(*lines: tuple[str, str]) -> list[tuple[re.Pattern[str], str]]:
     return [(re.compile(pattern), method) for pattern, method in lines]
 
 
+REST = r"for (?P<basket>\[.*\]|\S+) as (?P<key>\S+)(?P<more>.*)"
 AT_STORE = r"(?: at (?P<store>\S+))?"
 LINES = _patterns(
     (r"mall (?P<words>.*)", "_mall"),
@@ -486,8 +427,7 @@ LINES = _patterns(
     (r"(?P<user>\S+) (?P<verb>joins|leaves) (?P<audience>\S+)", "_member"),
     (r"(?P<user>\S+) claims (?P<campaign>\S+) as (?P<key>\S+)(?: via (?P<via>\S+))?", "_claim"),
     (
-        r"(?P<user>\S+) (?P<verb>redeems|holds) (?P<coupons>.*?) at (?P<store>\S+)"
-        r" for (?P<basket>\[.*\]|\S+) as (?P<key>\S+)(?P<more>.*)",
+        rf"(?P<user>\S+) (?P<verb>redeems|holds) (?P<coupons>.*?) at (?P<store>\S+) {REST}",
         "_redeem",
     ),
     (r"(?P<verb>commits|releases) (?P<name>\S+) as (?P<key>\S+)" + AT_STORE, "_finish"),

@@ -1,4 +1,4 @@
--- include: keys, batch
+-- include: batch, keys
 -- A campaign's share in this cell: read once a batch, its counters written once at the end.
 local campaigns = { known = {} }
 

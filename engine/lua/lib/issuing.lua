@@ -1,4 +1,4 @@
--- include: campaigns, calendar
+-- include: calendar
 -- May this person claim this campaign now? The ladder, in the contract's order.
 local issuing = {}
 

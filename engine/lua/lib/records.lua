@@ -16,10 +16,6 @@ function records.coupon(c)
   return pack.array(unpack(c, 1, last))
 end
 
-function records.plain(r, last)
-  return pack.array(unpack(r, 1, last))
-end
-
 -- Whether a hold still sets the coupon aside.
 function records.is_held(c, now)
   return c[COUPON.state] == COUPON_STATE.HELD and now < c[COUPON.held_until]

@@ -1,4 +1,4 @@
--- include: keys, batch, records, campaigns
+-- include: batch, campaigns, keys, records
 -- Redemption records: find, keep, hand coupons back.
 local redemptions = {}
 
@@ -31,8 +31,12 @@ function redemptions.repeated(record, packed, verb, op, now)
   end
 end
 
--- Whether every coupon is still set aside for this hold, whatever the clock says.
-local function holds_all(handle, serial, record)
+-- Whether a hold still sets its coupons aside. After a failover to a clock that is behind, one
+-- that had lapsed would look open again: its coupons tell whether it is still theirs.
+function redemptions.is_open(handle, serial, record, now)
+  if record[REDEMPTION.state] ~= REDEMPTION_STATE.HELD or now >= record[REDEMPTION.until] then
+    return false
+  end
   for _, applied in ipairs(record[REDEMPTION.coupons]) do
     local packed = redis.call('HGET', keys.wallet(handle), 'C' .. applied[APPLIED.serial])
     if cmsgpack.unpack(packed)[COUPON.redemption] ~= serial then return false end
@@ -40,18 +44,14 @@ local function holds_all(handle, serial, record)
   return true
 end
 
--- Why a hold can no longer be finished, or DONE. After a failover to a clock that is behind, a
--- hold that had lapsed would look open again: its coupons tell.
-function redemptions.open(handle, serial, record, now)
+-- Why a hold can no longer be finished, or DONE.
+function redemptions.finishable(handle, serial, record, now)
+  if redemptions.is_open(handle, serial, record, now) then return OUTCOME.DONE end
   local state = record[REDEMPTION.state]
   if state == REDEMPTION_STATE.REDEEMED then return OUTCOME.ALREADY_REDEEMED end
   if state == REDEMPTION_STATE.REVERSED then return OUTCOME.ALREADY_REVERSED end
   if state == REDEMPTION_STATE.RELEASED then return OUTCOME.HOLD_RELEASED end
-  if state == REDEMPTION_STATE.LAPSED or now >= record[REDEMPTION.until]
-    or not holds_all(handle, serial, record) then
-    return OUTCOME.HOLD_EXPIRED
-  end
-  return OUTCOME.DONE
+  return OUTCOME.HOLD_EXPIRED
 end
 
 -- Write each coupon of the redemption that is still its own. Returns their serials.
