@@ -441,6 +441,11 @@ class Engine:
         """The wallet with just these coupons, those of them that exist."""
         return await self._snapshots.wallet(handle, serials, now)
 
+    async def has_claimed(self, handle: str, key: str, *, now: int = 0) -> bool:
+        """Whether a claim of this person stands under this Idempotency-Key."""
+        serial, before, _ = self._serials("claim", handle, key, now or self.clock())
+        return bool((await self.some_coupons(handle, [serial, before], now=now)).coupons)
+
     async def coupon(self, coupon_id: str, *, now: int = 0) -> Wallet | None:
         """A wallet snapshot with just that coupon; None when there is none."""
         place = keys.split_id("C", coupon_id)

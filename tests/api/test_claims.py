@@ -106,6 +106,8 @@ async def test_the_member_code_stands_for_the_user(rehearsed: Counter) -> None:
     assert answer.code == "different_owners"
     stale = await rehearsed.api.post("/v1/claims", body, now=later)
     assert stale.code == "code_expired"
+    resent = await rehearsed.api.post("/v1/claims", body, idem="k1", now=later)
+    assert (resent.content, resent.replayed) == (first.content, True)
     for wrong in ("junk", await rehearsed.code(first.json["id"], now=noon)):
         forged = await rehearsed.api.post("/v1/claims", body | {"member_code": wrong}, now=noon)
         assert forged.code == "code_invalid"
