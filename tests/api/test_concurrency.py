@@ -16,6 +16,7 @@ import redis.asyncio
 
 from engine.books.db import open_books
 from engine.reconcile import reconcile
+from tests.api.conftest import OwnServer
 from tests.api.counter import BASKET, Counter
 from tests.api.server import Answer, Api, ApiServer
 
@@ -32,8 +33,13 @@ async def mall(api_server: ApiServer, new_mall: tuple[str, str]) -> AsyncIterato
     tenant, key = new_mall
     async with Api(api_server.url, key) as api:
         yield await Counter.open(api_server, api, tenant)
-    books = open_books(api_server.database_url)
-    async with redis.asyncio.Redis.from_url(api_server.redis_url) as client:
+    await in_order(api_server, tenant)
+
+
+async def in_order(server: ApiServer, tenant: str) -> None:
+    """Live state equals the books."""
+    books = open_books(server.database_url)
+    async with redis.asyncio.Redis.from_url(server.redis_url) as client:
         report = await reconcile(books, client, tenant)
     await books.close()
     assert not report.differences, report.differences
@@ -424,3 +430,28 @@ async def test_a_busy_minute(mall: Counter) -> None:
     await asyncio.gather(*(person(f"u{n}") for n in range(40)))
     for campaign, total in zip(campaigns, (40, 60), strict=True):
         assert await issued(mall, campaign) == (total, 0), f"seed {seed}"
+
+
+# ---- several processes, several cells --------------------------------------------------------
+
+
+async def test_two_processes_and_four_cells(own_server: OwnServer) -> None:
+    """The same holds where a mall is spread over cells and its callers over processes."""
+    server = own_server(HEXIAO_WORKERS="2", HEXIAO_CELLS="4")
+    async with Api(server.url, server.operator_key) as api:
+        counter = await Counter.open(server, api)
+        campaign = await counter.campaign("stock 41 per_user 1")
+        answers = await at_once(counter.claim(campaign, f"u{n}") for n in range(400))
+        assert outcomes(answers) == {"201": 41, "sold_out": 359}
+        many = await counter.campaign("per_user 3")
+        answers = await at_once(counter.claim(many) for _ in range(40))
+        assert outcomes(answers) == {"201": 3, "user_limit": 37}
+        copies = await at_once(counter.claim(many, "u2", idem="k1") for _ in range(20))
+        one_effect(copies, 201)
+        coupon = copies[0].json["id"]
+        sales = await at_once(counter.redeem(coupon) for _ in range(50))
+        assert outcomes(sales) == {"201": 1, "already_redeemed": 49}
+        theirs = (await counter.claim(many, "u3")).json["id"]
+        pair = await counter.redeem(coupon, theirs)
+        assert pair.code == "different_owners"
+    await in_order(server, server.tenant)

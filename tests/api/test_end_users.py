@@ -1,0 +1,78 @@
+"""End users with a token of their own: what they may do with coupons, for themselves only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.api.counter import Counter
+from tests.api.server import Api, ApiServer
+from tests.api.test_auth import token, trust_tokens
+
+
+@pytest.fixture(scope="module")
+def new_mall(api_server: ApiServer) -> tuple[str, str]:
+    """A mall for these tests alone."""
+    return api_server.new_mall()
+
+
+@pytest.fixture
+async def mall(api_server: ApiServer, new_mall: tuple[str, str]) -> AsyncIterator[Counter]:
+    """It knows our tokens."""
+    tenant, key = new_mall
+    async with Api(api_server.url, key) as api:
+        await trust_tokens(api)
+        yield await Counter.open(api_server, api, tenant)
+
+
+async def test_they_claim_and_look_for_themselves(mall: Counter) -> None:
+    """The token says who; naming oneself is allowed, naming another is not."""
+    campaign = await mall.campaign()
+    me = token(mall.user())
+    body = {"campaign_id": campaign, "channel": "app"}
+    claimed = await mall.api.post("/v1/claims", body, key=me)
+    assert (claimed.status, claimed.json["user_id"]) == (201, mall.user())
+    named = body | {"user_id": mall.user()}
+    assert (await mall.api.post("/v1/claims", named, key=me)).status == 201
+    other = body | {"user_id": mall.user("u2")}
+    assert (await mall.api.post("/v1/claims", other, key=me)).code == "forbidden"
+    page = {"campaign_ids": [campaign]}
+    offers = await mall.api.post("/v1/offers", page, key=me)
+    assert offers.json["items"][0]["mine"] == 2
+    coupon = claimed.json["id"]
+    for path in (f"/v1/coupons/{coupon}", f"/v1/coupons/{coupon}/code"):
+        assert (await mall.api.get(path, key=me)).status == 200
+        assert (await mall.api.get(path, key=token(mall.user("u2")))).code == "not_found"
+    for path in ("code", "coupons"):
+        assert (await mall.api.get(f"/v1/users/{mall.user()}/{path}", key=me)).status == 200
+        them = await mall.api.get(f"/v1/users/{mall.user('u2')}/{path}", key=me)
+        assert them.code == "forbidden"
+
+
+async def test_they_quote_what_is_theirs(mall: Counter) -> None:
+    """And never redeem, void or verify."""
+    mine, theirs = await mall.coupon(), await mall.coupon(user="u2")
+    me = token(mall.user())
+    assert (await mall.quote(mine, key=me)).json["discount"] == 2000
+    for ref in (theirs, {"code": await mall.code(theirs)}):
+        assert (await mall.quote(ref, key=me)).code == "different_owners"
+    assert (await mall.redeem(mine, key=me)).code == "forbidden"
+    void = await mall.api.post(f"/v1/coupons/{mine}/void", {"reason": "x"}, key=me)
+    assert void.code == "forbidden"
+    verify = await mall.api.post("/v1/codes/verify", {"codes": ["x"]}, key=me)
+    assert verify.code == "forbidden"
+
+
+async def test_they_read_their_redemptions_and_history(mall: Counter) -> None:
+    """Nobody else's; and they are not told which clerk it was."""
+    coupon = await mall.coupon()
+    done = await mall.redeem(coupon, staff_id="08")
+    path = f"/v1/redemptions/{done.json['id']}"
+    me = token(mall.user())
+    assert (await mall.api.get(path, key=me)).json["status"] == "redeemed"
+    assert (await mall.api.get(path, key=token(mall.user("u2")))).code == "not_found"
+    assert (await mall.api.get("/v1/redemptions", key=me)).code == "forbidden"
+    history = await mall.api.get(f"/v1/coupons/{coupon}/history", key=me)
+    assert history.status == 200
+    assert all(item["who"] == {} for item in history.json["items"])
