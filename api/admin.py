@@ -199,16 +199,16 @@ async def run_recover(settings: Settings, only: str | None) -> bool:
 Check = Callable[[], Awaitable[str]]
 
 
-async def doctor(settings: Settings) -> bool:
+async def doctor(settings: Settings, redis_url: str | None) -> bool:
     """Look at everything this machine needs and say what is in the way."""
     server: Server | None = None
 
     async def the_server() -> Server:
         nonlocal server
         if server is None:
-            if settings.redis_url is None:
+            if redis_url is None:
                 raise CannotStart("it does not run: start `hexiao serve`, or set HEXIAO_REDIS_URL")
-            server = await Server.open(settings.redis_url)
+            server = await Server.open(redis_url)
         return server
 
     async def redis() -> str:

@@ -125,10 +125,7 @@ def recover(tenant: Only = None, data_dir: DataDir = None) -> None:
 @app.command()
 def doctor(data_dir: DataDir = None) -> None:
     """Look at all that this machine needs and say what is in the way."""
-    settings = _settings(data_dir=data_dir)
-    url = settings.redis_url or running_url(settings.redis_dir)
-    found = settings.model_copy(update={"redis_url": url})
-    _admin(lambda a, _: a.doctor(found), data_dir=data_dir)
+    _admin(lambda a, s: a.doctor(s, s.redis_url or running_url(s.redis_dir)), data_dir=data_dir)
 
 
 @app.command()
@@ -261,7 +258,7 @@ def _admin(
 def main() -> None:
     """The entry point: what we refuse on purpose is one sentence, not a traceback."""
     try:
-        app()
+        app(prog_name="hexiao")
     except (HexiaoError, SettingsError, ServerError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)

@@ -135,7 +135,7 @@ class ApiServer:
         tenant = f"t{secrets.token_hex(5)}"
         in_a_thread(self._add_mall(tenant))
         key = self.key("operator", tenant=tenant)
-        in_a_thread(self._until_known(key))
+        in_a_thread(self.until_known(key))
         return tenant, key
 
     async def _add_key(self, row: dict[str, Any]) -> None:
@@ -164,7 +164,8 @@ class ApiServer:
         await add_tenant(books, tenant, cells=cells, timezone="Asia/Shanghai", currency="CNY")
         await books.close()
 
-    async def _until_known(self, key: str) -> None:
+    async def until_known(self, key: str) -> None:
+        """Wait until the key of a new mall opens it."""
         async with Api(self.url, key) as api:
             for _ in range(100):
                 answer = await api.get("/v1/nothing")
