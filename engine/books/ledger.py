@@ -148,9 +148,11 @@ def split(amount: int, weights: Sequence[int]) -> list[int]:
     if total == 0:
         return [amount, *(0 for _ in weights[1:])]
     shares = [amount * weight // total for weight in weights]
-    order = sorted(range(len(weights)), key=lambda i: (-(amount * weights[i] % total), i))
-    for i in order[: amount - sum(shares)]:
-        shares[i] += 1
+    over = amount - sum(shares)
+    if over:
+        order = sorted(range(len(weights)), key=lambda i: (-(amount * weights[i] % total), i))
+        for i in order[:over]:
+            shares[i] += 1
     return shares
 
 
@@ -255,9 +257,10 @@ def _entry(
     before: Balance,
     after: Balance,
 ) -> Entry:
-    had = balance_postings(terms, merchant_id, before)
-    has = balance_postings(terms, merchant_id, after)
-    moved = {place: amount - had[place] for place, amount in has.items()}
+    moved = balance_postings(terms, merchant_id, after)
+    if before != Balance():
+        for place, amount in balance_postings(terms, merchant_id, before).items():
+            moved[place] -= amount
     sums: dict[str, int] = {}
     for (account, _), amount in moved.items():
         sums[account] = sums.get(account, 0) + amount

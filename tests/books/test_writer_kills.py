@@ -81,6 +81,8 @@ async def test_killed_at_each_step_and_started_again(
     await check_books(books, story)
 
 
+@pytest.mark.servers("valkey")
+@pytest.mark.databases("postgres")
 async def test_killed_at_each_step_beside_one_that_lives(
     books: Books, database_url: str, redis_client: Redis, redis_url: str, tenant: str
 ) -> None:
