@@ -7,10 +7,12 @@ byte says that it accepts requests; HEXIAO_WORKER, its number from 0.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
 import sys
+import time
 
 import structlog
 from aiohttp import web
@@ -24,9 +26,10 @@ from engine.config import Settings, load_settings
 from engine.errors import CannotStart
 
 KEEPALIVE_SECONDS = 30.0
-DRAIN_SECONDS = 0.5  # between "close after this answer" and closing the door
+DRAIN_SECONDS = 1.0  # for callers whose request is on its way to us
 FINISH_SECONDS = 20.0  # for what is in flight
 BACKLOG = 2048
+GARBAGE_OBJECTS = 50_000  # more of them than what was let go, before it is looked for cycles
 
 log = structlog.get_logger()
 
@@ -45,16 +48,26 @@ async def serve(settings: Settings, listener: socket.socket, *, first: bool, rea
         auto_decompress=False,  # a compressed body would be a bomb; it is refused instead
     )
     await runner.setup()
-    await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    site = web.SockSite(runner, listener, backlog=BACKLOG)
+    await site.start()
     os.write(ready_fd, b"+")
     os.close(ready_fd)
     await stopped()
-    # Callers with an open connection are told to close it with their next answer, so that none
+    # No new connections; those that are open are closed with their next answer, so that nobody
     # sends a request into a connection that we are closing.
     service.gate.draining = True
-    await asyncio.sleep(DRAIN_SECONDS)
+    await site.stop()
+    await drained(runner)
     await runner.cleanup()
     await service.close()
+
+
+async def drained(runner: web.AppRunner) -> None:
+    """Return when every connection is closed, or idle for so long that it asks for nothing."""
+    assert runner.server is not None
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while runner.server.connections and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
 
 
 async def stopped() -> None:

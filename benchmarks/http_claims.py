@@ -91,7 +91,7 @@ class Loader:
 class Bench:
     """Both servers, the load and what has been acknowledged so far."""
 
-    def __init__(self, server: ApiServer, api: Api, client: Any, loader: Loader) -> None:
+    def __init__(self, server: ApiServer, api: Api, client: Any, loader: Loader, key: str) -> None:
         self.server = server
         self.api = api
         self.redis = client
@@ -106,7 +106,7 @@ class Bench:
                 ("redis", "-server"),
             )
         }
-        self._storefront = server.key("storefront")
+        self._storefront = key
 
     async def bare(self, connections: int, seconds: float, pid: int, port: int) -> None:
         """A round of the bare server."""
@@ -262,7 +262,10 @@ async def started(directory: Path) -> AsyncIterator[Bench]:
                 }
                 answer = await api.post("/v1/campaigns", body)
                 assert answer.status == 201, answer.json
-            yield Bench(server, api, client, loader)
+            key = server.key("storefront")
+            known = await api.get("/v1/nothing", key=key)
+            assert known.status == 404, known.json
+            yield Bench(server, api, client, loader, key)
     finally:
         loader.stop()
         server.stop()
