@@ -23,8 +23,11 @@ from engine.books.definitions import By, Receipt
 from engine.control import Control
 from engine.definitions import Campaign, Merchant, Settings, Store
 from engine.engine import Engine, Mall
+from engine.outbox import open_client
+from engine.reconcile import reconcile
 from engine.records import Issue, StoreRecord, Terms, pack
 from engine.server import Server
+from engine.writer import Writer, WriterOptions
 
 WHO = json.dumps({"key": "k", "label": "test", "role": "operator"})
 ANN = By(actor="ann", key_id="k", label="test", role="operator", at=0)
@@ -197,6 +200,26 @@ async def _tenant(books: Books, tenant: str, cells: int, zone: str) -> bytes:
 def copy_books(migrated: Path, directory: Path) -> Path:
     """Books of one's own."""
     return Path(shutil.copy(migrated, directory / "hexiao.db"))
+
+
+QUICK = WriterOptions(
+    wait_ms=200, gather_ms=1, share_ms=1000, lease_ms=5000, keep_ms=10**13, rehearsal=True
+)
+
+
+async def reconciled(books: Books, url: str, *tenants: str) -> None:
+    """Let a writer bring everything into the books, then compare them with live state."""
+    writer = Writer(books, lambda: open_client(url), QUICK)
+    task = asyncio.create_task(writer.run())
+    client = await open_client(url)
+    try:
+        for tenant in tenants:
+            report = await reconcile(books, client, tenant, wait_seconds=20)
+            assert report.ok, report.differences
+    finally:
+        writer.stop()
+        await client.aclose()
+        await task
 
 
 async def together(*acts: Any) -> list[Any]:
