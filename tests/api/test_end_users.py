@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.api.counter import Counter
 from tests.api.server import Api, ApiServer
-from tests.api.test_auth import token, trust_tokens
+from tests.api.test_auth import token as signed
+
+KID = secrets.token_hex(8)  # of this mall alone: other malls' tests sign with keys of their own
+SECRET = secrets.token_hex(32)
+
+
+def token(user_id: str) -> str:
+    """The token of an end user of this mall."""
+    return signed(user_id, kid=KID, key=SECRET)
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +32,21 @@ async def mall(api_server: ApiServer, new_mall: tuple[str, str]) -> AsyncIterato
     """It knows our tokens."""
     tenant, key = new_mall
     async with Api(api_server.url, key) as api:
-        await trust_tokens(api)
-        yield await Counter.open(api_server, api, tenant)
+        counter = await Counter.open(api_server, api, tenant)
+        keys = {"jwt_keys": {KID: {"alg": "HS256", "key": SECRET}}}
+        assert (await api.patch("/v1/settings", keys)).status == 200
+        await _known(counter)
+        yield counter
+
+
+async def _known(mall: Counter) -> None:
+    """Settings are known to every process within a second."""
+    for _ in range(200):
+        answer = await mall.api.get(f"/v1/users/{mall.user()}/code", key=token(mall.user()))
+        if answer.status == 200:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("tokens are not known")
 
 
 async def test_they_claim_and_look_for_themselves(mall: Counter) -> None:
