@@ -77,6 +77,8 @@ class Child:
     async def stop(self) -> None:
         """SIGTERM, patience, SIGKILL."""
         self._stopping = True
+        if self._listener is not None:
+            self._listener.close()  # who knocks from now on is refused, not left waiting
         process = self._process
         if process is None or process.returncode is not None:
             return
