@@ -15,13 +15,14 @@ import pytest
 from redis.asyncio import Redis
 
 from engine.books.db import Books, migrate, open_books
-from engine.outbox import open_client
-from engine.writer import Writer
+from engine.reconcile import reconcile
+from tests.books.mall import MINUTE, Mall, march, open_mall
 from tests.books.outbox_story import Story, check_books, found_tenant
-from tests.books.test_writer import drained
+from tests.books.test_writer import drained, writing
 from tests.books.writer_process import OPTIONS
 
 ROOT = Path(__file__).parents[2]
+TEN = {"type": "amount_off", "amount": 1000}
 STEPS = [
     "after_read",
     "mid_transaction",
@@ -83,23 +84,38 @@ async def test_killed_at_each_step_and_started_again(
 
 @pytest.mark.servers("valkey")
 @pytest.mark.databases("postgres")
-async def test_killed_at_each_step_beside_one_that_lives(
-    books: Books, database_url: str, redis_client: Redis, redis_url: str, tenant: str
+async def test_killed_at_each_step_beside_one_that_lives_while_the_engine_works(
+    books: Books, database_url: str, redis_url: str, tenant: str
 ) -> None:
-    """Two writers share two cells; the cells of the dead go to the living and back."""
-    await found_tenant(books, tenant, cells=2)
-    story = Story(tenant, cells=2)
-    living = Writer(books, lambda: open_client(redis_url), OPTIONS)
-    working = asyncio.create_task(living.run())
-    for step in STEPS:
-        async with process(database_url, redis_url, step) as killed:
-            dying = asyncio.create_task(dies(killed))
-            while not dying.done():  # it dies as soon as its share of the cells has something new
-                story.live(20)
-                await story.send(redis_client, most=8)
-                await asyncio.sleep(0.05)
-            await dying
-    await drained(books, story)
-    living.stop()
-    await working
-    await check_books(books, story)
+    """Real acts, two writers on two cells: the cells of the dead go to the living and back."""
+    async with (
+        open_mall(redis_url, database_url, tenant, cells=2) as mall,
+        writing(books, redis_url, OPTIONS),
+    ):
+        await mall.campaign("ten", TEN, stock={"total": None}, funding={"mall": 30, "merchant": 70})
+        for number, step in enumerate(STEPS[::2]):
+            async with process(database_url, redis_url, step) as killed:
+                dying = asyncio.create_task(dies(killed))
+                user = 1000 * number
+                while not dying.done():  # as soon as its share of the cells has something new
+                    await asyncio.gather(*(shop(mall, f"u{user + n}") for n in range(3)))
+                    await asyncio.sleep(0.1)
+                    user += 3
+                await dying
+        report = await reconcile(mall.books, mall.redis, tenant)
+        assert report.differences == []
+        assert report.checked["redemptions"] >= 9
+
+
+async def shop(mall: Mall, user: str) -> None:
+    """A person claims three coupons: one is returned, one held and used, one held and let go."""
+    coupons = [await mall.claim(user, "ten", march(2)) for _ in range(3)]
+    lines = [("a", 4000), ("b", 5000)]
+    first = await mall.redeem(coupons[:1], "s1", lines, march(3))
+    second = await mall.redeem(coupons[1:2], "s2", lines, march(3), hold_seconds=900)
+    third = await mall.redeem(coupons[2:], "s3", lines, march(3), hold_seconds=900)
+    await mall.reverse(first, march(4), [("a", 4000)])
+    await mall.finish("commit", second, march(3) + MINUTE)
+    await mall.finish("release", third, march(3) + MINUTE)
+    await mall.reverse(first, march(5))
+    await mall.void(coupons[2], march(6))
