@@ -435,6 +435,8 @@ async def test_a_busy_minute(mall: Counter) -> None:
 # ---- several processes, several cells --------------------------------------------------------
 
 
+@pytest.mark.servers("valkey")
+@pytest.mark.databases("postgres")
 async def test_two_processes_and_four_cells(own_server: OwnServer) -> None:
     """The same holds where a mall is spread over cells and its callers over processes."""
     server = own_server(HEXIAO_WORKERS="2", HEXIAO_CELLS="4")
