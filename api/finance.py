@@ -257,7 +257,7 @@ async def report_redemptions(call: Call) -> Reply:
     "/v1/reports/stock",
     roles={"finance"},
     query=shapes.StockQuery,
-    reply=shapes.Stock,
+    reply=shapes.StockReport,
     summary="Of each campaign what there is, what was given out and what became of it.",
     tags=TAGS,
     produces=(JSON, CSV_TYPE),

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from api.examples import EXAMPLES
 from api.problems import PROBLEM
 from api.readiness import VERSION
 from api.routes import NoQuery, Route
@@ -145,7 +146,10 @@ def _operation(route: Route, by_type: Mapping[int, Json], components: Mapping[st
         operation["parameters"] = parameters
     if route.body is not None:
         schema = _schema(route.body, by_type)
-        content = {media: {"schema": schema} for media in route.accepts}
+        shown: Json = {"schema": schema}
+        if (route.method, route.path) in EXAMPLES:
+            shown["example"] = EXAMPLES[route.method, route.path]
+        content = dict.fromkeys(route.accepts, shown)
         operation["requestBody"] = {"required": _needs_body(route.body), "content": content}
     return _merged(operation, route.extra)
 

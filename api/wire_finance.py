@@ -240,7 +240,7 @@ class StockRow(msgspec.Struct):
     voided: int
 
 
-class Stock(msgspec.Struct):
+class StockReport(msgspec.Struct):
     """By campaign; ``as_of``: the books hold every act before it."""
 
     items: list[StockRow]

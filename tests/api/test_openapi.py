@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from openapi_spec_validator import validate
 
 from api.app import all_routes
+from api.examples import EXAMPLES
 from api.openapi import document as build
 from api.unbuilt import PATHS
 from tests.api.server import Api, ApiServer
@@ -37,6 +39,13 @@ async def test_it_is_whole(document: dict[str, Any]) -> None:
     shown = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     assert shown == {(one.method, one.path) for one in all_routes() if not one.hidden}
     assert not set(document["paths"]) & set(PATHS)
+
+
+@pytest.mark.parametrize("method_path", EXAMPLES, ids=" ".join)
+def test_examples_fit_their_routes(method_path: tuple[str, str]) -> None:
+    """What the document shows is what the server reads."""
+    body = next(one.body for one in all_routes() if (one.method, one.path) == method_path)
+    msgspec.json.decode(json.dumps(EXAMPLES[method_path]), type=body)
 
 
 async def test_operations_are_named_apart(document: dict[str, Any]) -> None:

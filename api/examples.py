@@ -1,0 +1,63 @@
+"""Bodies that /openapi.json shows: what a first caller of the demo mall would send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+BASKET = {
+    "amount": 23800,
+    "lines": [{"id": "1", "sku": "noodles", "category": "dining", "quantity": 2, "amount": 23800}],
+}
+
+EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "/v1/campaigns"): {
+        "id": "noodle-20",
+        "name": {"zh-CN": "满100减20", "en": "20 off 100"},
+        "kind": "coupon",
+        "category": "dining",
+        "benefit": {"type": "amount_off", "amount": 2000},
+        "stock": {"total": 1000},
+        "issue": {"per_user": 2, "per_user_per_day": 1},
+        "validity": {"type": "relative", "minutes": 10080},
+        "usage": {"min_spend": 10000, "hours": [["10:00", "22:00"]]},
+        "funding": {"mall": 50, "merchant": 50},
+    },
+    ("PATCH", "/v1/campaigns/{id}"): {"status": "paused"},
+    ("POST", "/v1/campaigns/{id}/stock"): {"add": 500},
+    ("PUT", "/v1/merchants/{id}"): {"name": {"zh-CN": "一碗面", "en": "One Bowl"}},
+    ("PUT", "/v1/stores/{id}"): {"name": "One Bowl, B1", "merchant_id": "one-bowl", "floor": "B1"},
+    ("PUT", "/v1/users/{id}"): {"tier": "gold"},
+    ("POST", "/v1/audiences/{id}/members"): {"add": ["ann", "bo"], "remove": []},
+    ("POST", "/v1/keys"): {"role": "storefront", "label": "mini-program"},
+    ("POST", "/v1/claims"): {
+        "campaign_id": "noodle-20",
+        "user_id": "ann",
+        "channel": "miniapp",
+        "source": {"entry": "home-banner"},
+    },
+    ("POST", "/v1/offers"): {"user_id": "ann", "campaign_ids": ["noodle-20", "tea-half"]},
+    ("POST", "/v1/coupons/{id}/void"): {"reason": "claimed by mistake"},
+    ("POST", "/v1/quotes"): {
+        "coupons": [{"id": "C0123456789ABCDEF0123456789A"}],
+        "store_id": "noodle-b1",
+        "channel": "miniapp",
+        "basket": BASKET,
+    },
+    ("POST", "/v1/redemptions"): {
+        "coupons": [{"code": "A6BGYVB0A6FBHJQKH0QKAT05CNF280001QZ0QNQPPCSTW60NB1B3FSST6C"}],
+        "store_id": "noodle-b1",
+        "terminal_id": "t9",
+        "staff_id": "08",
+        "channel": "cashier",
+        "order_ref": "POS-778",
+        "basket": BASKET,
+    },
+    ("POST", "/v1/redemptions/{id}/reversals"): {
+        "reason": "one bowl returned",
+        "lines": [{"id": "1", "amount": 11900}],
+    },
+    ("POST", "/v1/statements"): {
+        "start": "2026-01-01T00:00:00+08:00",
+        "end": "2026-02-01T00:00:00+08:00",
+    },
+}
