@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from engine.books.db import Books
 
 _SHOWN = 100  # places named a proof
+_AT_ONCE = 100  # statements
 
 
 class Broken(NamedTuple):
@@ -311,17 +312,11 @@ async def _statements(conn: AsyncConnection, tenant: str) -> Proof:
         )
     ).all()
     broken: list[Broken] = []
-    for name in names:
-        for wrong in await prove(conn, tenant, name):
-            where = f"{name} {_line(wrong['line'])} {wrong['field']}"
-            broken.append(
-                Broken(
-                    "statement equals its postings",
-                    where,
-                    str(wrong["postings"]),
-                    str(wrong["statement"]),
-                )
-            )
+    for start in range(0, len(names), _AT_ONCE):
+        for wrong in await prove(conn, tenant, *names[start : start + _AT_ONCE]):
+            where = f"{wrong['id']} {_line(wrong['line'])} {wrong['field']}"
+            expected, found = str(wrong["postings"]), str(wrong["statement"])
+            broken.append(Broken("statement equals its postings", where, expected, found))
     return Proof("statements", len(names), broken)
 
 

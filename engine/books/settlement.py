@@ -15,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     and_,
+    bindparam,
     case,
     cast,
     distinct,
@@ -131,9 +132,9 @@ async def close_period(
                 Outcome.PERIOD_OVERLAPS, statement_id=other.id, merchant_id=other.merchant_id
             )
         settled = set(await conn.scalars(select(statements.c.merchant_id).where(same)))
-        for name in await _with_anything(conn, tenant, merchant_id, start, end):
-            if name not in settled:
-                await _settle(change, name, start, end)
+        due = await _with_anything(conn, tenant, merchant_id, start, end)
+        if new := [name for name in due if name not in settled]:
+            await _settle(change, new, start, end)
         change.changed = True  # keep the receipt even where all statements were there
         rows = await conn.execute(select(statements).where(same).order_by(statements.c.merchant_id))
         return {"items": [statement_row(row) for row in rows]}
@@ -180,41 +181,57 @@ async def _with_anything(
     return (await conn.scalars(due.order_by(entries.c.merchant_id))).all()
 
 
-async def _settle(change: Change, merchant_id: str, start: int, end: int) -> None:
-    """Take what is due into a new statement. The entries first: what they sum to is its body."""
+async def _settle(change: Change, merchant_ids: Sequence[str], start: int, end: int) -> None:
+    """Take what is due into new statements. The entries first: what they sum to is the body."""
     conn, tenant = change.connection, change.tenant
-    number = await definitions.next_number(conn, tenant, "statements")
-    statement_id = f"ST{number:08d}"
+    currency = await conn.scalar(select(tenants.c.currency).where(tenants.c.id == tenant))
+    made = {}
+    for merchant_id in merchant_ids:
+        number = await definitions.next_number(conn, tenant, "statements")
+        made[merchant_id] = f"ST{number:08d}"
+    row = {"tenant": tenant, "start_ms": start, "end_ms": end, "status": "closed",
+           "currency": currency, "body": "", "created_ms": change.by.at}  # fmt: skip
+    heads = [{**row, "id": name, "merchant_id": merchant} for merchant, name in made.items()]
+    await conn.execute(insert(statements), heads)
+    # One statement for all merchants: each would read the whole period again.
+    its_statement = (
+        select(statements.c.id)
+        .where(
+            statements.c.tenant == entries.c.tenant,
+            statements.c.merchant_id == entries.c.merchant_id,
+            statements.c.start_ms == start,
+            statements.c.end_ms == end,
+        )
+        .scalar_subquery()
+    )
     await conn.execute(
         update(entries)
-        .where(_due(tenant, start, end), entries.c.merchant_id == merchant_id)
-        .values(statement_id=statement_id, late=case((entries.c.at_ms < start, 1), else_=0))
+        .where(_due(tenant, start, end), entries.c.merchant_id.in_(merchant_ids))
+        .values(statement_id=its_statement, late=case((entries.c.at_ms < start, 1), else_=0))
     )
-    currency = await conn.scalar(select(tenants.c.currency).where(tenants.c.id == tenant))
-    body = await sums(conn, tenant, statement_id)
+    bodies = await sums(conn, tenant, list(made.values()))
     await conn.execute(
-        insert(statements).values(
-            tenant=tenant,
-            id=statement_id,
-            merchant_id=merchant_id,
-            start_ms=start,
-            end_ms=end,
-            status="closed",
-            currency=currency,
-            body=json.dumps(body),
-            created_ms=change.by.at,
-        )
+        update(statements)
+        .where(statements.c.tenant == tenant, statements.c.id == bindparam("statement_id"))
+        .values(body=bindparam("json")),
+        [{"statement_id": name, "json": json.dumps(body)} for name, body in bodies.items()],
     )
-    await change.note(
-        "statement.close",
-        f"statement:{statement_id}",
-        {"merchant_id": merchant_id, "start": start, "end": end, "totals": body["totals"]},
-    )
+    for merchant_id, name in made.items():
+        told = {"merchant_id": merchant_id, "start": start, "end": end}
+        totals = bodies[name]["totals"]
+        await change.note("statement.close", f"statement:{name}", {**told, "totals": totals})
 
 
-async def sums(conn: AsyncConnection, tenant: str, statement_id: str) -> dict[str, Any]:
-    """Lines and totals of a statement from its entries."""
-    group = (entries.c.store_id, entries.c.lot_id, entries.c.campaign_id)
+async def sums(
+    conn: AsyncConnection, tenant: str, statement_ids: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Lines and totals of statements from their entries, by statement."""
+    group = (
+        entries.c.statement_id,
+        entries.c.store_id,
+        entries.c.lot_id,
+        entries.c.campaign_id,
+    )
     rows = await conn.execute(
         select(
             *group,
@@ -223,18 +240,23 @@ async def sums(conn: AsyncConnection, tenant: str, statement_id: str) -> dict[st
             *(total(entries.c[name]) for name in AMOUNTS),
             total(entries.c.late),
         )
-        .where(entries.c.tenant == tenant, entries.c.statement_id == statement_id)
+        .where(entries.c.tenant == tenant, entries.c.statement_id.in_(statement_ids))
         .group_by(*group)
         .order_by(*group)
     )
-    lines, late = [], 0
-    for row in rows:
-        line = dict(zip(LINE, row[:-1], strict=True))
+    bodies: dict[str, dict[str, Any]] = {
+        name: {"lines": [], "totals": dict.fromkeys(LINE_COLUMNS[3:], 0), "late": 0}
+        for name in statement_ids
+    }
+    for statement_id, *columns, late in rows:
+        body = bodies[statement_id]
+        line = with_payable(dict(zip(LINE, columns, strict=True)))
         line["lot_id"] = line["lot_id"] or None
-        lines.append(with_payable(line))
-        late += row[-1]
-    totals = {name: sum(line[name] for line in lines) for name in LINE_COLUMNS[3:]}
-    return {"lines": lines, "totals": totals, "late": late}
+        body["lines"].append(line)
+        body["late"] += late
+        for name in body["totals"]:
+            body["totals"][name] += line[name]
+    return bodies
 
 
 def total(column: ColumnElement[Any]) -> ColumnElement[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, literal, or_, select, tuple_
@@ -122,26 +123,35 @@ ACCOUNTS = {
 OWED = ("merchant.discount", "merchant.subsidy", "merchant.commission")
 
 
-async def prove(conn: AsyncConnection, tenant: str, statement_id: str) -> list[dict[str, Any]]:
-    """Compare a statement, line by line, with the sum of its postings; [] when all is equal.
+Place = tuple[str, str, str]  # store, lot, campaign
 
-    Each item: ``line`` (store, lot, campaign; None for the totals), ``field``, ``statement`` and
-    ``postings`` amounts.
+
+async def prove(conn: AsyncConnection, tenant: str, *statement_ids: str) -> list[dict[str, Any]]:
+    """Compare statements, line by line, with the sums of their postings; [] when all is equal.
+
+    Each item: ``id``, ``line`` (store, lot, campaign; None for the totals), ``field``,
+    ``statement`` and ``postings`` amounts.
     """
-    row = (
-        await conn.execute(
-            select(statements.c.body).where(
-                statements.c.tenant == tenant, statements.c.id == statement_id
-            )
-        )
-    ).one()
-    body = json.loads(row.body)
-    booked = await _booked(conn, tenant, statement_id)
-    wrong = []
-    told = {(line["store_id"], line["lot_id"] or "", line["campaign_id"]): line
-            for line in body["lines"]}  # fmt: skip
+    query = select(statements.c.id, statements.c.body).where(
+        statements.c.tenant == tenant, statements.c.id.in_(statement_ids)
+    )
+    bodies = (await conn.execute(query.order_by(statements.c.id))).all()
+    booked = await _booked(conn, tenant, statement_ids)
+    wrong: list[dict[str, Any]] = []
+    for statement_id, body in bodies:
+        found = _differences(json.loads(body), booked.get(statement_id, {}))
+        wrong += [{"id": statement_id, **item} for item in found]
+    return wrong
+
+
+def _differences(body: dict[str, Any], booked: dict[Place, dict[str, int]]) -> list[dict[str, Any]]:
+    told = {
+        (line["store_id"], line["lot_id"] or "", line["campaign_id"]): line
+        for line in body["lines"]
+    }
     nothing = dict.fromkeys((*ACCOUNTS, "payable_to_merchant"), 0)
     everything = {name: sum(line[name] for line in booked.values()) for name in nothing}
+    wrong = []
     for place in sorted(told.keys() | booked.keys()):
         wrong += _compare(list(place), told.get(place, nothing), booked.get(place, nothing))
     return wrong + _compare(None, body["totals"], everything)
@@ -156,20 +166,20 @@ def _compare(line: Any, told: dict[str, int], booked: dict[str, int]) -> list[di
 
 
 async def _booked(
-    conn: AsyncConnection, tenant: str, statement_id: str
-) -> dict[tuple[str, str, str], dict[str, int]]:
-    """By line, what the postings of a statement's entries sum to."""
+    conn: AsyncConnection, tenant: str, statement_ids: Sequence[str]
+) -> dict[str, dict[Place, dict[str, int]]]:
+    """By statement and line, what the postings of its entries sum to."""
     place = (entries.c.store_id, entries.c.lot_id, entries.c.campaign_id)
     account, amount = postings.c.account, postings.c.amount
     columns = [
-        total(case((account == name, amount * sign), else_=0)).label(field)
-        for field, (name, sign) in ACCOUNTS.items()
+        total(case((account == name, amount * sign), else_=0)) for name, sign in ACCOUNTS.values()
     ]
-    columns.append(total(case((account.in_(OWED), -amount), else_=0)).label("payable_to_merchant"))
+    columns.append(total(case((account.in_(OWED), -amount), else_=0)))
     query = (
-        select(*place, *columns)
-        .join_from(
-            entries,
+        select(entries.c.statement_id, *place, *columns)
+        .select_from(entries)
+        # An outer join makes SQLite begin with the few entries, not with all postings.
+        .outerjoin(
             postings,
             and_(
                 postings.c.tenant == entries.c.tenant,
@@ -179,10 +189,12 @@ async def _booked(
                 postings.c.position == entries.c.position,
             ),
         )
-        .where(entries.c.tenant == tenant, entries.c.statement_id == statement_id)
-        .group_by(*place)
+        .where(entries.c.tenant == tenant, entries.c.statement_id.in_(statement_ids))
+        .group_by(entries.c.statement_id, *place)
     )
     names = (*ACCOUNTS, "payable_to_merchant")
-    return {
-        tuple(row[:3]): dict(zip(names, row[3:], strict=True)) for row in await conn.execute(query)
-    }
+    found: dict[str, dict[Place, dict[str, int]]] = {}
+    for statement_id, store, lot, campaign, *sums in await conn.execute(query):
+        line = dict(zip(names, sums, strict=True))
+        found.setdefault(statement_id, {})[store, lot, campaign] = line
+    return found
