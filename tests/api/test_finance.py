@@ -346,7 +346,7 @@ async def test_balances_and_reports(office: Office) -> None:
         ("2026-04-01", 1, 0),
     ]
     stock = await office.read("/v1/reports/stock")
-    msgspec.convert(stock.json, shapes.Stock)
+    msgspec.convert(stock.json, shapes.StockReport)
     assert [(row["campaign_id"], row["issued"], row["left"]) for row in stock.json["items"]] == [
         ("gold", 1, 99),
         ("half", 3, 97),
