@@ -1,14 +1,18 @@
-"""The application of one API process: every route of the registry on one dispatch."""
+"""The HTTP server of one API process: every route of the registry on one dispatch."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any
 
 import orjson
 from aiohttp import web
 
 from api import unbuilt
-from api.frame import Endpoint, Gate
+from api.frame import PATH, Endpoint, Gate
 from api.problems import PROBLEM, Refused, problem
 from api.routes import REGISTRY, ROLES, Call, Reply, Route
 from engine.outcomes import Outcome
@@ -25,8 +29,7 @@ CHANNELS = (
     "api.docs",
 )
 BODY_BYTES = 64 << 20  # the most that any route takes; each route has its own limit below that
-
-GATE: web.AppKey[Gate] = web.AppKey("gate", Gate)
+_ANYBODY = frozenset(ROLES)
 
 
 def all_routes() -> list[Route]:
@@ -36,22 +39,76 @@ def all_routes() -> list[Route]:
     return REGISTRY
 
 
-def make_app(gate: Gate) -> web.Application:
-    """The aiohttp application; ``gate`` is shared by its endpoints."""
-    app = web.Application(client_max_size=BODY_BYTES)
-    app[GATE] = gate
-    built = all_routes()
-    for route in built:
-        app.router.add_route(route.method, route.path, Endpoint(route, gate).handle)
-        if route.public and route.method == "GET":
-            app.router.add_route("HEAD", route.path, Endpoint(route, gate).handle)
-    for route in unbuilt.routes(frozenset(one.path for one in built)):
-        app.router.add_route("*", route.path, Anything(route, gate).handle)
-    inside = Route("*", "/v1/{rest:.*}", nowhere, frozenset(ROLES), "No such path.")
-    outside = Route("*", "/{rest:.*}", nowhere, frozenset(ROLES), "No such path.", public=True)
-    for route in (inside, outside):
-        app.router.add_route("*", route.path, Anything(route, gate).handle)
-    return app
+class Site:
+    """Finds the endpoint of a request: by its raw path where the route has no parameters.
+
+    That is one look-up, and aiohttp's dispatcher, which serves the rest, and an Application around
+    it cost as much as reading the request does.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._router = web.UrlDispatcher()
+        self._plain: dict[tuple[str, str], Endpoint] = {}
+        built = all_routes()
+        for route in built:
+            self._add(route.method, route.path, Endpoint(route, gate))
+            if route.public and route.method == "GET":
+                self._add("HEAD", route.path, Endpoint(route, gate))
+        for route in unbuilt.routes(frozenset(one.path for one in built)):
+            self._add("*", route.path, Anything(route, gate))
+        for path, public in (("/v1/{rest:.*}", False), ("/{rest:.*}", True)):
+            route = Route("*", path, self._nowhere, _ANYBODY, "No such path.", public=public)
+            self._add("*", path, Anything(route, gate))
+
+    def _add(self, method: str, path: str, endpoint: Endpoint) -> None:
+        self._router.add_route(method, path, endpoint.handle)
+        if not endpoint.params and method != "*":
+            self._plain[method, path] = endpoint
+
+    def handle(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        """The handler of a low-level aiohttp server."""
+        assert isinstance(request, web.Request)
+        endpoint = self._plain.get((request.method, request.raw_path))
+        return self._resolve(request) if endpoint is None else endpoint.handle(request)
+
+    async def _resolve(self, request: web.Request) -> web.StreamResponse:
+        match = await self._router.resolve(request)
+        request[PATH] = match
+        return await match.handler(request)
+
+    async def _nowhere(self, call: Call) -> Reply:
+        """404, or 405 where the path is served by another method."""
+        allowed = await self._methods(call.request)
+        if not allowed:
+            raise Refused(Outcome.NOT_FOUND)
+        names = ", ".join(sorted(allowed))
+        chinese = call.language != "en"
+        detail = f"此路径只支持:{names}。" if chinese else f"This path takes {names} only."
+        members = problem(
+            Outcome.INVALID_REQUEST, call.language, status=405, say=call.say, detail=detail
+        )
+        return Reply(
+            orjson.dumps(members),
+            405,
+            content_type=PROBLEM,
+            headers={"Allow": names},
+            code=Outcome.INVALID_REQUEST.code,
+        )
+
+    async def _methods(self, request: web.Request) -> set[str]:
+        allowed: set[str] = set()
+        for resource in self._router.resources():
+            match, methods = await resource.resolve(request)
+            if match is None:
+                allowed |= methods
+        return allowed
+
+
+def make_server(gate: Gate, **options: Any) -> web.Server:
+    """A low-level aiohttp server of all routes; ``options`` are its own."""
+    make_request = partial(web.Request, loop=asyncio.get_running_loop(), client_max_size=BODY_BYTES)
+    return web.Server(Site(gate).handle, request_factory=make_request, **options)
 
 
 class Anything(Endpoint):
@@ -61,32 +118,3 @@ class Anything(Endpoint):
 
     async def _read(self, call: Call, *_: object) -> None:
         call.body = call.query = None
-
-
-async def nowhere(call: Call) -> Reply:
-    """404, or 405 where the path is served by another method."""
-    allowed = await _methods(call.request)
-    if not allowed:
-        raise Refused(Outcome.NOT_FOUND)
-    names = ", ".join(sorted(allowed))
-    chinese = call.language != "en"
-    detail = f"此路径只支持:{names}。" if chinese else f"This path takes {names} only."
-    members = problem(
-        Outcome.INVALID_REQUEST, call.language, status=405, say=call.say, detail=detail
-    )
-    return Reply(
-        orjson.dumps(members),
-        405,
-        content_type=PROBLEM,
-        headers={"Allow": names},
-        code=Outcome.INVALID_REQUEST.code,
-    )
-
-
-async def _methods(request: web.Request) -> set[str]:
-    allowed: set[str] = set()
-    for resource in request.app.router.resources():
-        match, methods = await resource.resolve(request)
-        if match is None:
-            allowed |= methods
-    return allowed

@@ -65,7 +65,7 @@ async def docs(_: Call) -> Reply:
 @route("GET", "/docs/{file}", summary="Parts of /docs.", public=True, hidden=True)
 async def docs_file(call: Call) -> Reply:
     """A file of Swagger UI."""
-    name = call.request.match_info["file"]
+    name = call.path["file"]
     if name not in TYPES:
         raise Refused(Outcome.NOT_FOUND)
     return Reply(_file(name), content_type=TYPES[name])
@@ -81,7 +81,7 @@ async def docs_file(call: Call) -> Reply:
 )
 async def problem_type(call: Call) -> Reply:
     """The code, its status and its sentence in both languages."""
-    outcome = BY_CODE.get(call.request.match_info["code"])
+    outcome = BY_CODE.get(call.path["code"])
     if outcome is None or outcome <= Outcome.REPEATED or outcome is Outcome.WINDOW_MOVED:
         raise Refused(Outcome.NOT_FOUND)
     en, zh = SENTENCES[outcome]

@@ -12,6 +12,7 @@ import itertools
 import math
 import re
 import secrets
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -46,10 +47,14 @@ from engine.outcomes import Outcome
 if TYPE_CHECKING:
     from api.auth import Auth, Key
     from api.metrics import Metrics
+    from api.readiness import Readiness
 
 log = structlog.get_logger()
 
 MAX_IN_FLIGHT = 4096  # requests of one process; more are told to come back
+
+PATH: web.RequestKey[Mapping[str, str]] = web.RequestKey("path", Mapping)  # its parameters
+_NO_PARAMETERS: Mapping[str, str] = {}
 
 _JSON_MEDIA = re.compile(r"application/([a-z0-9.+-]+\+)?json", re.IGNORECASE)
 # Header names made once: a plain string is folded to lower case at every look-up.
@@ -67,7 +72,17 @@ _MEDIA = istr("Content-Type")
 class Gate:
     """What all endpoints of a process share: who may ask, how many are inside, what is counted."""
 
-    __slots__ = ("auth", "draining", "in_flight", "metrics", "rehearsal", "stamp", "tally")
+    __slots__ = (
+        "auth",
+        "draining",
+        "in_flight",
+        "metrics",
+        "readiness",
+        "rehearsal",
+        "stamp",
+        "tally",
+    )
+    readiness: Readiness  # told by the service that makes both
 
     def __init__(self, auth: Auth, metrics: Metrics, *, rehearsal: bool) -> None:
         self.auth = auth
@@ -105,7 +120,9 @@ class Endpoint:
         gate = self.gate
         headers = request.headers
         call = Call()
+        call.gate = gate
         call.request = request
+        call.path = request[PATH] if self.params else _NO_PARAMETERS
         call.route = self.route
         call.request_id = gate.request_id(headers.get(_REQUEST_ID))
         call.say = self.route.say
@@ -176,7 +193,6 @@ class Endpoint:
         """Everything that can be wrong with a request before a handler looks at it."""
         route = self.route
         request = call.request
-        call.path = request.match_info
         if self.params:
             self._check_path(call, key)
         actor = headers.get(_ACTOR)
@@ -194,7 +210,7 @@ class Endpoint:
             call.idempotency_key = given
         else:
             call.idempotency_key = ""
-        if request.query_string:
+        if "?" in request.raw_path:
             call.query = self._query(request)
         elif route.query is NoQuery:
             call.query = None

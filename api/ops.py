@@ -6,14 +6,10 @@ import asyncio
 from typing import Literal
 
 import msgspec
-from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.readiness import Ready
 from api.routes import Call, Reply, route
-from api.service import Service
-
-SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 
 
 class Health(msgspec.Struct):
@@ -33,7 +29,7 @@ async def healthz(_: Call) -> Reply:
        public=True, reply=Ready, tags=("operating",))
 async def readyz(call: Call) -> Reply:
     """200 or 503, the same body."""
-    ready = await call.request.app[SERVICE].readiness.state()
+    ready = await call.gate.readiness.state()
     return Reply(ready, 200 if ready.status == "ready" else 503)
 
 
@@ -41,7 +37,6 @@ async def readyz(call: Call) -> Reply:
        produces=("text/plain",), tags=("operating",))
 async def metrics(call: Call) -> Reply:
     """The writer's lag is measured at the scrape."""
-    service = call.request.app[SERVICE]
-    await service.readiness.state()
-    page = await asyncio.to_thread(service.metrics.page)
+    await call.gate.readiness.state()
+    page = await asyncio.to_thread(call.gate.metrics.page)
     return Reply(page, content_type=CONTENT_TYPE_LATEST)

@@ -34,6 +34,7 @@ from engine.outcomes import Outcome
 
 if TYPE_CHECKING:
     from api.auth import Key
+    from api.frame import Gate
     from api.tenants import Tenant
 
 ROLES = (
@@ -152,6 +153,7 @@ class Call:
         "actor",
         "body",
         "deadline",
+        "gate",
         "idempotency_key",
         "key",
         "language",
@@ -166,6 +168,7 @@ class Call:
     )
 
     request: web.Request
+    gate: Gate  # what all endpoints of the process share
     route: Route
     tenant: Tenant
     key: Key  # who asks: id, role, label, bindings; for an end user role "user", user_id = sub

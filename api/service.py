@@ -44,7 +44,7 @@ class Service:
         self.metrics = Metrics()
         self.tenants = Tenants(settings, books, load_secret(settings), self._build)
         self.gate = Gate(self.tenants.auth, self.metrics, rehearsal=settings.rehearsal)
-        self.readiness = Readiness(self)
+        self.gate.readiness = Readiness(self)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod

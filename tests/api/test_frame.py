@@ -265,6 +265,29 @@ async def test_actor(api: Api) -> None:
     assert answer.json["field"] == "Hexiao-Actor"
 
 
+async def test_a_caller_that_asks_first_is_told_to_go_on(api: Api, api_server: ApiServer) -> None:
+    """Expect: 100-continue; who is refused anyway sends no body."""
+    host, port = api_server.url.removeprefix("http://").split(":")
+    body = json.dumps(CLAIM).encode()
+    for key, lines in (
+        (api_server.operator_key, [b"HTTP/1.1 100 Continue", b"", b"HTTP/1.1 404 Not Found"]),
+        ("nobody-s-key", [b"HTTP/1.1 401 Unauthorized"]),
+    ):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = (
+            f"POST /v1/claims HTTP/1.1\r\nHost: mall\r\nAuthorization: Bearer {key}\r\n"
+            f"Idempotency-Key: first\r\nContent-Type: application/json\r\n"
+            f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode())
+        for number, line in enumerate(lines):
+            assert (await reader.readline()).strip() == line
+            if number == 1:
+                writer.write(body)
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_slow_bodies_hold_nobody_up(api: Api, api_server: ApiServer) -> None:
     """A caller that trickles its body is waited for, and others are served meanwhile."""
     host, port = api_server.url.removeprefix("http://").split(":")
