@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
@@ -29,8 +30,10 @@ from engine.books.db import Books, open_books
 from engine.books.failpoints import failpoint
 from engine.books.ingest import Ingest, Ingested, Lease, LeaseLost
 from engine.books.leases import Leases
-from engine.config import Settings
 from engine.outbox import CellState, Client, Outbox, open_client
+
+if TYPE_CHECKING:
+    from engine.config import Settings
 
 # What going on later may mend: a server that is away, restarting or refusing for now.
 TROUBLE = (RedisError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)

@@ -73,4 +73,5 @@ def _bulk_sql(bulk: Bulk, rows: int) -> tuple[str, int]:
 @lru_cache(maxsize=256)
 def _insert_sql(table: Table, rows: int) -> str:
     columns = ", ".join(table.columns.keys())
-    return f"INSERT INTO {table} ({columns}) VALUES {_values(len(table.columns), rows)}"  # noqa: S608
+    values = _values(len(table.columns), rows)
+    return f"INSERT INTO {table} ({columns}) VALUES {values}"  # noqa: S608 - all ours

@@ -310,7 +310,8 @@ async def append(redis: Redis | RedisCluster, tag: str, entry: Entry) -> None:
         "redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'seq', ARGV[2])"
         " return redis.call('XADD', KEYS[2], ARGV[1] .. '-' .. ARGV[2], 'f', ARGV[3])"
     )
-    await redis.eval(script, 2, keys.cell_key(tag), keys.facts_key(tag), epoch, seq, entry.body)  # type: ignore[no-untyped-call, misc, unused-ignore]
+    client: Any = redis
+    await client.eval(script, 2, keys.cell_key(tag), keys.facts_key(tag), epoch, seq, entry.body)
 
 
 async def found_tenant(books: Books, tenant: str, cells: int = 1) -> None:
