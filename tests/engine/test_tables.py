@@ -27,7 +27,7 @@ async def test_table(
 
         scenarios = list(enumerate(read(table)))
         wrong = await together(*(run(n, scenario) for n, scenario in scenarios))
-        # What the acts left is what their facts tell; once is enough, nothing of it is the server's.
+        # What the acts left is what their facts tell. Once is enough: it is no server's matter.
         if not any(wrong) and place.cells == 1 and redis_kind == "valkey":
             await reconciled(books, place.url, *(f"{tenant}-{number}" for number, _ in scenarios))
     sentences = [str(error) for error in wrong if isinstance(error, AssertionError)]
