@@ -172,7 +172,7 @@ async def test_pages_of_redemptions(mall: Mall) -> None:
     assert len(seen) == 5
 
 
-@pytest.mark.parametrize("cursor", ["x", "1.", "-1.R", "1.R1", "²." + "R" + 27 * "0"])
-async def test_a_made_up_cursor_is_refused(mall: Mall, cursor: str) -> None:
-    with pytest.raises(InvalidRequest, match="cursor"):
-        await feeds.find_redemptions(mall.books, mall.id, RedemptionFilter(), cursor=cursor)
+async def test_a_made_up_cursor_is_refused(mall: Mall) -> None:
+    for cursor in ("x", "1.", "-1.R", "1.R1", "²." + "R" + 27 * "0"):
+        with pytest.raises(InvalidRequest, match="cursor"):
+            await feeds.find_redemptions(mall.books, mall.id, RedemptionFilter(), cursor=cursor)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, insert, text, update
 
 from engine.books import schema
 from engine.books.proofs import proofs
@@ -62,24 +61,18 @@ async def test_attribution_by_campaign(mall: Mall) -> None:
     assert all(row["baseline_basket"] is row["basket_change"] is None for row in rows)
 
 
-@pytest.mark.parametrize(
-    ("groups", "expected"),
-    [
+async def test_attribution_by_what_the_claim_said(mall: Mall) -> None:
+    await filled(mall)
+    table: list[tuple[list[str], list[tuple[Any, ...]]]] = [
         (["channel"], [("app", 4, 3), ("wechat", 1, 0)]),
         (["entry"], [(None, 4, 2), ("banner", 1, 1)]),
         (["tier"], [(None, 3, 2), ("gold", 2, 1)]),
         # A coupon is not issued for a store: of five issued so many came there.
         (["store"], [("s1", 5, 1), ("s2", 5, 1), ("s3", 5, 1)]),
-    ],
-)
-async def test_attribution_by_what_the_claim_said(
-    mall: Mall, groups: list[str], expected: list[tuple[Any, ...]]
-) -> None:
-    await filled(mall)
-
-    rows = await attribution.attribution(mall.books, mall.id, groups)
-
-    assert shown(rows, *groups, "issued", "redeemed") == expected
+    ]
+    for groups, expected in table:
+        rows = await attribution.attribution(mall.books, mall.id, groups)
+        assert shown(rows, *groups, "issued", "redeemed") == expected
 
 
 async def test_attribution_in_a_period_and_of_a_merchant(mall: Mall) -> None:
@@ -220,34 +213,38 @@ async def test_proofs_of_sound_books(mall: Mall) -> None:
     assert checked["facts"] == 3 + 1 + 5 + 4 + 2
 
 
-@pytest.mark.parametrize(
-    ("table", "condition", "values", "what"),
-    [
-        ("facts", "facts.seq = 3", None, {"facts: gapless"}),
-        ("cells", "true", {"seq": 99}, {"facts: last seq"}),
-        ("postings", "n = 5", None, {
-            "numbered without a gap", "postings of an act sum to zero",
-            "entry equals its postings"}),
-        ("postings", "n = 1", {"currency": "EUR"}, {"currency of postings"}),
-        ("entries", "kind = 'reversal' and campaign_id = 'ten'", None, {
-            "postings have an entry", "redemption equals its entries"}),
-        ("entries", "campaign_id = 'cake'", {"stored_value": 5}, {"entry equals its postings"}),
-        ("redemptions", "store_id = 's1'", {"discount": 999}, {"redemption equals its entries"}),
-    ],
-)  # fmt: skip
-async def test_proofs_find_what_is_wrong(
-    mall: Mall, table: str, condition: str, values: dict[str, Any] | None, what: set[str]
-) -> None:
-    await filled(mall)
-    target = schema.metadata.tables[table]
-    where = (target.c.tenant == mall.id, text(condition))
-    async with mall.books.begin() as conn:
-        if values is None:
-            await conn.execute(delete(target).where(*where))
-        else:
-            await conn.execute(update(target).where(*where).values(**values))
+DAMAGES: list[tuple[str, str, dict[str, Any] | None, set[str]]] = [
+    ("facts", "facts.seq = 3", None, {"facts: gapless"}),
+    ("cells", "true", {"seq": 99}, {"facts: last seq"}),
+    ("postings", "n = 5", None, {
+        "numbered without a gap", "postings of an act sum to zero",
+        "entry equals its postings"}),
+    ("postings", "n = 1", {"currency": "EUR"}, {"currency of postings"}),
+    ("entries", "kind = 'reversal' and campaign_id = 'ten'", None, {
+        "postings have an entry", "redemption equals its entries"}),
+    ("entries", "campaign_id = 'cake'", {"stored_value": 5}, {"entry equals its postings"}),
+    ("redemptions", "store_id = 's1'", {"discount": 999}, {"redemption equals its entries"}),
+]  # fmt: skip
 
-    assert await broken(mall) == what
+
+async def test_proofs_find_what_is_wrong(mall: Mall) -> None:
+    await filled(mall)
+    for name, condition, values, what in DAMAGES:
+        target = schema.metadata.tables[name]
+        mine = target.c.tenant == mall.id
+        before = [dict(row._mapping) for row in await mall.rows(target)]
+        async with mall.books.begin() as conn:
+            if values is None:
+                await conn.execute(delete(target).where(mine, text(condition)))
+            else:
+                await conn.execute(update(target).where(mine, text(condition)).values(**values))
+
+        assert await broken(mall) == what, (name, condition)
+
+        async with mall.books.begin() as conn:
+            await conn.execute(delete(target).where(mine))
+            await conn.execute(insert(target), before)
+    assert await broken(mall) == set()
 
 
 async def test_a_fact_set_aside_is_named(mall: Mall) -> None:
