@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 from rich.progress import Progress, TaskID
 
-from loadtest.replay.client import PATIENCE_SECONDS, Client, Connection
+from loadtest.replay.client import PATIENCE_SECONDS, Client, Connection, ReplayError
 from loadtest.replay.report import Report, total
 
 TICK_SECONDS = 0.2
@@ -52,8 +52,12 @@ class Drive:
         expected: Mapping[str, int],
         *,
         kill: bool = False,
+        vital: bool = False,
     ) -> None:
-        """Send a phase's acts, each group after the one before, and compare the answers."""
+        """Send a phase's acts, each group after the one before, and compare the answers.
+
+        ``vital``: nothing after it means anything unless all are answered as they must be.
+        """
         got: Counter[str] = Counter()
         wrong = 0
 
@@ -74,6 +78,8 @@ class Drive:
             for group in groups:
                 await self.client.each(group, send)
         self.report.outcomes(name, expected, got, wrong)
+        if vital and wrong:
+            raise ReplayError(f"{name}: {wrong} of {total(expected)} were refused.")
 
     @contextlib.asynccontextmanager
     async def measured(

@@ -170,6 +170,7 @@ async def define(
         "definitions of (a)",
         ([Act(request, "done") for request in group] for group in groups),
         {"done": 1 + len(others)},
+        vital=True,
     )
 
 

@@ -149,6 +149,7 @@ async def define(drive: Drive, records: Records) -> None:
         "definitions of (b)",
         ([Act(request, "done") for request in group] for group in (merchants, others)),
         {"done": len(merchants) + len(others)},
+        vital=True,
     )
 
 
