@@ -124,7 +124,7 @@ async def _replay(
         TimeRemainingColumn(),
     )
     async with Client(url, key, connections) as client:
-        await check_rehearsal(client)
+        await check_server(client)
         with Progress(*columns, console=console, refresh_per_second=4) as progress:
             kill = server.kill_writer if server is not None and kill_writer else None
             drive = Drive(client, report, progress, kill)
@@ -139,14 +139,17 @@ async def _replay(
     await _reconcile(server, report)
 
 
-async def check_rehearsal(client: Client) -> None:
-    """ReplayError unless the server lets an operator set the clock."""
+async def check_server(client: Client) -> None:
+    """ReplayError unless the server lets its operators set the clock, and the key is one's."""
     answer = await client.ask("GET", "/readyz")
     if not answer.json["rehearsal"]:
         raise ReplayError(
             f"{client.url} is not a rehearsal server: it keeps the wall's clock, and its books are"
             " for real customers. Start one with HEXIAO_REHEARSAL=1, or leave --url out."
         )
+    answer = await client.ask("GET", "/v1/settings")
+    if answer.status != 200:
+        raise ReplayError(f"--key must be an operator's key of {client.url}: {answer.outcome}.")
 
 
 async def _note_memory(server: OwnServer, report: Report, before: int | None, live: int) -> None:

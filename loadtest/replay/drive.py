@@ -68,7 +68,7 @@ class Drive:
             got[outcome] += 1
             if outcome != act.expected:
                 wrong += 1
-                asked = act.request.decode().splitlines()[-1]
+                asked = act.request.decode().splitlines()[-1][:300]
                 said = answer.body[:300].decode()
                 self.report.example(f"{name}: {act.expected} was expected: {asked} -> {said}")
             elif act.keep is not None:
