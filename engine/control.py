@@ -162,11 +162,11 @@ class Control:
                 )
             ).one()
         body = msgspec.json.decode(row.body, type=Campaign)
-        issue = pack(compile_issue(body, row.revision))
         terms = pack(compile_terms(body))
         shares = json.loads(row.shares)
         for cell in range(self.cells):
             share = shares[cell] if row.total is not None else -1
+            issue = pack(compile_issue(body, row.revision, cell, self.cells))
             reply = await self._write(
                 cell, "publish", campaign_id, row.version, issue, share, who, now,
                 row.revision, terms,

@@ -96,6 +96,19 @@ class Issue(msgspec.Struct, array_like=True):
     valid_end: int  # fixed: end; relative: until (0 = none)
     delay_minutes: int
     minutes: int  # relative; -1 = no end but valid_end
+    per_minute: int = -1  # of the whole campaign, over all cells
+    per_day: int = -1
+    cell: int = 0  # which cell this is, of how many: each takes its part of a rate
+    cells: int = 1
+
+
+class RateRecord(msgspec.Struct, array_like=True):
+    """Field ``rate`` of a campaign's hash: what this cell gave out in the current windows."""
+
+    minute: int  # number of the local minute that minute_count is for
+    minute_count: int
+    day: int  # number of the local day
+    day_count: int
 
 
 class Terms(msgspec.Struct, array_like=True):

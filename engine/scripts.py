@@ -34,6 +34,7 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "USER": records.UserRecord,
     "COUNT": records.CountRecord,
     "ISSUE": records.Issue,
+    "RATE": records.RateRecord,
     "TERMS": records.Terms,
     "STORE": records.StoreRecord,
     "SETTINGS": records.SettingsRecord,

@@ -54,6 +54,21 @@ def max_exposure(campaign: Campaign) -> int | None:
     return None if total is None or each is None else total * each
 
 
+def rate_advice(campaign: Campaign, cells: int) -> list[Advice]:
+    """That a rate is split over the cells; [] where that makes no difference."""
+    rates = (campaign.issue.per_minute, campaign.issue.per_day)
+    if cells == 1 or rates == (None, None):
+        return []
+    return [
+        Advice(
+            f"The limits a minute and a day are split over {cells} cells, the remainder going"
+            " round: together never more, but a cell may reach its part before the others.",
+            f"每分钟与每日限量会分配到 {cells} 个分区,余数轮流:"
+            "总数不会超出,但某一分区可能先达到上限。",
+        )
+    ]
+
+
 def split_advice(cells: int, total: int | None) -> list[Advice]:
     """That stock does not move between cells in this version; [] where that makes no difference."""
     if cells == 1 or total is None:
@@ -79,6 +94,7 @@ def advice(campaign: Campaign, cells: int, now: int, missing: Iterable[str]) -> 
             for ident in missing
         ),
         *split_advice(cells, campaign.stock.total),
+        *rate_advice(campaign, cells),
     ]
 
 

@@ -157,8 +157,6 @@ def _issue(c: Campaign) -> Iterator[Problem]:
         if issue.start is None or (start and normal and start >= normal):
             yield Problem(field, "Must be before issue.start.", "必须早于 issue.start。")
     unbuilt = {
-        "issue.per_minute": issue.per_minute is not None,
-        "issue.per_day": issue.per_day is not None,
         "issue.price": issue.price != 0,
         "issue.points_price": issue.points_price != 0,
     }

@@ -34,8 +34,8 @@ def _least_spend(c: Campaign) -> int:
     return c.benefit.every or (c.benefit.steps[0].min if c.benefit.steps else 0)
 
 
-def compile_issue(c: Campaign, revision: int) -> records.Issue:
-    """The rules of giving out; ``c`` has passed ``check_campaign``."""
+def compile_issue(c: Campaign, revision: int, cell: int = 0, cells: int = 1) -> records.Issue:
+    """The rules of giving out in one cell of several; ``c`` has passed ``check_campaign``."""
     issue, validity = c.issue, c.validity
     if isinstance(validity, FixedValidity):
         start, end, delay, minutes = _ms(validity.start), _ms(validity.end), 0, -1
@@ -62,6 +62,10 @@ def compile_issue(c: Campaign, revision: int) -> records.Issue:
         valid_end=end,
         delay_minutes=delay,
         minutes=minutes,
+        per_minute=_limit(issue.per_minute),
+        per_day=_limit(issue.per_day),
+        cell=cell,
+        cells=cells,
     )
 
 

@@ -13,7 +13,8 @@ arguments:
 outcomes:
   DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED CAMPAIGN_FROZEN CAMPAIGN_PAUSED CAMPAIGN_ENDED
   NOT_STARTED USER_FROZEN NOT_ELIGIBLE CHANNEL_NOT_ALLOWED USER_LIMIT USER_DAY_LIMIT
-  USER_WEEK_LIMIT USER_MONTH_LIMIT SOLD_OUT WINDOW_MOVED
+  USER_WEEK_LIMIT USER_MONTH_LIMIT CAMPAIGN_RATE_LIMIT CAMPAIGN_DAY_LIMIT SOLD_OUT
+  WINDOW_MOVED
 ]]
 
 -- The new count: of all time, and of the local day, week and month.
@@ -76,7 +77,7 @@ return batch.run(function(op)
   -- After this point the act must succeed.
   redis.call('HSET', wallet, 'C' .. serial, coupon, 'n' .. campaign_id, counts)
   if not user then redis.call('HSET', wallet, 'u', pack.array(op[CLAIM.user_id], '', 0, 0, 0)) end
-  campaigns.take_one(share)
+  campaigns.take_one(share, math.floor((now + offset) / 60000), (calendar.of(now, offset)))
   batch.fact('claimed', now, 'C' .. handle .. serial, op[CLAIM.fingerprint], op[CLAIM.who],
     op[CLAIM.user_id], campaign_id, issue[ISSUE.revision], from, to, op[CLAIM.channel],
     op[CLAIM.source],

@@ -133,7 +133,6 @@ async def test_copies_at_once(api: Api) -> None:
         ({"kind": "parking"}, "kind"),
         ({"benefit": {"type": "parking_minutes", "minutes": 60}}, "benefit.type"),
         ({"stock": {"total": 1, "budget": 100}}, "stock.budget"),
-        ({"issue": {"per_minute": 5}}, "issue.per_minute"),
         ({"issue": {"price": 100}}, "issue.price"),
         ({"usage": {"uses": 2}}, "usage.uses"),
         ({"status": "draft"}, "status"),

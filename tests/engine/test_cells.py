@@ -17,9 +17,11 @@ from tests.engine.harness import WHO, Running, mall_on
 from tests.unit.rules_language import campaign
 
 
-async def claim(mall: Running, user: str, name: str, key: str = "k") -> Answer[CouponView]:
+async def claim(
+    mall: Running, user: str, name: str, key: str = "k", now: int = 0
+) -> Answer[CouponView]:
     return await mall.engine.claim(
-        user_id=user, campaign_id=name, channel="app", key=key, who=WHO
+        user_id=user, campaign_id=name, channel="app", key=key, who=WHO, now=now
     )
 
 
@@ -44,6 +46,23 @@ async def test_seven_coupons_and_a_crowd(mall: Running) -> None:
     told = [fact for cell in await mall.facts() for fact in cell if fact.act[0] == "C"]
     assert {fact.act for fact in told} == {a.value.id for a in answers if a.value}
     await mall.check_facts()
+
+
+async def test_a_rate_is_never_exceeded_and_no_cell_starves(mall: Running) -> None:
+    """Each cell has its part of a day's limit; the remainder goes round with the days."""
+    body = {"stock": {"total": None}, "issue": {"per_day": 7}}
+    await mall.publish(campaign("amount_off amount=1", id="c", **body))
+    start = mall.server.clock()
+    by_cell: Counter[int] = Counter()
+    for day in range(mall.cells):
+        answers = await asyncio.gather(
+            *(claim(mall, f"d{day}-{n}", "c", now=start + day * 86_400_000) for n in range(80))
+        )
+        given = [answer.value for answer in answers if answer.value]
+        assert len(given) == 7
+        assert {a.outcome for a in answers} == {Outcome.DONE, Outcome.CAMPAIGN_DAY_LIMIT}
+        by_cell.update(mall.engine.cell_of(keys.split_id("C", v.id)[0]) for v in given)  # type: ignore[index]
+    assert set(by_cell.values()) == {7}
 
 
 async def test_stock_is_added_to_the_smallest_and_taken_where_it_is_left(mall: Running) -> None:

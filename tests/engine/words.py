@@ -15,6 +15,8 @@ ISSUE: dict[str, tuple[str, str]] = {
     "per_day": ("issue", "per_user_per_day"),
     "per_week": ("issue", "per_user_per_week"),
     "per_month": ("issue", "per_user_per_month"),
+    "all_per_minute": ("issue", "per_minute"),
+    "all_per_day": ("issue", "per_day"),
     "start": ("issue", "start"),
     "end": ("issue", "end"),
     "early": ("issue", "early"),  # early=gold:2026-01-01T00:00,silver:…

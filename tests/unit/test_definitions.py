@@ -203,8 +203,6 @@ CASES: list[tuple[str, Any, str | None]] = [
     ("issue.tiers", [], ""),
     ("issue.audiences", ["mailed"], ""),
     ("issue.audiences", ["mailed list"], "issue.audiences[0]"),
-    ("issue.per_minute", 0, None),
-    ("issue.per_day", 5, None),
     ("issue.price", 1, None),
     ("issue.points_price", 1, None),
     # validity

@@ -1,4 +1,4 @@
--- include: batch, keys
+-- include: batch, keys, pack
 -- A campaign's share in this cell: read once a batch, its counters written once at the end.
 local campaigns = { known = {} }
 
@@ -6,10 +6,12 @@ local campaigns = { known = {} }
 function campaigns.share(id)
   local share = campaigns.known[id]
   if share == nil then
-    local row = redis.call('HMGET', keys.campaign(id), 'issue', 'left', 'issued', 'redeemed')
+    local row = redis.call('HMGET', keys.campaign(id), 'issue', 'left', 'issued', 'redeemed',
+      'rate')
     share = row[1] and {
       id = id, issue = cmsgpack.unpack(row[1]), left = tonumber(row[2]),
       issued = tonumber(row[3]) or 0, redeemed = tonumber(row[4]) or 0, terms = {},
+      rate = row[5] and cmsgpack.unpack(row[5]) or { 0, 0, 0, 0 },
     } or false
     campaigns.known[id] = share
   end
@@ -27,19 +29,38 @@ function campaigns.terms(share, revision)
   return terms
 end
 
+-- This cell's part of a limit in one window (a minute, a day). The remainder goes round with the
+-- number of the window: all parts sum to the limit, and no cell has none for good.
+function campaigns.part(share, limit, window)
+  local cells = share.issue[ISSUE.cells] or 1
+  if limit < 0 or cells == 1 then return limit end
+  local turn = (share.issue[ISSUE.cell] + window) % cells
+  return math.floor(limit / cells) + (turn < limit % cells and 1 or 0)
+end
+
+-- How many were given out in this window so far; at, number: positions in RateRecord.
+function campaigns.given_out(share, at, number, window)
+  return share.rate[at] == window and share.rate[number] or 0
+end
+
 local function touch(share)
   if share.touched then return end
   share.touched = true
   batch.flush[#batch.flush + 1] = function()
     local key = keys.campaign(share.id)
     redis.call('HSET', key, 'issued', share.issued, 'redeemed', share.redeemed)
+    if share.rated then redis.call('HSET', key, 'rate', pack.array(unpack(share.rate, 1, 4))) end
     if share.left then redis.call('HSET', key, 'left', share.left) end
   end
 end
 
-function campaigns.take_one(share)
+-- One is given out, in this local minute and day.
+function campaigns.take_one(share, minute, day)
   if share.left then share.left = share.left - 1 end
   share.issued = share.issued + 1
+  share.rate = { minute, campaigns.given_out(share, RATE.minute, RATE.minute_count, minute) + 1,
+    day, campaigns.given_out(share, RATE.day, RATE.day_count, day) + 1 }
+  share.rated = true
   touch(share)
 end
 

@@ -1,4 +1,4 @@
--- include: calendar
+-- include: calendar, campaigns
 -- May this person claim this campaign now? The ladder, in the contract's order.
 local issuing = {}
 
@@ -66,6 +66,19 @@ function issuing.judge(share, user, count, membership, channel, now, offset)
   limit = issue[ISSUE.per_user_per_month]
   if limit >= 0 and used(COUNT.month, month, COUNT.month_count) >= limit then
     return OUTCOME.USER_MONTH_LIMIT
+  end
+  limit = issue[ISSUE.per_minute] or -1
+  if limit >= 0 then
+    local minute = math.floor((now + offset) / 60000)
+    if campaigns.given_out(share, RATE.minute, RATE.minute_count, minute)
+      >= campaigns.part(share, limit, minute) then
+      return OUTCOME.CAMPAIGN_RATE_LIMIT, (minute + 1) * 60000 - offset
+    end
+  end
+  limit = issue[ISSUE.per_day] or -1
+  if limit >= 0 and campaigns.given_out(share, RATE.day, RATE.day_count, day)
+    >= campaigns.part(share, limit, day) then
+    return OUTCOME.CAMPAIGN_DAY_LIMIT, (day + 1) * 86400000 - offset
   end
   if share.left and share.left < 1 then return OUTCOME.SOLD_OUT end
   return OUTCOME.DONE
