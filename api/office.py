@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from msgspec import UNSET
@@ -236,43 +237,45 @@ async def patch_campaign(call: Call) -> Reply:
     "/v1/campaigns/{id}/stock",
     body=shapes.StockRequest,
     reply=shapes.CampaignReply,
-    summary="Add stock, or take away what is left (a negative number).",
+    summary="Add stock or budget, or take away what is left (a negative number).",
     tags=("campaigns",),
 )
 async def add_stock(call: Call) -> Reply:
     tenant, campaign_id, body = call.tenant, call.path["id"], call.body
-    if body.add_budget:
-        raise InvalidRequest(
-            "add_budget", "Budgets are not built in this version.", "当前版本尚不支持预算。"
-        )
     asks, ticket = by(call), receipt(call)
-    lowers = body.add < 0 and await answered(tenant.books, tenant.id, ticket) is None
+    lowers = min(body.add, body.add_budget) < 0 and await answered(tenant.books, tenant.id, ticket) is None
     if lowers and await campaigns.restate(tenant.books, tenant.id, asks, campaign_id):
         # An earlier try may have been cut off: bring the cells to what the books say.
         await _publish(call, campaign_id)
     live = await live_of(call, campaign_id)
 
-    async def withdraw(_: str, number: int) -> list[int] | None:
+    async def withdraw(_: str, number: int, what: str) -> list[int] | None:
         await _publish(call, campaign_id)
         changes: list[int] | None = await tenant.control.withdraw(
-            campaign_id, number, who=call.who()
+            campaign_id, number, what, who=call.who()
         )
         return changes
 
     def render(row: CampaignRow) -> Body:
-        return shapes.campaign_reply(row, _moved(live, body.add), tenant.cells, call.language)
+        return shapes.campaign_reply(row, _moved(live, body), tenant.cells, call.language)
 
     answer = await campaigns.add_stock(
-        tenant.books, tenant.id, asks, ticket, campaign_id, body.add, render, withdraw
+        tenant.books, tenant.id, asks, ticket, campaign_id, body.add, render, withdraw,
+        add_budget=body.add_budget,
     )
     return tagged(await written(call, answer, lambda: _publish(call, campaign_id)))
 
 
-def _moved(live: Live | None, add: int) -> Live | None:
+def _moved(live: Live | None, body: shapes.StockRequest) -> Live | None:
     """The counters as they are about to be."""
-    if live is None or live.left is None:
-        return live
-    return Live(live.left + add, live.set_aside, live.issued, live.redeemed, live.as_of)
+    if live is None:
+        return None
+    left, money = live.left, live.budget_left
+    return replace(
+        live,
+        left=None if left is None else left + body.add,
+        budget_left=None if money is None else money + body.add_budget,
+    )
 
 
 # ---- settings --------------------------------------------------------------------------------

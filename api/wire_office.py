@@ -94,7 +94,7 @@ class StockRequest(Request):
     """How many more coupons there are to be; fewer when negative."""
 
     add: Annotated[int, Meta(ge=-MAX_STOCK, le=MAX_STOCK)] = 0
-    add_budget: int | None = None
+    add_budget: Annotated[int, Meta(ge=-MAX_MONEY, le=MAX_MONEY)] = 0
 
 
 def campaign_reply(row: CampaignRow, live: Live | None, cells: int, language: str) -> Body:
@@ -105,25 +105,25 @@ def campaign_reply(row: CampaignRow, live: Live | None, cells: int, language: st
         "created_at": format_time(row.created_ms),
         "updated_at": format_time(row.updated_ms),
         "live": None if live is None else live_reply(live),
-        "warnings": [one.text(language) for one in split_advice(cells, row.total)],
+        "warnings": [one.text(language) for one in split_advice(cells, row.total, row.budgets)],
     }
 
 
 def live_reply(live: Live) -> Body:
-    """Budgets are not built yet: ``budget_left`` is unlimited."""
+    """The counters as they are shown."""
     return {
         "left": live.left,
         "set_aside": live.set_aside,
         "issued": live.issued,
         "redeemed": live.redeemed,
-        "budget_left": None,
+        "budget_left": live.budget_left,
         "as_of": format_time(live.as_of),
     }
 
 
 def untouched(row: CampaignRow) -> Live:
     """The counters of a campaign at the moment it is created."""
-    return Live(row.total, 0, 0, 0, row.created_ms)
+    return Live(row.total, 0, 0, 0, row.created_ms, row.body["stock"].get("budget"))
 
 
 # ---- settings --------------------------------------------------------------------------------

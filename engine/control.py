@@ -163,16 +163,16 @@ class Control:
             ).one()
         body = msgspec.json.decode(row.body, type=Campaign)
         terms = pack(compile_terms(body))
-        shares = json.loads(row.shares)
+        shares, budgets = json.loads(row.shares), json.loads(row.budgets)
         for cell in range(self.cells):
             share = shares[cell] if row.total is not None else -1
             issue = pack(compile_issue(body, row.revision, cell, self.cells))
             reply = await self._write(
                 cell, "publish", campaign_id, row.version, issue, share, who, now,
-                row.revision, terms,
+                budgets[cell] if budgets else -1, row.revision, terms,
             )
             outcome, _, left = _answer(bytes(reply))  # type: ignore[call-overload]
-            if outcome == Outcome.SOLD_OUT:
+            if outcome > Outcome.REPEATED:
                 log.error("publish_refused", campaign=campaign_id, cell=cell, left=left)
 
     async def publish_store(self, store_id: str) -> None:
@@ -223,15 +223,17 @@ class Control:
             await self.publish_campaign(campaign_id)
 
     async def withdraw(
-        self, campaign_id: str, number: int, *, who: str = SYSTEM
+        self, campaign_id: str, number: int, what: str = "stock", *, who: str = SYSTEM
     ) -> list[int] | None:
-        """Take stock away where it is left: the change of each cell's share (0 or negative).
+        """Take stock or budget away where it is left: the change of each cell's share (<= 0).
+
+        ``what``: ``stock`` (coupons) or ``budget`` (fen).
 
         None, and nothing changed, when fewer than ``number`` are left.
         """
-        lefts = []
+        lefts, field = [], "left" if what == "stock" else "budget_left"
         for tag in self._tags:
-            (left,) = await self._server.fields(keys.campaign_key(tag, campaign_id), "left")
+            (left,) = await self._server.fields(keys.campaign_key(tag, campaign_id), field)
             lefts.append(int(left or 0))
         if sum(lefts) < number:
             return None
@@ -240,19 +242,19 @@ class Control:
             taken = min(number + sum(changes), lefts[cell])
             if taken <= 0:
                 continue
-            reply = await self._write(cell, "withdraw", campaign_id, taken, who)
+            reply = await self._write(cell, "withdraw", campaign_id, taken, who, what)
             if _answer(bytes(reply))[0] == Outcome.DONE:  # type: ignore[call-overload]
                 changes[cell] = -taken
         if number + sum(changes):
-            await self._undo(campaign_id, changes, who)
+            await self._undo(campaign_id, changes, who, what)
             return None
         return changes
 
-    async def _undo(self, campaign_id: str, changes: list[int], who: str) -> None:
-        """Claims were faster than a withdrawal over several cells: give back what it took."""
+    async def _undo(self, campaign_id: str, changes: list[int], who: str, what: str) -> None:
+        """Others were faster than a withdrawal over several cells: give back what it took."""
         for cell, change in enumerate(changes):
             if change:
-                await self._write(cell, "withdraw", campaign_id, change, who)
+                await self._write(cell, "withdraw", campaign_id, change, who, what)
 
     # ---- watching ----------------------------------------------------------------------------
 

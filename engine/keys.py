@@ -8,6 +8,7 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:w:<h>``     hash    a wallet: ``u`` user, ``C<serial>`` coupons, ``n<campaign>`` counts,
                             ``a<audience>`` memberships, ``h<store>/<order_ref>`` open hold
 ``{tag}:g:<id>``    hash    a campaign's share: issue, t<revision>, left, issued, redeemed, …
+``{tag}:o:<id>``    zset    open holds on a campaign that has a budget or a limit of uses
 ``{tag}:r:<h><s>``  string  a redemption (records.RedemptionRecord)
 ``{tag}:holds``     zset    open holds by the time they lapse (``<h><s>``), for the sweeper
 ==================  ======  ===============================================================
@@ -110,6 +111,11 @@ def campaign_key(tag: str, campaign_id: str) -> str:
 def redemption_key(tag: str, handle: str, serial: str) -> str:
     """String: one redemption."""
     return f"{tag}:r:{handle}{serial}"
+
+
+def opens_key(tag: str, campaign_id: str) -> str:
+    """Sorted set: open holds on a limited campaign by the time they lapse."""
+    return f"{tag}:o:{campaign_id}"
 
 
 def holds_key(tag: str) -> str:

@@ -111,6 +111,13 @@ class RateRecord(msgspec.Struct, array_like=True):
     day_count: int
 
 
+class UsesRecord(msgspec.Struct, array_like=True):
+    """Field ``uses`` of a campaign's hash, and ``d<store>``: uses of a local day in this cell."""
+
+    day: int  # number of the local day that count is for
+    count: int
+
+
 class Terms(msgspec.Struct, array_like=True):
     """Field ``t<revision>`` of a campaign's hash: what a coupon issued under it may do."""
 
@@ -142,6 +149,8 @@ class Terms(msgspec.Struct, array_like=True):
     order: int
     base_initial: bool
     uses: int = 1
+    per_day: int = -1  # uses of the campaign a day, over all cells
+    per_store_per_day: int = -1
 
 
 class StoreRecord(msgspec.Struct, array_like=True):
@@ -192,6 +201,7 @@ class AppliedCoupon(msgspec.Struct, array_like=True):
     uses_left: int
     item: str = ""
     returned: int = 0  # 1: a reversal gave the coupon back, 2: reversed whole without giving back
+    counted: int = 0  # 1: among the uses of its day, 2: of its day in the store, 3: both
 
 
 class SkippedCoupon(msgspec.Struct, array_like=True):
@@ -245,6 +255,7 @@ class RedemptionRecord(msgspec.Struct, array_like=True):
     acts: list[Act]
     reversals: list[ReversalRecord]
     committed: int = 0  # when a hold was committed
+    day: int = 0  # number of the local day that its uses are counted on; 0 = they are not
 
 
 def pack(record: Any) -> bytes:

@@ -35,6 +35,7 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "COUNT": records.CountRecord,
     "ISSUE": records.Issue,
     "RATE": records.RateRecord,
+    "USES": records.UsesRecord,
     "TERMS": records.Terms,
     "STORE": records.StoreRecord,
     "SETTINGS": records.SettingsRecord,

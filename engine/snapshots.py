@@ -124,7 +124,8 @@ class Snapshots:
             rows = await asyncio.gather(
                 *(
                     self._server.fields(
-                        keys.campaign_key(tag, campaign_id), "issued", "redeemed", "share", "left"
+                        keys.campaign_key(tag, campaign_id), "issued", "redeemed", "share", "left",
+                        "budget_left",
                     )
                     for tag in self._engine.tags
                 )
@@ -148,4 +149,5 @@ def _total(rows: list[list[bytes | None]], now: int) -> Live | None:
         issued=sum(int(row[0] or 0) for row in known),
         redeemed=sum(int(row[1] or 0) for row in known),
         as_of=now,
+        budget_left=sum(int(row[4] or 0) for row in known) if known[0][4] is not None else None,
     )

@@ -130,6 +130,7 @@ class Live:
     issued: int
     redeemed: int
     as_of: int
+    budget_left: int | None = None  # fen; None = unlimited
 
 
 @dataclass(slots=True, frozen=True)

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.books import schema
 from engine.books.db import Books
 from engine.books.definitions import Body, By, Change, Receipt, change
-from engine.definitions import Campaign, merge_patch
+from engine.definitions import MAX_MONEY, Campaign, merge_patch
 from engine.errors import InvalidRequest, Unavailable
 from engine.outcomes import Outcome
 from engine.views import Answer
@@ -40,12 +40,14 @@ class CampaignRow:
     body: Body  # every default filled in
     total: int | None  # None = unlimited
     shares: list[int]  # stock per cell; [] when unlimited
+    budgets: list[int]  # budget per cell in fen; [] when unlimited
     created_ms: int
     updated_ms: int
 
 
 Render = Callable[[CampaignRow], Body]  # the row as the caller is answered
-Withdraw = Callable[[str, int], Awaitable[Sequence[int] | None]]
+# Campaign, how much, "stock" or "budget": the change of each cell's share, None = not enough left.
+Withdraw = Callable[[str, int, str], Awaitable[Sequence[int] | None]]
 
 
 def spread(shares: Sequence[int], add: int) -> list[int]:
@@ -77,7 +79,7 @@ async def create_campaign(
     async def work(doing: Change) -> Body:
         if await _row(doing.connection, tenant, campaign.id):
             doing.refuse(Outcome.ALREADY_EXISTS, field="id")
-        total = campaign.stock.total
+        total, budget = campaign.stock.total, campaign.stock.budget
         row = CampaignRow(
             id=campaign.id,
             revision=1,
@@ -87,6 +89,7 @@ async def create_campaign(
             body=_plain(campaign),
             total=total,
             shares=[] if total is None else spread([0] * cells, total),
+            budgets=[] if budget is None else spread([0] * cells, budget),
             created_ms=by.at,
             updated_ms=by.at,
         )
@@ -134,6 +137,7 @@ async def patch_campaign(
             body=body,
             total=old.total,
             shares=old.shares,
+            budgets=old.budgets,
             created_ms=old.created_ms,
             updated_ms=by.at,
         )
@@ -155,58 +159,86 @@ async def add_stock(
     add: int,
     render: Render,
     withdraw: Withdraw,
+    *,
+    add_budget: int = 0,
 ) -> Answer[Body]:
-    """Raise (``add`` > 0) or lower (``add`` < 0) a campaign's stock.
+    """Raise (> 0) or lower (< 0) a campaign's stock by ``add``, its budget by ``add_budget`` fen.
 
     What is taken away is first taken from the cells by ``withdraw`` (the change of each cell's
-    share, or None when they have less than that left): never below what is issued or set aside.
-    It must first bring the cells to the version in the books, and must not write to the books:
-    it runs inside the transaction, so that nobody publishes other shares meanwhile. Should the
-    transaction fail after it, ``restate`` and publishing give back what was taken.
+    share, or None when they have less than that left): never below what is issued, spent or set
+    aside. It must first bring the cells to the version in the books, and must not write to the
+    books: it runs inside the transaction, so that nobody publishes other shares meanwhile. Should
+    the transaction fail after it, ``restate`` and publishing give back what was taken.
     """
 
     async def work(doing: Change) -> Body:
         old = await _row(doing.connection, tenant, campaign_id)
         if old is None:
             doing.refuse(Outcome.NOT_FOUND)
-        if old.total is None:
-            raise InvalidRequest("add", "The stock is unlimited.", "库存不限量。")
-        if old.total + add > MAX_STOCK:
-            raise InvalidRequest("add", f"At most {MAX_STOCK} in all.", f"总量不超过 {MAX_STOCK}。")
-        shares = spread(old.shares, add) if add >= 0 else await _lowered(old, -add, withdraw)
-        total = old.total + add
+        stock = dict(old.body["stock"])
+        total, budget = stock["total"], stock.get("budget")
+        if add or not add_budget:
+            total = _raised("add", total, add, MAX_STOCK)
+        if add_budget:
+            budget = _raised("add_budget", budget, add_budget, MAX_MONEY)
+        shares, budgets = old.shares, old.budgets
+        if total is not None:
+            shares = await _shared_out(old, shares, add, "stock", withdraw)
+        if budget is not None:
+            budgets = await _shared_out(old, budgets, add_budget, "budget", withdraw)
         row = CampaignRow(
             id=old.id,
             revision=old.revision,
             version=old.version + 1,
             status=old.status,
             kind=old.kind,
-            body={**old.body, "stock": {**old.body["stock"], "total": total}},
+            body={**old.body, "stock": {**stock, "total": total, "budget": budget}},
             total=total,
             shares=shares,
+            budgets=budgets,
             created_ms=old.created_ms,
             updated_ms=by.at,
         )
         await _save(doing, row)
-        await doing.note("campaign.stock", f"campaign:{row.id}", {"add": add, "total": total})
+        detail = {"add": add, "total": total}
+        if add_budget:
+            detail |= {"add_budget": add_budget, "budget": budget}
+        await doing.note("campaign.stock", f"campaign:{row.id}", detail)
         return render(row)
 
     return await change(books, tenant, by, work, receipt=receipt)
 
 
-async def _lowered(old: CampaignRow, by: int, withdraw: Withdraw) -> list[int]:
+def _raised(field: str, before: int | None, add: int, most: int) -> int:
+    """What a stock or budget comes to; InvalidRequest when it has no bound, or too high a one."""
+    what, chinese = ("stock", "库存") if field == "add" else ("budget", "预算")
+    if before is None:
+        raise InvalidRequest(field, f"The {what} is unlimited.", f"{chinese}不限量。")
+    if before + add > most:
+        raise InvalidRequest(field, f"At most {most} in all.", f"总量不超过 {most}。")
+    return before + add
+
+
+async def _shared_out(
+    old: CampaignRow, shares: list[int], add: int, what: str, withdraw: Withdraw
+) -> list[int]:
+    """The cells' shares after ``add``; InvalidRequest when fewer than that are left."""
+    if add >= 0:
+        return spread(shares, add)
     try:
         async with asyncio.timeout(WITHDRAW_SECONDS):
-            changes = await withdraw(old.id, by)
+            changes = await withdraw(old.id, -add, what)
     except TimeoutError:
         raise Unavailable("the cells did not give back stock in time") from None
     if changes is None:
         raise InvalidRequest(
-            "add",
-            "Fewer than that are left: the rest is issued or set aside.",
-            "剩余不足:其余已发放或被占用。",
+            "add" if what == "stock" else "add_budget",
+            "Fewer than that are left: the rest is issued or set aside."
+            if what == "stock"
+            else "Less than that is left: the rest is spent or set aside.",
+            "剩余不足:其余已发放或被占用。" if what == "stock" else "剩余预算不足:其余已使用或被占用。",
         )
-    return [share + change for share, change in zip(old.shares, changes, strict=True)]
+    return [share + change for share, change in zip(shares, changes, strict=True)]
 
 
 async def restate(books: Books, tenant: str, by: By, campaign_id: str) -> bool:
@@ -273,6 +305,7 @@ def _read(row: Row[Any]) -> CampaignRow:
         body=orjson.loads(row.body),
         total=row.total,
         shares=orjson.loads(row.shares),
+        budgets=orjson.loads(row.budgets),
         created_ms=row.created_ms,
         updated_ms=row.updated_ms,
     )
@@ -288,6 +321,7 @@ def _columns(row: CampaignRow) -> Body:
     columns = {name: getattr(row, name) for name in CampaignRow.__dataclass_fields__}
     columns["body"] = orjson.dumps(row.body).decode()
     columns["shares"] = orjson.dumps(row.shares).decode()
+    columns["budgets"] = orjson.dumps(row.budgets).decode()
     return columns
 
 

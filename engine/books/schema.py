@@ -106,6 +106,8 @@ campaigns = Table(
     Column("body", Text, nullable=False),  # as POSTed/PATCHed, JSON
     Column("total", BigInteger),  # stock; null = unlimited
     Column("shares", Text, nullable=False),  # JSON list: stock per cell ([] when unlimited)
+    # JSON list: budget per cell in fen ([] when unlimited)
+    Column("budgets", Text, nullable=False, default="[]", server_default="[]"),
     Column("created_ms", Ms, nullable=False),
     Column("updated_ms", Ms, nullable=False),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from engine.definitions.bodies import (
@@ -48,10 +48,13 @@ def most_off(campaign: Campaign) -> int | None:
 
 def max_exposure(campaign: Campaign) -> int | None:
     """The most that the whole campaign can take off, fen; None = it has no bound."""
-    total, each = campaign.stock.total, most_off(campaign)
+    total, each, budget = campaign.stock.total, most_off(campaign), campaign.stock.budget
     if total == 0:
         return 0
-    return None if total is None or each is None else total * each
+    most = None if total is None or each is None else total * each
+    if most is None or budget is None:
+        return budget if most is None else most
+    return min(most, budget)
 
 
 def rate_advice(campaign: Campaign, cells: int) -> list[Advice]:
@@ -69,11 +72,23 @@ def rate_advice(campaign: Campaign, cells: int) -> list[Advice]:
     ]
 
 
-def split_advice(cells: int, total: int | None) -> list[Advice]:
-    """That stock does not move between cells in this version; [] where that makes no difference."""
-    if cells == 1 or total is None:
+def split_advice(cells: int, total: int | None, budgets: Sequence[int] = ()) -> list[Advice]:
+    """That stock and budget do not move between cells in this version; [] where it is the same."""
+    if cells == 1:
         return []
+    said = []
+    if budgets:
+        shares = ", ".join(f"{share / 100:.2f}" for share in budgets)
+        said.append(Advice(
+            f"The budget is split over {cells} cells ({shares}) and not moved between them in this"
+            " version: it can be used up for one member while another cell still has some.",
+            f"预算分配到 {cells} 个分区({shares}),当前版本分区之间不会调拨:"
+            "某一分区用完时,其他分区可能仍有剩余。",
+        ))
+    if total is None:
+        return said
     return [
+        *said,
         Advice(
             f"The stock is split evenly over {cells} cells and not refilled between them in this"
             " version: a member may find it sold out while another cell still has some.",
@@ -93,9 +108,17 @@ def advice(campaign: Campaign, cells: int, now: int, missing: Iterable[str]) -> 
             Advice(f"{ident} is named, but there is no such thing yet.", f"{ident} 尚未创建。")
             for ident in missing
         ),
-        *split_advice(cells, campaign.stock.total),
+        *split_advice(
+            cells,
+            campaign.stock.total,
+            [] if campaign.stock.budget is None else _even(campaign.stock.budget, cells),
+        ),
         *rate_advice(campaign, cells),
     ]
+
+
+def _even(amount: int, parts: int) -> list[int]:
+    return [amount // parts + (n < amount % parts) for n in range(parts)]
 
 
 def _cost(c: Campaign) -> Iterator[Advice]:

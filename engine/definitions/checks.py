@@ -140,11 +140,6 @@ def _amount_off(benefit: AmountOff) -> Iterator[Problem]:
         yield Problem("benefit.max_amount", "Only with every.", "仅可与 every 同用。")
 
 
-def _stock(c: Campaign) -> Iterator[Problem]:
-    if c.stock.budget is not None:
-        yield _unbuilt("stock.budget")
-
-
 def _issue(c: Campaign) -> Iterator[Problem]:
     issue = c.issue
     yield from _time("issue.start", issue.start)
@@ -199,8 +194,6 @@ def _usage(c: Campaign) -> Iterator[Problem]:
     yield from _hours("usage.hours", usage.hours)
     unbuilt = {
         "usage.uses": usage.uses != 1,
-        "usage.per_day": usage.per_day is not None,
-        "usage.per_store_per_day": usage.per_store_per_day is not None,
     }
     yield from (_unbuilt(field) for field, is_set in unbuilt.items() if is_set)
 
@@ -238,7 +231,7 @@ def _rest(c: Campaign) -> Iterator[Problem]:
 
 
 _LADDER: tuple[Callable[[Campaign], Iterator[Problem]], ...] = (
-    _kind, _benefit, _stock, _issue, _validity, _usage, _stacking, _funding, _rest,
+    _kind, _benefit, _issue, _validity, _usage, _stacking, _funding, _rest,
 )  # fmt: skip
 
 
@@ -254,7 +247,7 @@ def check_settings(s: Settings) -> list[Problem]:
     """Every problem of the settings; [] = they can be published."""
     unbuilt = (
         "points_per_yuan", "earn", "points_max_per_redemption", "points_max_percent",
-        "retention_days", "parking", "budget_alarm",
+        "retention_days", "parking",
     )  # fmt: skip
     problems = [_unbuilt(f) for f in unbuilt if getattr(s, f) != getattr(_DEFAULTS, f)]
     problems += [

@@ -104,6 +104,8 @@ def compile_terms(c: Campaign) -> records.Terms:
         order=stacking.order,
         base_initial=stacking.base == "initial",
         uses=usage.uses,
+        per_day=_limit(usage.per_day),
+        per_store_per_day=_limit(usage.per_store_per_day),
     )
     match benefit:
         case AmountOff():

@@ -7,13 +7,15 @@ keys:
 derived:
   wallet      hash    the person's live state: the coupon is a field, and its own receipt
   campaign    hash    the campaign's share in this cell
+  redemption  string  lapsed holds that set part of the budget aside
+  opens       zset    open holds on a limited campaign
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.Claim
 outcomes:
   DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED CAMPAIGN_FROZEN CAMPAIGN_PAUSED CAMPAIGN_ENDED
   NOT_STARTED USER_FROZEN NOT_ELIGIBLE CHANNEL_NOT_ALLOWED USER_LIMIT USER_DAY_LIMIT
-  USER_WEEK_LIMIT USER_MONTH_LIMIT CAMPAIGN_RATE_LIMIT CAMPAIGN_DAY_LIMIT SOLD_OUT
+  USER_WEEK_LIMIT USER_MONTH_LIMIT CAMPAIGN_RATE_LIMIT CAMPAIGN_DAY_LIMIT BUDGET_EXHAUSTED SOLD_OUT
   WINDOW_MOVED
 ]]
 

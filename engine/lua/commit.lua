@@ -10,6 +10,7 @@ derived:
   campaign    hash    the campaign's share in this cell
   redemption  string  the hold, then the redemption; it keeps the key of the commit
   holds       zset    open holds by the time they lapse
+  opens       zset    open holds on a limited campaign
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.Finish

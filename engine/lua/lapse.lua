@@ -7,8 +7,10 @@ keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   wallet      hash    the person's live state
+  campaign    hash    the campaign's share in this cell
   redemption  string  the hold
   holds       zset    open holds by the time they lapse
+  opens       zset    open holds on a limited campaign
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.Lapse

@@ -8,12 +8,14 @@ keys:
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaigns' shares in this cell
+  redemption  string  lapsed holds that set part of the budget aside
+  opens       zset    open holds on a limited campaign
 arguments:
   1 request   msgpack [now, handle, offset, channel or nil, campaign ids]
 outcomes:
   DONE CAMPAIGN_FROZEN CAMPAIGN_PAUSED CAMPAIGN_ENDED NOT_STARTED USER_FROZEN NOT_ELIGIBLE
   CHANNEL_NOT_ALLOWED USER_LIMIT USER_DAY_LIMIT USER_WEEK_LIMIT USER_MONTH_LIMIT
-  CAMPAIGN_RATE_LIMIT CAMPAIGN_DAY_LIMIT SOLD_OUT
+  CAMPAIGN_RATE_LIMIT CAMPAIGN_DAY_LIMIT BUDGET_EXHAUSTED SOLD_OUT
 ]]
 
 local request = cmsgpack.unpack(ARGV[1])

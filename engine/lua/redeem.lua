@@ -2,13 +2,15 @@
 Redeem coupons of one wallet for one basket, or set them aside for a while (a hold).
 
 flags:    allow-oom
-include:  arithmetic, batch, campaigns, keys, pack, records, redemptions, stacking, stores
+include:  arithmetic, batch, calendar, campaigns, keys, pack, records, redemptions, rooms,
+          stacking, stores
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaign's share in this cell, with the terms of each revision
   redemption  string  the record: its id comes from the Idempotency-Key, so it is the receipt
+  opens       zset    open holds on a limited campaign; lapsed ones give way to this act
   holds       zset    open holds by the time they lapse
   facts       stream  the outbox
 arguments:
@@ -17,7 +19,8 @@ outcomes:
   DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED CODE_EXPIRED CAMPAIGN_FROZEN USER_FROZEN
   ALREADY_REDEEMED HELD CODE_USED VOIDED EXPIRED NOT_YET_VALID STORE_NOT_ALLOWED
   CHANNEL_NOT_ALLOWED OUTSIDE_HOURS NO_ELIGIBLE_ITEMS MIN_QUANTITY MIN_SPEND STACKING_CONFLICT
-  GROUP_LIMIT CAMPAIGN_LIMIT TOO_MANY_COUPONS NO_EFFECT WINDOW_MOVED
+  GROUP_LIMIT CAMPAIGN_LIMIT TOO_MANY_COUPONS CAMPAIGN_DAY_LIMIT STORE_LIMIT BUDGET_EXHAUSTED
+  NO_EFFECT WINDOW_MOVED
 ]]
 
 -- The first answer again: the record of this key, in this window or the one before.
@@ -43,11 +46,37 @@ local function gather(op, row, replaced)
     local record = cmsgpack.unpack(row[i + 2])
     local share = campaigns.share(record[COUPON.campaign_id])
     items[i] = { serial = serial, record = record, step = presented[PRESENTED.step],
-      stale = presented[PRESENTED.stale] == 1, status = share.issue[ISSUE.status],
+      stale = presented[PRESENTED.stale] == 1, share = share, status = share.issue[ISSUE.status],
       terms = campaigns.terms(share, record[COUPON.terms_revision]),
       own_hold = replaced and record[COUPON.redemption] == replaced }
   end
   return items
+end
+
+-- Give each item of a limited campaign its room. What the hold to be replaced set aside is free,
+-- and so is that of lapsed holds: they are handed back, to be tidied if the act succeeds.
+local function make_room(items, op, now, day, old)
+  local known, tidy, seen = {}, {}, {}
+  for _, item in ipairs(items) do
+    local share, terms = item.share, item.terms
+    local per_day, per_store = terms[TERMS.per_day] or -1, terms[TERMS.per_store_per_day] or -1
+    item.counted = (per_day >= 0 and 1 or 0) + (per_store >= 0 and 2 or 0)
+    if share.budget_left or item.counted > 0 then
+      if not known[share.id] then
+        local room, lapsed = rooms.of(share, op[REDEEM.store_id], now, day)
+        if old then rooms.free(room, share, old, op[REDEEM.store_id], day) end
+        for _, hold in ipairs(lapsed) do
+          if not seen[hold[1] .. hold[2]] then tidy[#tidy + 1] = hold end
+          seen[hold[1] .. hold[2]] = true
+        end
+        known[share.id] = room
+      end
+      item.room = known[share.id]
+      item.day_limit = campaigns.part(share, per_day, day)
+      item.store_limit = campaigns.part(share, per_store, day)
+    end
+  end
+  return tidy
 end
 
 local function skipped(refused)
@@ -64,23 +93,24 @@ local function applied(item)
   table.sort(shares, function(a, b) return a[1] < b[1] end)
   return { item.serial, item.record[COUPON.campaign_id], item.record[COUPON.terms_revision],
     item.terms[TERMS.benefit], item.terms[TERMS.value], item.discount, shares, 0,
-    item.terms[TERMS.item], 0 }
+    item.terms[TERMS.item], 0, item.counted }
 end
 
 -- The record of a redemption that will stand; `hold` 0 = redeemed at once.
-local function compose(op, user, store, accepted, refused, now, hold)
-  local lines, coupons, discount = {}, {}, 0
+local function compose(op, user, store, accepted, refused, now, hold, day)
+  local lines, coupons, discount, counted = {}, {}, 0, 0
   for i, line in ipairs(op[REDEEM.lines]) do
     lines[i] = { line[1], line[2], line[3], line[4], line[5], 0 }
   end
   for i, item in ipairs(accepted) do
     coupons[i], discount = applied(item), discount + item.discount
+    counted = counted + item.counted
   end
   return { hold > 0 and REDEMPTION_STATE.HELD or REDEMPTION_STATE.REDEEMED, now,
     hold > 0 and now + hold * 1000 or 0, op[REDEEM.fingerprint], user[USER.user_id],
     op[REDEEM.store_id], store[STORE.merchant_id], op[REDEEM.terminal_id],
     op[REDEEM.staff_id], op[REDEEM.channel], op[REDEEM.order_ref], op[REDEEM.amount], discount,
-    lines, coupons, skipped(refused), {}, {}, 0 }
+    lines, coupons, skipped(refused), {}, {}, 0, counted > 0 and day or 0 }
 end
 
 return batch.run(function(op)
@@ -114,6 +144,12 @@ return batch.run(function(op)
   local user = cmsgpack.unpack(row[1])
   local member_step = op[REDEEM.member_step]
   local basket = arithmetic.basket(op[REDEEM.lines], stores.payable_floor())
+  local old = replaced and redemptions.get(handle, replaced)
+  if not old or not redemptions.is_open(handle, replaced, old, now) then
+    old, replaced = nil, nil  -- it has lapsed: there is nothing to take the place of
+  end
+  local day = calendar.of(now, op[REDEEM.offset])
+  local tidy = make_room(items, op, now, day, old)
   local accepted, refused = stacking.judge(items, basket, {
     now = now, offset = op[REDEEM.offset], store = op[REDEEM.store_id],
     store_closed = store[STORE.closed] == 1, channel = op[REDEEM.channel],
@@ -123,12 +159,12 @@ return batch.run(function(op)
   if #accepted == 0 or (#refused > 0 and op[REDEEM.all_or_nothing] == 1) then
     return batch.answer(refused[1].outcome, now, skipped(refused))
   end
-  local old = replaced and redemptions.get(handle, replaced)
-  if not old or not redemptions.is_open(handle, replaced, old, now) then
-    old, replaced = nil, nil  -- it has lapsed: there is nothing to take the place of
-  end
-  local record = compose(op, user, store, accepted, refused, now, hold)
+  local record = compose(op, user, store, accepted, refused, now, hold, day)
   -- After this point the act must succeed.
+  for _, lapsed in ipairs(tidy) do
+    redemptions.give_up(lapsed[1], lapsed[2], lapsed[3], REDEMPTION_STATE.LAPSED, now, '',
+      rooms.engine)
+  end
   if old then
     redemptions.give_up(handle, replaced, old, REDEMPTION_STATE.RELEASED, now,
       op[REDEEM.fingerprint], op[REDEEM.who])
@@ -145,8 +181,9 @@ return batch.run(function(op)
     user[USER.member_step] = member_step
     redis.call('HSET', wallet, 'u', pack.array(unpack(user, 1, 5)))
   end
+  redemptions.charge(record, 1)
   if hold > 0 then
-    redis.call('ZADD', keys.holds(), record[REDEMPTION.until], handle .. serial)
+    redemptions.open_hold(handle, serial, record)
     if op[REDEEM.order_ref] ~= '' then redis.call('HSET', wallet, hold_field, serial) end
     redemptions.tell('held', handle, serial, record, now, op[REDEEM.who],
       replaced and 'R' .. handle .. replaced or '', record[REDEMPTION.until])

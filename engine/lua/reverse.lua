@@ -117,14 +117,17 @@ local function wholly_back(record, c, whole)
 end
 
 -- Hand a coupon back to its owner; an expired one stays expired, by the clock.
-local function hand_back(handle, serial, c)
+local function hand_back(handle, serial, record, c)
   local wallet, field = keys.wallet(handle), 'C' .. c[APPLIED.serial]
   local coupon = cmsgpack.unpack(redis.call('HGET', wallet, field))
   if coupon[COUPON.redemption] ~= serial then return end
   coupon[COUPON.state], coupon[COUPON.redemption] = COUPON_STATE.ISSUED, ''
   redis.call('HSET', wallet, field, records.coupon(coupon))
   local share = campaigns.share(c[APPLIED.campaign_id])
-  if share then campaigns.count_redeemed(share, -1) end
+  if not share then return end
+  campaigns.count_redeemed(share, -1)
+  campaigns.use(share, c[APPLIED.counted] or 0, record[REDEMPTION.store_id],
+    record[REDEMPTION.day] or 0, -1)
 end
 
 return batch.run(function(op)
@@ -163,10 +166,12 @@ return batch.run(function(op)
   end
   for n, c in ipairs(record[REDEMPTION.coupons]) do
     if c[APPLIED.returned] == 0 then
-      local all = wholly_back(record, c, whole)
+      local all, cost = wholly_back(record, c, whole), redemptions.cost(c) + coupon_back[n].back
       local returned = all and op[REVERSE.restore] == 1 and 1 or 0
-      if returned == 1 then hand_back(handle, serial, c) end
+      if returned == 1 then hand_back(handle, serial, record, c) end
       if all then c[APPLIED.returned] = returned == 1 and 1 or 2 end
+      local share = campaigns.share(c[APPLIED.campaign_id])
+      if share then campaigns.spend(share, redemptions.cost(c) - cost) end
       local back, value = coupon_back[n], c[APPLIED.value]
       if all or back.back > 0 then
         kept_coupons[#kept_coupons + 1] = { c[APPLIED.serial], back.back, returned }

@@ -67,11 +67,11 @@ class Running:
         assert answer.ok, answer
         await self.control.publish_campaign(campaign_id, now=self.clock)
 
-    async def add_stock(self, campaign_id: str, add: int) -> None:
+    async def add_stock(self, campaign_id: str, add: int, add_budget: int = 0) -> None:
         """POST .../stock; InvalidRequest when fewer than that are left."""
         answer = await campaigns.add_stock(
             self.books, self.id, ANN, self._receipt(), campaign_id, add, _shown,
-            self.control.withdraw,
+            self.control.withdraw, add_budget=add_budget,
         )
         assert answer.ok, answer
         await self.control.publish_campaign(campaign_id, now=self.clock)
@@ -93,7 +93,7 @@ class Running:
         for cell in range(self.cells):
             await self.control._write(
                 cell, "publish", campaign_id, issue.revision, pack(issue), share, WHO, 0,
-                issue.revision, pack(terms),
+                -1, issue.revision, pack(terms),
             )
 
     async def put_raw_store(self, store_id: str, closed: bool = False) -> None:

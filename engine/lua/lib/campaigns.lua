@@ -7,10 +7,11 @@ function campaigns.share(id)
   local share = campaigns.known[id]
   if share == nil then
     local row = redis.call('HMGET', keys.campaign(id), 'issue', 'left', 'issued', 'redeemed',
-      'rate')
+      'rate', 'budget_left', 'uses')
     share = row[1] and {
       id = id, issue = cmsgpack.unpack(row[1]), left = tonumber(row[2]),
       issued = tonumber(row[3]) or 0, redeemed = tonumber(row[4]) or 0, terms = {},
+      budget_left = tonumber(row[6]), uses = row[7] and cmsgpack.unpack(row[7]) or { 0, 0 },
       rate = row[5] and cmsgpack.unpack(row[5]) or { 0, 0, 0, 0 },
     } or false
     campaigns.known[id] = share
@@ -51,6 +52,8 @@ local function touch(share)
     redis.call('HSET', key, 'issued', share.issued, 'redeemed', share.redeemed)
     if share.rated then redis.call('HSET', key, 'rate', pack.array(unpack(share.rate, 1, 4))) end
     if share.left then redis.call('HSET', key, 'left', share.left) end
+    if share.spent then redis.call('HSET', key, 'budget_left', share.budget_left) end
+    if share.used then redis.call('HSET', key, 'uses', pack.array(unpack(share.uses, 1, 2))) end
   end
 end
 
@@ -67,4 +70,33 @@ end
 function campaigns.count_redeemed(share, change)
   share.redeemed = share.redeemed + change
   touch(share)
+end
+
+-- Money is taken from the budget, or comes back to it (a negative number).
+function campaigns.spend(share, money)
+  if not share.budget_left or money == 0 then return end
+  share.budget_left, share.spent = share.budget_left - money, true
+  touch(share)
+end
+
+-- How many uses a store has of this local day.
+function campaigns.used_in(share, store, day)
+  local packed = redis.call('HGET', keys.campaign(share.id), 'd' .. store)
+  local uses = packed and cmsgpack.unpack(packed)
+  return uses and uses[USES.day] == day and uses[USES.count] or 0
+end
+
+-- Count a use on its day (change 1), or take it back (-1) as long as that day lasts.
+function campaigns.use(share, counted, store, day, change)
+  if counted % 2 == 1 and (change > 0 or share.uses[USES.day] == day) then
+    local before = share.uses[USES.day] == day and share.uses[USES.count] or 0
+    share.uses, share.used = { day, before + change }, true
+    touch(share)
+  end
+  if counted >= 2 then
+    local before = campaigns.used_in(share, store, day)
+    if change > 0 or before > 0 then
+      redis.call('HSET', keys.campaign(share.id), 'd' .. store, pack.array(day, before + change))
+    end
+  end
 end

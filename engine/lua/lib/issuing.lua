@@ -1,4 +1,4 @@
--- include: calendar, campaigns
+-- include: calendar, campaigns, rooms
 -- May this person claim this campaign now? The ladder, in the contract's order.
 local issuing = {}
 
@@ -79,6 +79,11 @@ function issuing.judge(share, user, count, membership, channel, now, offset)
   if limit >= 0 and campaigns.given_out(share, RATE.day, RATE.day_count, day)
     >= campaigns.part(share, limit, day) then
     return OUTCOME.CAMPAIGN_DAY_LIMIT, (day + 1) * 86400000 - offset
+  end
+  -- What nobody could use here any more is not given out either.
+  if share.budget_left and share.budget_left < 1
+    and rooms.of(share, '', now, day).budget < 1 then
+    return OUTCOME.BUDGET_EXHAUSTED
   end
   if share.left and share.left < 1 then return OUTCOME.SOLD_OUT end
   return OUTCOME.DONE

@@ -6,4 +6,5 @@ function keys.facts() return tag .. ':facts' end
 function keys.wallet(handle) return tag .. ':w:' .. handle end
 function keys.campaign(id) return tag .. ':g:' .. id end
 function keys.redemption(handle, serial) return tag .. ':r:' .. handle .. serial end
+function keys.opens(id) return tag .. ':o:' .. id end
 function keys.holds() return tag .. ':holds' end

@@ -70,9 +70,48 @@ function redemptions.move_coupons(handle, serial, record, state)
   return moved
 end
 
+-- What a coupon of a redemption costs its campaign's budget: what it took off and did not give
+-- back, and an exchange's worth.
+function redemptions.cost(c)
+  local sum = c[APPLIED.returned] == 0 and c[APPLIED.value] or 0
+  for _, share in ipairs(c[APPLIED.lines]) do
+    sum = sum + share[SHARE.discount] - share[SHARE.back]
+  end
+  return sum
+end
+
+-- Take from budgets and counts of uses what a redemption needs (change 1), or give it back (-1).
+function redemptions.charge(record, change)
+  for _, c in ipairs(record[REDEMPTION.coupons]) do
+    local share = campaigns.share(c[APPLIED.campaign_id])
+    if share then
+      if share.budget_left then campaigns.spend(share, change * redemptions.cost(c)) end
+      campaigns.use(share, c[APPLIED.counted] or 0, record[REDEMPTION.store_id],
+        record[REDEMPTION.day] or 0, change)
+    end
+  end
+end
+
+-- Remember a hold with each campaign whose money or uses it sets aside.
+function redemptions.open_hold(handle, serial, record)
+  redis.call('ZADD', keys.holds(), record[REDEMPTION.until], handle .. serial)
+  for _, c in ipairs(record[REDEMPTION.coupons]) do
+    local share = campaigns.share(c[APPLIED.campaign_id])
+    if share and (share.budget_left or c[APPLIED.counted] > 0) then
+      redis.call('ZADD', keys.opens(share.id), record[REDEMPTION.until], handle .. serial)
+    end
+  end
+end
+
 -- Forget that this hold is open.
 function redemptions.close_hold(handle, serial, record)
   redis.call('ZREM', keys.holds(), handle .. serial)
+  for _, c in ipairs(record[REDEMPTION.coupons]) do
+    local share = campaigns.share(c[APPLIED.campaign_id])
+    if share and (share.budget_left or (c[APPLIED.counted] or 0) > 0) then
+      redis.call('ZREM', keys.opens(share.id), handle .. serial)
+    end
+  end
   local wallet = keys.wallet(handle)
   local field = redemptions.hold_field(record[REDEMPTION.store_id],
     record[REDEMPTION.order_ref])
@@ -84,6 +123,7 @@ function redemptions.give_up(handle, serial, record, state, now, fingerprint, wh
   record[REDEMPTION.state] = state
   local freed = redemptions.move_coupons(handle, serial, record, COUPON_STATE.ISSUED)
   redemptions.close_hold(handle, serial, record)
+  redemptions.charge(record, -1)
   batch.fact('released', now, 'R' .. handle .. serial, fingerprint, who,
     record[REDEMPTION.user_id], freed, state == REDEMPTION_STATE.LAPSED and 1 or 0)
   return redemptions.put(handle, serial, record)

@@ -89,6 +89,30 @@ local function joins(item, accepted)
   return OUTCOME.DONE
 end
 
+-- Whether the campaign's budget and its uses a day have room for it. An item without a room has no
+-- limits; those of one campaign share a room.
+local function fits(item, cost)
+  local room = item.room
+  if not room then return OUTCOME.DONE end
+  if item.day_limit >= 0 and room.used >= item.day_limit then
+    return OUTCOME.CAMPAIGN_DAY_LIMIT
+  end
+  if item.store_limit >= 0 and room.used_here >= item.store_limit then
+    return OUTCOME.STORE_LIMIT
+  end
+  if room.budget and cost > room.budget then return OUTCOME.BUDGET_EXHAUSTED end
+  return OUTCOME.DONE
+end
+
+-- Take the room of one that is accepted.
+local function occupy(item, cost)
+  local room = item.room
+  if not room then return end
+  if item.day_limit >= 0 then room.used = room.used + 1 end
+  if item.store_limit >= 0 then room.used_here = room.used_here + 1 end
+  if room.budget then room.budget = room.budget - cost end
+end
+
 -- Judge all, in order; a refused one counts as not sent. Returns the accepted (with discount and
 -- shares) and the refused (with outcome and short_by).
 function stacking.judge(items, basket, at)
@@ -101,6 +125,8 @@ function stacking.judge(items, basket, at)
       outcome, short, discount, shares, free = arithmetic.judge(basket, item.terms)
     end
     if outcome == OUTCOME.DONE then outcome = joins(item, accepted) end
+    local cost = (discount or 0) + item.terms[TERMS.value]
+    if outcome == OUTCOME.DONE then outcome = fits(item, cost) end
     if outcome == OUTCOME.DONE and discount == 0
       and item.terms[TERMS.benefit] ~= 'exchange' then
       outcome = OUTCOME.NO_EFFECT
@@ -108,6 +134,7 @@ function stacking.judge(items, basket, at)
     if outcome == OUTCOME.DONE then
       item.discount, item.shares = discount, shares
       arithmetic.apply(basket, shares, free)
+      occupy(item, cost)
       accepted[#accepted + 1] = item
     else
       item.outcome, item.short = outcome, short
