@@ -19,7 +19,7 @@ import msgspec
 import orjson
 import structlog
 from aiohttp import web
-from multidict import CIMultiDict, CIMultiDictProxy, istr
+from multidict import CIMultiDictProxy, istr
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -36,6 +36,7 @@ from api.reading import (
     read_body,
     storable,
 )
+from api.responses import respond
 from api.routes import SAYING, Call, NoQuery, Reply, Route, refusal
 from engine import batching
 from engine.config import ID_PATTERN
@@ -115,7 +116,7 @@ class Endpoint:
         self.owner = route.path.split("/")[2] if self.params and "user" in route.roles else ""
         self.count = gate.metrics.counter(route.method, route.path)
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """The aiohttp handler."""
         gate = self.gate
         headers = request.headers
@@ -143,8 +144,6 @@ class Endpoint:
             reply = fault(call)
             response = respond(call, reply)
         self.count(response.status, reply.code)
-        if gate.draining:
-            response.force_close()
         return response
 
     async def _answer(self, call: Call, headers: CIMultiDictProxy[str]) -> Reply:
@@ -353,24 +352,3 @@ def fault(call: Call) -> Reply:
         "request_id": call.request_id,
     }
     return Reply(orjson.dumps(members), 500, content_type=PROBLEM, code="internal_error")
-
-
-def respond(call: Call, reply: Reply) -> web.Response:
-    """The HTTP response of a reply."""
-    body = reply.body
-    if isinstance(body, dict | list):
-        body = orjson.dumps(body, default=msgspec.to_builtins)
-    elif body is not None and not isinstance(body, bytes):
-        body = msgspec.json.encode(body)
-    headers: CIMultiDict[str] = CIMultiDict()
-    headers["Content-Type"] = reply.content_type
-    headers["X-Request-Id"] = call.request_id
-    if reply.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    if reply.headers:
-        headers.update(reply.headers)
-    if reply.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    elif reply.status in (429, 503) and "Retry-After" not in headers:
-        headers["Retry-After"] = "1"
-    return web.Response(body=body, status=reply.status or call.route.status, headers=headers)

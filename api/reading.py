@@ -29,7 +29,7 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     if length is not None and length > limit:
         raise Refused(Outcome.BODY_TOO_LARGE)
     if request.content.is_eof():
-        return await request.read()  # it came with the head: nothing to wait for
+        return request.content.read_nowait()  # it came with the head: nothing to wait for
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     chunks, size = [], 0

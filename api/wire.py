@@ -190,14 +190,10 @@ class VerifyReply(Reply):
 
 
 @lru_cache(maxsize=8192)
-def _second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
 def moment(ms: int) -> str:
-    """Unix ms as RFC 3339, UTC with milliseconds; the acts of a rush share their second."""
+    """Unix ms as RFC 3339, UTC with milliseconds; the acts of a batch share theirs."""
     second, rest = divmod(ms, 1000)
-    return f"{_second(second)}.{rest:03d}Z"
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
 
 
 def moment_or_none(ms: int) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from engine.outcomes import Outcome
 from engine.records import (
@@ -19,8 +21,7 @@ from engine.records import (
 T = TypeVar("T")
 
 
-@dataclass(slots=True, frozen=True)
-class Answer(Generic[T]):
+class Answer(msgspec.Struct, Generic[T], frozen=True):
     """What an act answered. ``value`` is there on success (DONE, REPEATED) only.
 
     ``details`` carries what helps with a refusal: ``field``, ``coupon_id``, ``short_by``,
@@ -29,7 +30,7 @@ class Answer(Generic[T]):
 
     outcome: Outcome
     value: T | None = None
-    details: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = {}
 
     @property
     def ok(self) -> bool:
@@ -37,8 +38,7 @@ class Answer(Generic[T]):
         return self.outcome <= Outcome.REPEATED
 
 
-@dataclass(slots=True, frozen=True)
-class CouponView:
+class CouponView(msgspec.Struct, frozen=True):
     """One coupon of one person, as of ``now``; times in ms."""
 
     id: str

@@ -28,6 +28,7 @@ FACTS_NEW = Bulk.of(
     "INSERT INTO facts (tenant, cell, epoch, seq, type, act, fingerprint, at_ms, digest, body)"
     " SELECT {tenant}, cell, epoch, seq, type, act, fingerprint, at_ms, digest, body FROM v"
     " WHERE true ON CONFLICT (tenant, cell, epoch, seq) DO NOTHING RETURNING epoch, seq",
+    stage="facts_stage",
 )
 USERS_PUT = Bulk.of(
     "user_id text, tier text, tier_until_ms bigint, frozen bigint, version bigint",

@@ -57,7 +57,7 @@ async def test_the_books_equal_the_facts(
 async def test_one_batch_of_a_whole_life(books: Books, ingest: Ingest, tenant: str) -> None:
     """Acts on the same coupon and redemption in one transaction, folded in their order."""
     story = Story(tenant, cells=2, seed=7)
-    story.live(800)
+    story.live(1600)  # large enough to be staged on PostgreSQL
     for cell in story.cells:
         assert (await ingest(cell.number, arrivals(story, cell.number))).refused == []
     await check_books(books, story)
@@ -150,9 +150,10 @@ async def test_what_cannot_be_taken_in_is_set_aside_and_the_rest_goes_on(
     books: Books, ingest: Ingest, tenant: str, together: bool
 ) -> None:
     story = Story(tenant, seed=11)
-    story.live(40)
+    acts = 400 if together else 40
+    story.live(acts)
     bad = poisons(story)
-    story.live(40)
+    story.live(acts)
     batch = arrivals(story)
     for part in [batch] if together else [[one] for one in batch]:
         came = await ingest(0, part)
