@@ -60,6 +60,12 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        self.budget_used = Gauge(
+            "hexiao_budget_used_percent",
+            "How much of the most used budget of any campaign is spent or set aside.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
         # Without a tenant in its labels: one mall's numbers are no business of another's.
         self.writer_lag = Gauge(
             "hexiao_writer_lag_facts",

@@ -237,13 +237,14 @@ async def patch_campaign(call: Call) -> Reply:
     "/v1/campaigns/{id}/stock",
     body=shapes.StockRequest,
     reply=shapes.CampaignReply,
-    summary="Add stock or budget, or take away what is left (a negative number).",
+    summary="Add stock or budget, or take away what is left (negative).",
     tags=("campaigns",),
 )
 async def add_stock(call: Call) -> Reply:
     tenant, campaign_id, body = call.tenant, call.path["id"], call.body
     asks, ticket = by(call), receipt(call)
-    lowers = min(body.add, body.add_budget) < 0 and await answered(tenant.books, tenant.id, ticket) is None
+    lowers = min(body.add, body.add_budget) < 0
+    lowers = lowers and await answered(tenant.books, tenant.id, ticket) is None
     if lowers and await campaigns.restate(tenant.books, tenant.id, asks, campaign_id):
         # An earlier try may have been cut off: bring the cells to what the books say.
         await _publish(call, campaign_id)

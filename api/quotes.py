@@ -10,7 +10,7 @@ from api import lookups
 from api.problems import Refused
 from engine.outcomes import Outcome
 from engine.records import AppliedCoupon, Line
-from engine.rules import Candidate, Judgement, Scene, judge
+from engine.rules import Candidate, Judgement, Room, Scene, calendar, fits, judge, part
 from engine.views import Wallet
 
 if TYPE_CHECKING:
@@ -47,7 +47,24 @@ async def scene_of(
     )
 
 
-def candidate(wallet: Wallet, coupon_id: str, step: int = 0, stale: bool = False) -> Candidate:
+def rooms_of(wallet: Wallet) -> dict[str, Room]:
+    """What each campaign of a snapshot still takes, to be shared by its coupons."""
+    return {
+        name: Room(share.room.budget, share.room.used, share.room.used_here)
+        if share.room
+        else Room()
+        for name, share in wallet.campaigns.items()
+    }
+
+
+def candidate(
+    wallet: Wallet,
+    scene: Scene,
+    coupon_id: str,
+    step: int = 0,
+    stale: bool = False,
+    rooms: dict[str, Room] | None = None,
+) -> Candidate:
     """One coupon of a snapshot as presented; ``not_found`` when it is not there."""
     record = wallet.coupons.get(coupon_id[-11:])
     if record is None:
@@ -56,8 +73,21 @@ def candidate(wallet: Wallet, coupon_id: str, step: int = 0, stale: bool = False
     terms = wallet.terms.get((record.campaign_id, record.terms_revision))
     if terms is None:
         raise LookupError(f"no terms {record.terms_revision} of {record.campaign_id} in the cell")
-    status = share.issue.status if share else "active"
-    return Candidate(coupon_id, record, terms, status, step, stale)
+    if share is None:
+        return Candidate(coupon_id, record, terms, "active", step, stale)
+    rooms = rooms_of(wallet) if rooms is None else rooms
+    day = calendar(scene.now, scene.offset)[0]
+    return Candidate(
+        coupon_id,
+        record,
+        terms,
+        share.issue.status,
+        step,
+        stale,
+        room=rooms[record.campaign_id],
+        day_limit=part(terms.per_day, share.issue.cell, share.issue.cells, day),
+        store_limit=part(terms.per_store_per_day, share.issue.cell, share.issue.cells, day),
+    )
 
 
 def judged(
@@ -67,7 +97,8 @@ def judged(
     scene: Scene,
 ) -> tuple[Judgement, list[AppliedCoupon]]:
     """The judgement, and what applies as a record would keep it."""
-    candidates = {item[0]: candidate(wallet, *item) for item in coupons}
+    rooms = rooms_of(wallet)
+    candidates = {item[0]: candidate(wallet, scene, *item, rooms) for item in coupons}
     judgement = judge(list(candidates.values()), lines, scene)
     used = []
     for item in judgement.applied:
@@ -93,6 +124,6 @@ def alone(one: Candidate, scene: Scene, *, any_channel: bool = False) -> Outcome
     if any_channel and one.terms.channels:
         scene = replace(scene, channel=one.terms.channels[0])
     skipped = judge([one], [], scene).skipped
-    if not skipped or skipped[0].outcome in ABOUT_THE_BASKET:
-        return Outcome.DONE
-    return skipped[0].outcome
+    if skipped and skipped[0].outcome not in ABOUT_THE_BASKET:
+        return skipped[0].outcome
+    return fits(one, max(1, one.terms.value))

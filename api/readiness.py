@@ -74,6 +74,10 @@ class Readiness:
             problems.append("The process is about to stop.")
         durability = await self._redis(problems)
         lags = await self._books(problems)
+        used = [max(t.control.budgets_used.values(), default=0.0)
+                for t in service.tenants.by_id.values()]  # fmt: skip
+        if any(used):
+            service.metrics.budget_used.set(max(used))
         fences = (tenant.control.behind for tenant in service.tenants.by_id.values())
         problems.extend(reason for reason in fences if reason)
         limit = service.settings.writer_lag_limit_ms

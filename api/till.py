@@ -101,12 +101,12 @@ async def resolve(call: Call) -> Reply:
 
 async def _resolve_coupon(call: Call, scan: Scan, coupon_id: str) -> shapes.ResolveReply:
     body: shapes.ResolveRequest = call.body
-    wallet = await call.tenant.engine.coupon(coupon_id, now=call.now)
+    store_id = call.bound_store(body.store_id)
+    wallet = await call.tenant.engine.coupon(coupon_id, store_id=store_id, now=call.now)
     if wallet is None:
         raise Refused(Outcome.NOT_FOUND)
-    one = quotes.candidate(wallet, coupon_id, scan.step, scan.status == STALE)
-    store_id = call.bound_store(body.store_id)
     scene = await quotes.scene_of(call, wallet, store_id, body.channel)
+    one = quotes.candidate(wallet, scene, coupon_id, scan.step, scan.status == STALE)
     outcome = quotes.alone(one, scene, any_channel=body.channel is None)
     view = wallet.view(coupon_id[-11:])
     coupon = wire.coupon(view, one.terms.kind, one.terms.uses)
@@ -117,19 +117,19 @@ async def _resolve_coupon(call: Call, scan: Scan, coupon_id: str) -> shapes.Reso
 async def _resolve_member(call: Call, scan: Scan) -> shapes.ResolveReply:
     """A member, with what they could use in this store now."""
     body: shapes.ResolveRequest = call.body
-    wallet = await call.tenant.engine.wallet(scan.handle, now=call.now)
+    store_id = call.bound_store(body.store_id)
+    wallet = await call.tenant.engine.wallet(scan.handle, store_id=store_id, now=call.now)
     if wallet.user is None:
         raise Refused(Outcome.NOT_FOUND)
     if scan.status == STALE:
         return answers.scanned("member", Outcome.CODE_EXPIRED, wallet.user_id, call.language)
     if wallet.user.frozen:
         return answers.scanned("member", Outcome.USER_FROZEN, wallet.user_id, call.language)
-    store_id = call.bound_store(body.store_id)
     scene = await quotes.scene_of(call, wallet, store_id, body.channel)
     usable = []
     for serial in wallet.coupons:
         view = wallet.view(serial)
-        one = quotes.candidate(wallet, view.id)
+        one = quotes.candidate(wallet, scene, view.id)
         if quotes.alone(one, scene, any_channel=body.channel is None) is Outcome.DONE:
             usable.append(wire.coupon(view, one.terms.kind, one.terms.uses))
     usable.sort(key=lambda coupon: (coupon.valid_until or "~", coupon.id))
@@ -170,7 +170,9 @@ async def quote(call: Call) -> Reply:
     if named.coupons:
         call.own_handle(named.handle)
         serials = [coupon_id[-11:] for coupon_id, _, _ in named.coupons]
-        wallet = await call.tenant.engine.some_coupons(named.handle, serials, now=call.now)
+        wallet = await call.tenant.engine.some_coupons(
+            named.handle, serials, store_id=store_id, now=call.now
+        )
         at = wallet.now
         scene = await quotes.scene_of(call, wallet, store_id, body.channel, named.member)
         judgement, used = quotes.judged(wallet, named.coupons, lines, scene)

@@ -15,7 +15,15 @@ from api.routes import Id, Page
 from api.wire import Text128
 from engine.books.definitions import Body
 from engine.books.definitions_campaigns import MAX_STOCK, CampaignRow
-from engine.definitions import Campaign, Merchant, Settings, Store, Time, format_time
+from engine.definitions import (
+    MAX_MONEY,
+    Campaign,
+    Merchant,
+    Settings,
+    Store,
+    Time,
+    format_time,
+)
 from engine.definitions.advice import split_advice
 from engine.definitions.bodies import Status
 from engine.records import UserRecord

@@ -6,6 +6,7 @@ Everything here is level-triggered and safe to repeat, by any number of processe
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from engine.engine import Engine
 
 WATCH_SECONDS = 1.0
+BUDGETS_EVERY = 5  # of these, budgets are looked at
 SWEEP_AT_ONCE = 256
 SYSTEM = json.dumps({"key": "", "label": "engine", "role": "engine"})
 
@@ -57,6 +59,7 @@ class Control:
         self._trusted = False
         self._refused_at = 0.0
         self._lock = asyncio.Lock()
+        self.budgets_used: dict[str, float] = {}  # of campaigns with a budget: percent
 
     # ---- the fence ---------------------------------------------------------------------------
 
@@ -259,8 +262,8 @@ class Control:
     # ---- watching ----------------------------------------------------------------------------
 
     async def watch(self, engine: Engine, sweeping: Callable[[], bool]) -> None:
-        """Each second: the server's clock and replid; lapsed holds told to the books."""
-        while True:
+        """Each second: the server's clock and replid; lapsed holds told to the books; budgets."""
+        for tick in itertools.count():
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await self._server.refresh()
@@ -273,6 +276,8 @@ class Control:
                     await self.verify(0)
                 if sweeping():
                     await self.sweep(engine)
+                    if tick % BUDGETS_EVERY == 0:
+                        await self.watch_budgets()
             except (RedisError, OSError, Unavailable) as error:
                 self.doubt()
                 log.warning("watch", error=str(error))
@@ -286,3 +291,36 @@ class Control:
                 await engine.lapse(redemption_id="R" + member.decode(), who=SYSTEM)
                 told += 1
         return told
+
+    async def watch_budgets(self) -> None:
+        """Warn in the log where a budget passes one of the settings' marks (``budget_alarm``, %).
+
+        Once a mark; again after the budget was raised or money came back. /metrics tells all.
+        """
+        table = schema.campaigns
+        async with self._books.connect() as connection:
+            rows = (
+                await connection.execute(
+                    select(table.c.id, table.c.budgets).where(
+                        table.c.tenant == self.tenant, table.c.budgets != "[]"
+                    )
+                )
+            ).all()
+            told = await connection.scalar(
+                select(schema.tenants.c.settings).where(schema.tenants.c.id == self.tenant)
+            )
+        marks = msgspec.json.decode(told, type=Settings).budget_alarm if told else []
+        for row in rows:
+            budget = sum(json.loads(row.budgets))
+            keyed = [keys.campaign_key(tag, row.id) for tag in self._tags]
+            lefts = [(await self._server.fields(key, "budget_left"))[0] for key in keyed]
+            left = sum(int(one or 0) for one in lefts)
+            used = 100 * (budget - left) / budget if budget else 100.0
+            before = self.budgets_used.get(row.id, 0.0)
+            passed = [mark for mark in marks if before < mark <= used]
+            if passed:
+                log.warning(
+                    "budget_alarm", tenant=self.tenant, campaign=row.id, mark=max(passed),
+                    budget=budget, left=left,
+                )
+            self.budgets_used[row.id] = used

@@ -436,25 +436,30 @@ class Engine:
 
     # ---- reading -----------------------------------------------------------------------------
 
-    async def wallet(self, handle: str, *, now: int = 0) -> Wallet:
-        """All coupons of a person at one moment; an empty wallet when unknown."""
-        return await self._snapshots.wallet(handle, None, now)
+    async def wallet(self, handle: str, *, store_id: str = "", now: int = 0) -> Wallet:
+        """All coupons of a person at one moment; an empty wallet when unknown.
 
-    async def some_coupons(self, handle: str, serials: Sequence[str], *, now: int = 0) -> Wallet:
-        """The wallet with just these coupons, those of them that exist."""
-        return await self._snapshots.wallet(handle, serials, now)
+        ``store_id``: the store whose uses of today are told of campaigns that limit them.
+        """
+        return await self._snapshots.wallet(handle, None, now, store_id)
+
+    async def some_coupons(
+        self, handle: str, serials: Sequence[str], *, store_id: str = "", now: int = 0
+    ) -> Wallet:
+        """The wallet with just these coupons, those of them that exist; ``store_id`` as above."""
+        return await self._snapshots.wallet(handle, serials, now, store_id)
 
     async def has_claimed(self, handle: str, key: str, *, now: int = 0) -> bool:
         """Whether a claim of this person stands under this Idempotency-Key."""
         serial, before, _ = self._serials("claim", handle, key, now or self.clock())
         return bool((await self.some_coupons(handle, [serial, before], now=now)).coupons)
 
-    async def coupon(self, coupon_id: str, *, now: int = 0) -> Wallet | None:
+    async def coupon(self, coupon_id: str, *, store_id: str = "", now: int = 0) -> Wallet | None:
         """A wallet snapshot with just that coupon; None when there is none."""
         place = keys.split_id("C", coupon_id)
         if place is None:
             return None
-        found = await self._snapshots.wallet(place[0], [place[1]], now)
+        found = await self._snapshots.wallet(place[0], [place[1]], now, store_id)
         return found if found.coupons else None
 
     async def redemption(self, redemption_id: str, *, now: int = 0) -> Redemption | None:

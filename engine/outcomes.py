@@ -175,7 +175,7 @@ SENTENCES: dict[Outcome, Sentence] = {
     Outcome.USER_WEEK_LIMIT: Sentence("This member has this week's share.", "已达本周领取上限。"),
     Outcome.USER_MONTH_LIMIT: Sentence("This member has this month's share.", "已达本月领取上限。"),
     Outcome.CAMPAIGN_RATE_LIMIT: Sentence("Too many at once; try again soon.", "领取太快,请稍后再试。"),
-    Outcome.CAMPAIGN_DAY_LIMIT: Sentence("Today's coupons are gone.", "今日已领完。"),
+    Outcome.CAMPAIGN_DAY_LIMIT: Sentence("The campaign's share for today is used.", "活动今日名额已用完。"),
     Outcome.BUDGET_EXHAUSTED: Sentence("The campaign's budget is used up.", "活动预算已用完。"),
     Outcome.SOLD_OUT: Sentence("Sold out.", "已领完。"),
     Outcome.CODE_INVALID: Sentence("This code is not valid.", "无效的券码。"),

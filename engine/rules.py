@@ -8,7 +8,7 @@ a property test holds the two together to the fen. Money is fen, times are Unix 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from engine.arithmetic import Basket, Effect, Return, effect_of, reverse
@@ -16,8 +16,8 @@ from engine.outcomes import Outcome
 from engine.records import CouponRecord, CouponState, Line, LineShare, Terms
 
 __all__ = [
-    "Applied", "Candidate", "Judgement", "Return", "Scene", "Skipped", "calendar", "is_open",
-    "judge", "reverse",
+    "Applied", "Candidate", "Judgement", "Return", "Room", "Scene", "Skipped", "calendar", "fits",
+    "is_open", "judge", "part", "reverse",
 ]  # fmt: skip
 
 DAY_MS = 86_400_000
@@ -25,6 +25,15 @@ MAX_COUPONS = 12
 # Order of application by benefit; an exchange touches no basket and comes last.
 RANK = {"gift": 0, "fixed_price": 1, "percent_off": 2, "amount_off": 3, "exchange": 9}
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+
+
+@dataclass(slots=True)
+class Room:
+    """What a campaign still takes today; shared by its coupons, and used up as they are judged."""
+
+    budget: int | None = None  # fen; None = unlimited
+    used: int = 0  # uses of the day so far
+    used_here: int = 0  # and of the day in this store
 
 
 @dataclass(slots=True, frozen=True)
@@ -38,6 +47,9 @@ class Candidate:
     step: int = 0  # full step of a rotating code; 0 = named by id or static code
     stale: bool = False  # an authentic code that is too old
     own_hold: bool = False  # held by the hold that this act replaces
+    room: Room | None = None  # None: its campaign has no limits
+    day_limit: int = -1  # the cell's part of usage.per_day; -1 = unlimited
+    store_limit: int = -1  # of usage.per_store_per_day
 
     @property
     def valid_until(self) -> int | None:
@@ -205,6 +217,36 @@ def _joins(candidate: Candidate, accepted: Sequence[Candidate]) -> Outcome:
     return Outcome.TOO_MANY_COUPONS if len(accepted) >= MAX_COUPONS else Outcome.DONE
 
 
+def part(limit: int, cell: int, cells: int, window: int) -> int:
+    """A cell's part of a limit in one window (a day); -1 = unlimited. The remainder goes round."""
+    if limit < 0 or cells == 1:
+        return limit
+    return limit // cells + ((cell + window) % cells < limit % cells)
+
+
+def fits(candidate: Candidate, cost: int) -> Outcome:
+    """Whether its campaign's budget (``cost``: fen) and uses a day have room for it, else why."""
+    room = candidate.room
+    if room is None:
+        return Outcome.DONE
+    if 0 <= candidate.day_limit <= room.used:
+        return Outcome.CAMPAIGN_DAY_LIMIT
+    if 0 <= candidate.store_limit <= room.used_here:
+        return Outcome.STORE_LIMIT
+    if room.budget is not None and cost > room.budget:
+        return Outcome.BUDGET_EXHAUSTED
+    return Outcome.DONE
+
+
+def _occupy(candidate: Candidate, cost: int) -> None:
+    room = candidate.room
+    if room is not None:
+        room.used += candidate.day_limit >= 0
+        room.used_here += candidate.store_limit >= 0
+        if room.budget is not None:
+            room.budget -= cost
+
+
 def _judge_one(
     candidate: Candidate, basket: Basket, accepted: Sequence[Candidate], scene: Scene
 ) -> Effect:
@@ -215,6 +257,8 @@ def _judge_one(
     if effect.outcome is not Outcome.DONE:
         return effect
     outcome = _joins(candidate, accepted)
+    if outcome is Outcome.DONE:
+        outcome = fits(candidate, effect.discount + candidate.terms.value)
     if outcome is Outcome.DONE and not effect.discount and candidate.terms.benefit != "exchange":
         outcome = Outcome.NO_EFFECT
     return effect if outcome is Outcome.DONE else Effect(outcome)
@@ -227,10 +271,15 @@ def judge(candidates: Sequence[Candidate], lines: Sequence[Line], scene: Scene) 
     as not sent. Under policy "all" one refusal refuses the whole, with the code of ``skipped[0]``.
     """
     basket = Basket(lines, scene.payable_floor)
+    rooms: dict[int, Room] = {}  # as they are used up; those handed in are not changed
     accepted: list[Candidate] = []
     applied: list[Applied] = []
     skipped: list[Skipped] = []
-    for candidate in sorted(candidates, key=_order):
+    for given in sorted(candidates, key=_order):
+        candidate = given
+        if given.room is not None:
+            room = rooms.setdefault(id(given.room), replace(given.room))
+            candidate = replace(given, room=room)
         effect = _judge_one(candidate, basket, accepted, scene)
         if effect.outcome is not Outcome.DONE:
             skipped.append(Skipped(candidate.id, effect.outcome, effect.short_by))
@@ -240,6 +289,7 @@ def judge(candidates: Sequence[Candidate], lines: Sequence[Line], scene: Scene) 
         if effect.free is not None:
             basket.paying[effect.free] -= 1
         accepted.append(candidate)
+        _occupy(candidate, effect.discount + candidate.terms.value)
         shares = [
             LineShare(i, share)
             for i, share in zip(effect.lines, effect.shares, strict=True)

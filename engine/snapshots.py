@@ -15,7 +15,7 @@ from engine.errors import Unavailable
 from engine.outcomes import Outcome
 from engine.records import CouponRecord, Issue, RedemptionRecord, Terms, UserRecord
 from engine.server import Server
-from engine.views import CampaignShare, Live, Offer, Redemption, Wallet
+from engine.views import CampaignShare, Live, Offer, Redemption, RoomView, Wallet
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -31,7 +31,7 @@ class _Snapshot(msgspec.Struct, array_like=True):
     user: UserRecord | None
     coupons: list[tuple[str, CouponRecord]]
     counts: list[tuple[str, int]]
-    shares: list[tuple[str, Issue, int | None]]
+    shares: list[tuple[str, Issue, int | None, RoomView | None]]
     terms: list[tuple[str, int, Terms]]
 
 
@@ -64,17 +64,23 @@ class Snapshots:
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
 
-    async def wallet(self, handle: str, serials: Sequence[str] | None, now: int) -> Wallet:
-        """A wallet, whole or with some coupons only."""
+    async def wallet(
+        self, handle: str, serials: Sequence[str] | None, now: int, store_id: str = ""
+    ) -> Wallet:
+        """A wallet, whole or with some coupons only; ``store_id``: where uses are counted."""
         wanted = None if serials is None else list(serials)
-        found = _snapshot(await self._read(handle, "snapshot", [now, handle, wanted]))
+        offset = self._engine.offset(now or self._engine.clock())
+        request = [now, handle, wanted, store_id, offset]
+        found = _snapshot(await self._read(handle, "snapshot", request))
         return Wallet(
             handle=handle,
             now=found.now,
             user=found.user,
             coupons=dict(found.coupons),
             counts=dict(found.counts),
-            campaigns={name: CampaignShare(issue, left) for name, issue, left in found.shares},
+            campaigns={
+                name: CampaignShare(issue, left, room) for name, issue, left, room in found.shares
+            },
             terms={(name, revision): terms for name, revision, terms in found.terms},
         )
 

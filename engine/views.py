@@ -70,12 +70,21 @@ class CouponView(msgspec.Struct, frozen=True):
         return "issued"
 
 
+class RoomView(msgspec.Struct, array_like=True, frozen=True):
+    """What a cell's share of a campaign still takes, lapsed holds not counted."""
+
+    budget: int | None  # fen; None = unlimited
+    used: int  # uses of the local day
+    used_here: int  # and of those, in the store that was asked about
+
+
 @dataclass(slots=True, frozen=True)
 class CampaignShare:
     """One cell's share of a campaign as a snapshot saw it."""
 
     issue: Issue
     left: int | None  # None = unlimited
+    room: RoomView | None = None  # None: nothing of it is limited or used
 
 
 @dataclass(slots=True, frozen=True)

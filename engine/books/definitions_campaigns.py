@@ -231,12 +231,16 @@ async def _shared_out(
     except TimeoutError:
         raise Unavailable("the cells did not give back stock in time") from None
     if changes is None:
+        if what == "budget":
+            raise InvalidRequest(
+                "add_budget",
+                "Less than that is left: the rest is spent or set aside.",
+                "剩余预算不足:其余已使用或被占用。",
+            )
         raise InvalidRequest(
-            "add" if what == "stock" else "add_budget",
-            "Fewer than that are left: the rest is issued or set aside."
-            if what == "stock"
-            else "Less than that is left: the rest is spent or set aside.",
-            "剩余不足:其余已发放或被占用。" if what == "stock" else "剩余预算不足:其余已使用或被占用。",
+            "add",
+            "Fewer than that are left: the rest is issued or set aside.",
+            "剩余不足:其余已发放或被占用。",
         )
     return [share + change for share, change in zip(shares, changes, strict=True)]
 

@@ -2,14 +2,16 @@
 Read a wallet, or some coupons of it, with the campaigns and terms they name, at one moment.
 
 flags:    no-writes allow-oom
-include:  batch, keys, pack
+include:  batch, calendar, campaigns, keys, pack, rooms
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaigns' shares in this cell
+  redemption  string  lapsed holds on limited campaigns
+  opens       zset    open holds on a limited campaign
 arguments:
-  1 request   msgpack [now, handle, serials or nil for all]
+  1 request   msgpack [now, handle, serials or nil for all, store, offset]
 outcomes:
 ]]
 
@@ -24,10 +26,15 @@ local function coupon(serial, packed)
   local id, revision = record[COUPON.campaign_id], record[COUPON.terms_revision]
   if not seen[id] then
     seen[id] = {}
-    local row = redis.call('HMGET', keys.campaign(id), 'issue', 'left')
-    if row[1] then
-      shares[#shares + 1] = pack.header(3) .. cmsgpack.pack(id) .. row[1]
-        .. cmsgpack.pack(tonumber(row[2]))
+    local share = campaigns.share(id)
+    if share then
+      local packed_room = '\192'
+      if share.limited then
+        local room = rooms.of(share, request[4], now, (calendar.of(now, request[5])))
+        packed_room = pack.array(room.budget, room.used, room.used_here)
+      end
+      shares[#shares + 1] = pack.header(4) .. cmsgpack.pack(id) .. share.packed
+        .. cmsgpack.pack(share.left) .. packed_room
     end
   end
   if not seen[id][revision] then

@@ -7,17 +7,19 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import and_, case, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
-from engine.books.schema import campaigns, coupons, stores
+from engine.books.schema import campaigns, coupons, redemption_coupons, redemptions, stores
 from engine.reconcile.check import Check
 from engine.reconcile.live import BATCH, Cell
 from engine.records import StoreRecord
 
-_COUNTERS = ("version", "share", "left", "issued", "redeemed")
+_COUNTERS = ("version", "share", "left", "issued", "redeemed", "budget", "budget_left")
 _store = msgspec.msgpack.Decoder(StoreRecord).decode
 
+Spent = dict[tuple[int, str], int]  # by cell and campaign: fen redeemed or set aside
 Counts = dict[tuple[int, str], dict[str, int]]  # by cell and campaign: coupons by state
 
 
@@ -39,17 +41,49 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
         groups = counted.group_by(coupons.c.cell, coupons.c.campaign_id, coupons.c.state)
         for cell, campaign, state, count in await conn.execute(groups):
             counts.setdefault((cell, campaign), {})[state] = count
+        spent = await _spent(check, conn, only)
     for i, campaign in enumerate(found):
-        shares = json.loads(campaign.shares)
+        shares, budgets = json.loads(campaign.shares), json.loads(campaign.budgets)
+        budget = json.loads(campaign.body)["stock"].get("budget")
         again = ("campaign", campaign.id)
         if campaign.total is not None and sum(shares) != campaign.total:
             check.differs("stock", campaign.id, "", f"{shares} of {campaign.total}", again)
+        if (sum(budgets) if budgets else None) != budget:
+            check.differs("budget", campaign.id, "", f"{budgets} of {budget}", again)
         for cell in check.cells:
+            money: dict[str, int | None] = {"budget": None, "budget_left": None}
+            if budgets:
+                left = budgets[cell.number] - spent.get((cell.number, campaign.id), 0)
+                money = {"budget": budgets[cell.number], "budget_left": left}
             share = shares[cell.number] if campaign.total is not None else -1
             states = counts.get((cell.number, campaign.id), {})
-            _compare(check, cell, campaign, share, rows[cell][i], states)
+            _compare(check, cell, campaign, share, rows[cell][i], states, money)
     if only is None:
         check.report.count("campaigns", len(found))
+
+
+async def _spent(check: Check, conn: AsyncConnection, only: Collection[str] | None) -> Spent:
+    """What redemptions and open holds take of budgets; an exchange its worth, until it is back."""
+    used = redemption_coupons
+    worth = case((redemptions.c.state != "reversed", used.c.value), else_=0)
+    query = (
+        select(
+            redemptions.c.cell,
+            used.c.campaign_id,
+            func.sum(used.c.discount - used.c.discount_back + worth),
+        )
+        .join_from(
+            used,
+            redemptions,
+            and_(redemptions.c.tenant == used.c.tenant, redemptions.c.id == used.c.redemption_id),
+        )
+        .where(used.c.tenant == check.tenant)
+        .where(redemptions.c.state.in_(("held", "redeemed", "reversed")))
+        .group_by(redemptions.c.cell, used.c.campaign_id)
+    )
+    if only is not None:
+        query = query.where(used.c.campaign_id.in_(only))
+    return {(cell, name): int(money) for cell, name, money in await conn.execute(query)}
 
 
 async def _read(check: Check, cell: Cell, ids: list[str]) -> list[list[bytes | None]]:
@@ -71,6 +105,7 @@ def _compare(
     share: int,
     row: list[bytes | None],
     states: dict[str, int],
+    money: dict[str, int | None],
 ) -> None:
     again = ("campaign", campaign.id)
     where = f"{campaign.id} cell {cell.number}"
@@ -85,6 +120,7 @@ def _compare(
         "issued": issued,
         "redeemed": states.get("redeemed", 0),
         "left": share - issued if share >= 0 else None,
+        **money,
     }
     live["redeemed"] = live["redeemed"] or 0
     for name, value in expected.items():

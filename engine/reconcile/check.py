@@ -106,6 +106,7 @@ class Check:
     redemptions: set[bytes] = field(default_factory=set)  # handle + serial of records read
     open_holds: dict[str, tuple[int, str]] = field(default_factory=dict)  # until, hold field
     hold_fields: dict[str, str] = field(default_factory=dict)  # handle + serial: hold field
+    hold_campaigns: dict[str, set[str]] = field(default_factory=dict)  # of open holds: limited ones
 
     @classmethod
     async def of(cls, books: Books, redis: Any, tenant: str) -> Check:

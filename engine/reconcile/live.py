@@ -25,6 +25,7 @@ class Kind(Enum):
     WALLET = "w"
     REDEMPTION = "r"
     CAMPAIGN = "g"
+    OPENS = "o"
     UNKNOWN = ""
 
 

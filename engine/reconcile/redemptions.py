@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
-from engine.books.schema import coupons, redemption_coupons, redemptions, reversals
+from engine.books.schema import campaigns, coupons, redemption_coupons, redemptions, reversals
 from engine.reconcile.check import Check
 from engine.reconcile.live import BATCH, Cell
 from engine.records import AppliedCoupon, RedemptionRecord, RedemptionState
@@ -90,6 +90,7 @@ async def check_redemptions(
         if record.state == RedemptionState.HELD:
             field = f"{record.store_id}/{record.order_ref}"
             check.open_holds[redemption_id[1:]] = (record.until, field)
+            check.hold_campaigns[redemption_id[1:]] = {c.campaign_id for c in record.coupons}
         else:
             check.open_holds.pop(redemption_id[1:], None)
     if not again:
@@ -245,6 +246,34 @@ async def check_holds(check: Check, cell: Cell) -> None:
         if name not in mine or mine[name][1] != field:
             check.differs("open hold", f"R{name}", mine.get(name, ""), f"wallet {field}", again)
     check.report.count("open holds", len(mine))
+    await _check_limited(check, cell, mine)
+
+
+async def _check_limited(check: Check, cell: Cell, mine: dict[str, tuple[int, str]]) -> None:
+    """A campaign's own list of open holds: no others; with a budget, all on it."""
+    async with check.books.connect() as conn:
+        query = select(campaigns.c.id, campaigns.c.budgets).where(
+            campaigns.c.tenant == check.tenant
+        )
+        budgets = {name: told != "[]" for name, told in await conn.execute(query)}
+    names = sorted(budgets)
+    for start in range(0, len(names), BATCH):
+        batch = names[start : start + BATCH]
+        lists = await check.live.many(
+            [("ZRANGE", keys.opens_key(cell.tag, name), 0, -1, "WITHSCORES") for name in batch]
+        )
+        for campaign, members in zip(batch, lists, strict=True):
+            listed = {name.decode(): int(float(score)) for name, score in _pairs(members)}
+            on_it = {
+                name: until
+                for name, (until, _) in mine.items()
+                if campaign in check.hold_campaigns[name]
+            }
+            for name in sorted(listed.keys() | (on_it.keys() if budgets[campaign] else set())):
+                if listed.get(name) != on_it.get(name):
+                    told = f"listed {listed.get(name, '')}"
+                    where = f"R{name} of {campaign}"
+                    check.differs("open hold", where, on_it.get(name, ""), told, ("holds",))
 
 
 def _pairs(members: list[Any]) -> list[tuple[bytes, Any]]:

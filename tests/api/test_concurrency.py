@@ -135,6 +135,43 @@ async def test_a_coupon_in_many_baskets(mall: Counter) -> None:
     assert set(outcomes(answers)) <= {"201", "already_redeemed", "held"}
 
 
+async def redeem_all(mall: Counter, campaign: str, people: int, **options: Any) -> list[Answer]:
+    """So many people, each with a coupon, at the tills of one store at once."""
+    claims = await at_once(mall.claim(campaign, f"u{n}") for n in range(people))
+    return await at_once(mall.redeem(answer.json["id"], **options) for answer in claims)
+
+
+async def test_a_budget_is_never_overspent(mall: Counter) -> None:
+    """Sales, holds, commits, releases and reversals at once: what is taken is within the budget."""
+    campaign = await mall.campaign(stock={"total": None, "budget": 21_000})
+    claims = await at_once(mall.claim(campaign, f"u{n}") for n in range(60))
+    ids = [answer.json["id"] for answer in claims]
+    holds = await at_once(mall.redeem(one, mode="hold") for one in ids[:20])
+    assert outcomes(holds) == {"201": 10, "budget_exhausted": 10}
+    held = [answer.json["id"] for answer in holds if answer.status == 201]
+    acts = [mall.api.post(f"/v1/redemptions/{one}/commit", {}) for one in held[:5]]
+    acts += [mall.api.post(f"/v1/redemptions/{one}/release", {}) for one in held[5:]]
+    acts += [mall.redeem(one) for one in ids[20:]]
+    answers = await at_once(acts)
+    answers += await at_once(mall.redeem(one) for one in ids[20:])
+    sold = [answer.json["id"] for answer in answers if answer.status == 201]
+    assert len(sold) == 5
+    back = {"reason": "returned"}
+    await at_once(mall.api.post(f"/v1/redemptions/{one}/reversals", back) for one in sold[:2])
+    await asyncio.sleep(1.1)
+    live = (await mall.api.get(f"/v1/campaigns/{campaign}")).json["live"]
+    assert live["budget_left"] == 21_000 - 2000 * (5 + len(sold[2:]))
+
+
+async def test_uses_a_day_and_in_a_store(mall: Counter) -> None:
+    """Thirty tills at once: the day's uses to the one, and the store's before them."""
+    campaign = await mall.campaign(usage={"per_day": 7})
+    answers = await redeem_all(mall, campaign, 30)
+    assert outcomes(answers) == {"201": 7, "campaign_day_limit": 23}
+    campaign = await mall.campaign(usage={"per_day": 9, "per_store_per_day": 4})
+    assert outcomes(await redeem_all(mall, campaign, 20)) == {"201": 4, "store_limit": 16}
+
+
 # ---- the same request, several times ---------------------------------------------------------
 
 

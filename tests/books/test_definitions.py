@@ -56,7 +56,7 @@ class Mall:
             self.books, self.id, ANN, receipt, name, add, shown, self.withdraw
         )
 
-    async def withdraw(self, _campaign: str, wanted: int) -> list[int] | None:
+    async def withdraw(self, _campaign: str, wanted: int, _what: str) -> list[int] | None:
         if sum(self.in_cells) < wanted:
             return None
         changes: list[int] = []

@@ -154,7 +154,7 @@ class Table:
     async def _campaign(self, name: str, words: str) -> None:
         self.campaigns.add(name)
         known, body = body_of(words, self.zone)
-        stock = body.pop("stock", {"total": None})
+        stock = {"total": None} | body.pop("stock", {})
         await self.mall.publish(campaign(known, id=name, stock=stock, **body))
 
     async def _patch(self, name: str, words: str) -> None:
@@ -303,6 +303,16 @@ class Table:
         }
         return ", ".join(f"{number} {name}" for name, number in sums.items())
 
+    async def _budget(self, name: str, add: str) -> None:
+        await self.mall.add_stock(name, 0, int(add))
+
+    async def _money(self, name: str) -> str:
+        """What is left of a budget, over all cells."""
+        rows = [
+            await self.mall.hash_of(keys.campaign_key(tag, name)) for tag in self.mall.engine.tags
+        ]
+        return f"{sum(int(row[b'budget_left']) for row in rows)} left"
+
     async def _offer(self, user: str, name: str, via: str) -> str:
         _, (offer,) = await self.mall.engine.offers(
             user_id=user, campaign_ids=[name], channel=via or None, now=self.mall.clock
@@ -421,6 +431,7 @@ LINES = _patterns(
     (r"campaign (?P<name>\S+) (?P<words>.*)", "_campaign"),
     (r"patch (?P<name>\S+) (?P<words>.*)", "_patch"),
     (r"stock (?P<name>\S+) (?P<add>[+-]\d+)", "_stock"),
+    (r"budget (?P<name>\S+) (?P<add>[+-]\d+)", "_budget"),
     (r"at (?P<moment>.*)", "_at"),
     (r"later (?P<number>\d+)(?P<unit>[smhd])", "_later"),
     (r"user (?P<user>\S+) (?P<words>.*)", "_user"),
@@ -440,6 +451,7 @@ LINES = _patterns(
     (r"lapses (?P<name>\S+)", "_lapse"),
     (r"look (?P<name>\S+)", "_look"),
     (r"left (?P<name>\S+)", "_left"),
+    (r"money (?P<name>\S+)", "_money"),
     (r"offer (?P<user>\S+) (?P<name>\S+)(?: via (?P<via>\S+))?", "_offer"),
     (r"facts:(?P<expected>.*)", "_facts"),
 )

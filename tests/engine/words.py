@@ -25,6 +25,9 @@ ISSUE: dict[str, tuple[str, str]] = {
     "claim_channels": ("issue", "channels"),
     "status": ("status", ""),
     "stock": ("stock", "total"),
+    "budget": ("stock", "budget"),
+    "uses_per_day": ("usage", "per_day"),
+    "uses_per_store": ("usage", "per_store_per_day"),
     "valid": ("validity", ""),  # valid=2026-01-01T00:00..2026-02-01T00:00
     "minutes": ("validity", "minutes"),
     "delay": ("validity", "delay_minutes"),

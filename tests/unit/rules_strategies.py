@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 from engine.records import CouponRecord, CouponState, Line, Terms
-from engine.rules import Candidate, Scene
+from engine.rules import Candidate, Room, Scene
 from tests.unit.rules_language import OFFSET, ms
 
 NOW = ms("2026-01-05 12:00")
@@ -153,7 +154,26 @@ def wallets(draw: st.DrawFn, most: int = 6) -> list[Candidate]:
     """Coupons of one person, in the order a request names them; in two of three all are plain."""
     count = draw(st.integers(0, most))
     kind = plain_candidates if draw(st.integers(0, 2)) else candidates
-    return draw(st.permutations([draw(kind(f"c{i:02}")) for i in range(count)]))
+    mine = [draw(kind(f"c{i:02}")) for i in range(count)]
+    if draw(st.integers(0, 2)) == 0:
+        mine = limited(draw, mine)
+    return draw(st.permutations(mine))
+
+
+def limited(draw: st.DrawFn, mine: list[Candidate]) -> list[Candidate]:
+    """The same coupons of campaigns that have a budget, or uses a day; some unlimited."""
+    few = st.integers(0, 3)
+    rooms = {
+        campaign: Room(draw(st.none() | money), draw(few), draw(few))
+        for campaign in sorted({one.record.campaign_id for one in mine})
+    }
+    limit = st.just(-1) | few
+    return [
+        replace(
+            one, room=rooms[one.record.campaign_id], day_limit=draw(limit), store_limit=draw(limit)
+        )
+        for one in mine
+    ]
 
 
 @st.composite

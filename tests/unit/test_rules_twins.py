@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine import scripts
 from engine.arithmetic import back, split
 from engine.records import Line
-from engine.rules import Candidate, Scene, calendar, is_open, judge
+from engine.rules import Candidate, Room, Scene, calendar, is_open, judge
 from tests.unit.rules_strategies import LARGEST, baskets, money, scenes, wallets
 
 # A server per test run, not per example; an example touches no key.
@@ -22,10 +22,16 @@ once = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], dea
 
 JUDGE = """
 local case = cmsgpack.unpack(ARGV[1])
-local items = {}
+local items, rooms = {}, {}
 for i, c in ipairs(case[1]) do
   items[i] = { serial = c[1], record = c[2], terms = c[3], status = c[4], step = c[5],
-    stale = c[6], own_hold = c[7] }
+    stale = c[6], own_hold = c[7], day_limit = c[9], store_limit = c[10] }
+  if c[8] then
+    local id = c[2][1]  -- its campaign
+    rooms[id] = rooms[id] or { budget = c[8][1] >= 0 and c[8][1] or nil, used = c[8][2],
+      used_here = c[8][3] }
+    items[i].room = rooms[id]
+  end
 end
 local basket = arithmetic.basket(case[2], case[3])
 local at = case[4]
@@ -72,6 +78,12 @@ def lua(redis_url: str) -> Iterator[Run]:
     client.close()
 
 
+def _room(room: Room | None) -> list[int] | None:
+    if room is None:
+        return None
+    return [-1 if room.budget is None else room.budget, room.used, room.used_here]
+
+
 @once
 @given(wallet=wallets(), lines=baskets(), scene=scenes())
 def test_judge(lua: Run, wallet: list[Candidate], lines: list[Line], scene: Scene) -> None:
@@ -79,7 +91,8 @@ def test_judge(lua: Run, wallet: list[Candidate], lines: list[Line], scene: Scen
         "stacking",
         JUDGE,
         [
-            [c.id, c.record, c.terms, c.campaign_status, c.step, c.stale, c.own_hold]
+            [c.id, c.record, c.terms, c.campaign_status, c.step, c.stale, c.own_hold,
+             _room(c.room), c.day_limit, c.store_limit]
             for c in wallet
         ],
         [(line.id, line.amount, line.quantity, line.sku, line.category) for line in lines],

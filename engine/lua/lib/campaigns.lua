@@ -9,9 +9,10 @@ function campaigns.share(id)
     local row = redis.call('HMGET', keys.campaign(id), 'issue', 'left', 'issued', 'redeemed',
       'rate', 'budget_left', 'uses')
     share = row[1] and {
-      id = id, issue = cmsgpack.unpack(row[1]), left = tonumber(row[2]),
+      id = id, packed = row[1], issue = cmsgpack.unpack(row[1]), left = tonumber(row[2]),
       issued = tonumber(row[3]) or 0, redeemed = tonumber(row[4]) or 0, terms = {},
-      budget_left = tonumber(row[6]), uses = row[7] and cmsgpack.unpack(row[7]) or { 0, 0 },
+      limited = row[6] or row[7], budget_left = tonumber(row[6]),
+      uses = row[7] and cmsgpack.unpack(row[7]) or { 0, 0 },
       rate = row[5] and cmsgpack.unpack(row[5]) or { 0, 0, 0, 0 },
     } or false
     campaigns.known[id] = share
@@ -96,6 +97,8 @@ function campaigns.use(share, counted, store, day, change)
   if counted >= 2 then
     local before = campaigns.used_in(share, store, day)
     if change > 0 or before > 0 then
+      share.used, share.limited = true, true
+      touch(share)
       redis.call('HSET', keys.campaign(share.id), 'd' .. store, pack.array(day, before + change))
     end
   end
