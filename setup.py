@@ -1,4 +1,4 @@
-"""The compiled twin of the fast path; everything else about the package is in pyproject.toml.
+"""The compiled twins of the fast path; everything else about the package is in pyproject.toml.
 
 HEXIAO_NO_EXTENSIONS=1 builds without it. HEXIAO_REQUIRE_EXTENSIONS=1 makes a failed build fatal;
 otherwise setuptools warns (no compiler, no libcrypto headers) and the pure twin does the work.
@@ -15,7 +15,8 @@ extensions = [
         ["engine/fastpath/_code_c.pyx"],
         libraries=["crypto"],
         optional=not required,
-    )
+    ),
+    Extension("engine.fastpath._best_c", ["engine/fastpath/_best_c.pyx"], optional=not required),
 ]
 
 setup(ext_modules=[] if os.environ.get("HEXIAO_NO_EXTENSIONS") == "1" else extensions)

@@ -8,6 +8,7 @@ books empties that memory within half a second, so a revoked key is refused with
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -89,6 +90,7 @@ class Auth:
         self._by_digest: dict[str, Key] = {}
         self._known: dict[str, Key] = {}
         self._strangers: dict[str, float] = {}
+        self._asking: dict[str, asyncio.Task[Key | None]] = {}
         self._generation = 0  # how often the keys were taken anew
         self._second = 0
         self._look_ups = 0
@@ -135,14 +137,21 @@ class Auth:
 
     async def _ask_books(self, header: str, token: str) -> Key | None:
         """A key made a moment ago by another process; few look-ups, whoever guesses how fast."""
-        now = time.monotonic()
-        if not token.startswith("hx_") or self._strangers.get(header, 0) > now:
-            return None
-        if int(now) != self._second:
-            self._second, self._look_ups = int(now), 0
-        if self._look_ups >= LOOK_UPS_PER_SECOND:
-            return None
-        self._look_ups += 1
+        asking = self._asking.get(header)
+        if asking is None:  # else the answer is on its way: a new key's first requests share it
+            now = time.monotonic()
+            if not token.startswith("hx_") or self._strangers.get(header, 0) > now:
+                return None
+            if int(now) != self._second:
+                self._second, self._look_ups = int(now), 0
+            if self._look_ups >= LOOK_UPS_PER_SECOND:
+                return None
+            self._look_ups += 1
+            asking = self._asking[header] = asyncio.create_task(self._look_up(header, token))
+            asking.add_done_callback(lambda _: self._asking.pop(header))
+        return await asyncio.shield(asking)
+
+    async def _look_up(self, header: str, token: str) -> Key | None:
         query = select(schema.keys).where(
             schema.keys.c.digest == digest_of(token), schema.keys.c.revoked_ms.is_(None)
         )
@@ -152,7 +161,7 @@ class Auth:
         if row is None or tenant is None:
             if len(self._strangers) >= STRANGERS:
                 self._strangers.clear()
-            self._strangers[header] = now + STRANGER_SECONDS
+            self._strangers[header] = time.monotonic() + STRANGER_SECONDS
             return None
         return key_of(row, tenant)
 

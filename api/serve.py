@@ -176,6 +176,8 @@ async def serve(
             announce(settings, url)
             if demo:
                 await show_demo(url, str(operator_key))
+            elif operator_key is None:
+                say("no HEXIAO_OPERATOR_KEY: make a key by `hexiao keys add operator --label NAME`")
             await stop.wait()
         log.info("stopping")
 

@@ -1,6 +1,6 @@
 """Codes: what one costs to verify and to make, against libcrypto alone and against a JWT.
 
-`make bench ARGS="-k codes"` prints the ratios and writes reports/bench-codes.json. The aims: one
+`make bench-codes` prints the ratios and writes reports/bench-codes.json. The aims: one
 code from Python <= 3 one-shot HMACs called from C, a batch <= 1.5 a code, a JWT >= 50 codes. The
 answers that were timed are checked, the times are not.
 """

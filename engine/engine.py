@@ -221,17 +221,9 @@ class Engine:
         ]
         basket = [(line.id, line.amount, line.quantity, line.sku, line.category) for line in lines]
         fingerprint = _fingerprint(
-            sorted(item.serial for item in presented),
-            store_id,
-            terminal_id,
-            staff_id,
-            channel,
-            order_ref,
-            amount,
-            basket,
-            hold_seconds,
-            best_effort,
-        )
+            sorted(item.serial for item in presented), store_id, terminal_id, staff_id, channel,
+            order_ref, amount, basket, hold_seconds, best_effort,
+        )  # fmt: skip
 
         def build(at: int) -> commands.Redeem:
             serial, before, window = self._serials("redeem", handle, key, at)
@@ -437,16 +429,13 @@ class Engine:
     # ---- reading -----------------------------------------------------------------------------
 
     async def wallet(self, handle: str, *, store_id: str = "", now: int = 0) -> Wallet:
-        """All coupons of a person at one moment; an empty wallet when unknown.
-
-        ``store_id``: the store whose uses of today are told of campaigns that limit them.
-        """
+        """All coupons of a person; empty when unknown. ``store_id``: where today's uses count."""
         return await self._snapshots.wallet(handle, None, now, store_id)
 
     async def some_coupons(
         self, handle: str, serials: Sequence[str], *, store_id: str = "", now: int = 0
     ) -> Wallet:
-        """The wallet with just these coupons, those of them that exist; ``store_id`` as above."""
+        """The wallet with just these coupons, those of them that exist."""
         return await self._snapshots.wallet(handle, serials, now, store_id)
 
     async def has_claimed(self, handle: str, key: str, *, now: int = 0) -> bool:

@@ -18,12 +18,11 @@ from redis.exceptions import ResponseError
 
 from engine import facts, keys
 from engine.books.arrivals import Entry, Position, position_of
-from engine.errors import CannotStart
 
 GROUP = "books"
 CONSUMER = "writer"
 PATIENCE_SECONDS = 10.0
-_TRIM_ENTRIES = 1000
+_TRIM_ENTRIES = 100
 
 Client = Redis | RedisCluster
 
@@ -44,20 +43,12 @@ class Taken(NamedTuple):
 
 
 async def open_client(url: str) -> Client:
-    """A client for reading outboxes, on one server or a cluster; CannotStart without an answer.
-
-    It has no time-out a command (reads block) and repeats nothing by itself.
-    """
-    probe = Redis.from_url(url, socket_connect_timeout=PATIENCE_SECONDS)
-    try:
+    """A client for reading outboxes, on one server or a cluster; redis-py's error without an
+    answer. It has no time-out a command (reads block) and repeats nothing by itself."""
+    async with Redis.from_url(url, socket_connect_timeout=PATIENCE_SECONDS) as probe:
         info = await probe.info("server")
-    except (OSError, ResponseError) as error:
-        raise CannotStart(f"Redis does not answer at HEXIAO_REDIS_URL ({error}).") from None
-    finally:
-        await probe.aclose()
-    kind: Any = (
-        RedisCluster if "cluster" in (info.get("redis_mode"), info.get("server_mode")) else Redis
-    )
+    cluster = "cluster" in (info.get("redis_mode"), info.get("server_mode"))
+    kind: Any = RedisCluster if cluster else Redis
     client: Client = kind.from_url(
         url,
         protocol=2,  # one shape of XREADGROUP's reply on every server
@@ -127,19 +118,21 @@ class Outbox:
         """Drop facts older than ``before_ms`` that the books hold (up to ``place``); how many
         entries went. By MINID and never by length: what is not in the books always stays."""
         dropped = 0
+        most = 1  # nearly always the first is young enough already
         while True:
-            found = await self._do("XRANGE", self._stream, "-", "+", "COUNT", _TRIM_ENTRIES)
-            keep = next((e for e in found if not _is_past(_entry(*e), place, before_ms)), None)
-            if keep is None and found:
-                last = position_of(found[-1][0].decode())
-                limit = f"{last.epoch}-{last.seq + 1}"
-            elif keep is not None and keep is not found[0]:
-                limit = keep[0].decode()
-            else:
+            found = await self._do("XRANGE", self._stream, "-", "+", "COUNT", most)
+            entries = [_entry(*e) for e in found]
+            past = 0
+            while past < len(entries) and _is_past(entries[past], place, before_ms):
+                past += 1
+            if past == 0:
                 return dropped
+            last = position_of(entries[past - 1].id)
+            limit = f"{last.epoch}-{last.seq + 1}"
             dropped += int(await self._do("XTRIM", self._stream, "MINID", "=", limit))
-            if keep is not None:
+            if past < len(entries):
                 return dropped
+            most = _TRIM_ENTRIES
 
     async def oldest_ms(self, place: Position) -> int | None:
         """When the first act beyond ``place`` happened; None when there is none to read."""

@@ -7,7 +7,7 @@ a property test holds the two together to the fen. Money is fen, times are Unix 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -16,8 +16,8 @@ from engine.outcomes import Outcome
 from engine.records import CouponRecord, CouponState, Line, LineShare, Terms
 
 __all__ = [
-    "Applied", "Candidate", "Judgement", "Return", "Room", "Scene", "Skipped", "calendar", "fits",
-    "is_open", "judge", "part", "reverse",
+    "Applied", "Candidate", "Judgement", "Return", "Room", "Scene", "Skipped", "alone", "calendar",
+    "fits", "is_open", "judge", "least", "part", "parts", "reverse",
 ]  # fmt: skip
 
 DAY_MS = 86_400_000
@@ -189,21 +189,25 @@ def _allowed(values: Sequence[str] | None, value: str) -> bool:
     return values is None or value in values
 
 
-def _least(limits: Sequence[int]) -> int | None:
+def least(limits: Sequence[int]) -> int | None:
     """The smallest limit named; None when all are unlimited (-1)."""
     return min((limit for limit in limits if limit >= 0), default=None)
+
+
+def parts(one: Terms, other: Terms) -> bool:
+    """Whether their classes keep two coupons apart: exclusive stands alone, save beside always."""
+    classes = {one.stacking, other.stacking}
+    return "exclusive" in classes and "always" not in classes
 
 
 def _joins(candidate: Candidate, accepted: Sequence[Candidate]) -> Outcome:
     """Whether one more may join those accepted."""
     terms = candidate.terms
-    for other in accepted:
-        classes = {terms.stacking, other.terms.stacking}
-        if "exclusive" in classes and "always" not in classes:
-            return Outcome.STACKING_CONFLICT
+    if any(parts(terms, other.terms) for other in accepted):
+        return Outcome.STACKING_CONFLICT
     if terms.group:
         group = [c.terms.group_limit for c in accepted if c.terms.group == terms.group]
-        limit = _least([*group, terms.group_limit])
+        limit = least([*group, terms.group_limit])
         if limit is not None and len(group) + 1 > limit:
             return Outcome.GROUP_LIMIT
     campaign = [
@@ -211,7 +215,7 @@ def _joins(candidate: Candidate, accepted: Sequence[Candidate]) -> Outcome:
         for c in accepted
         if c.record.campaign_id == candidate.record.campaign_id
     ]
-    limit = _least([*campaign, terms.per_redemption])
+    limit = least([*campaign, terms.per_redemption])
     if limit is not None and len(campaign) + 1 > limit:
         return Outcome.CAMPAIGN_LIMIT
     return Outcome.TOO_MANY_COUPONS if len(accepted) >= MAX_COUPONS else Outcome.DONE
@@ -264,11 +268,26 @@ def _judge_one(
     return effect if outcome is Outcome.DONE else Effect(outcome)
 
 
-def judge(candidates: Sequence[Candidate], lines: Sequence[Line], scene: Scene) -> Judgement:
+def alone(
+    candidates: Sequence[Candidate], lines: Sequence[Line], scene: Scene
+) -> list[tuple[Candidate, Effect]]:
+    """What each coupon would do by itself, in order of application."""
+    basket = Basket(lines, scene.payable_floor)
+    ordered = sorted(candidates, key=_order)
+    return [(candidate, _judge_one(candidate, basket, (), scene)) for candidate in ordered]
+
+
+def judge(
+    candidates: Sequence[Candidate],
+    lines: Sequence[Line],
+    scene: Scene,
+    chosen: Collection[str] | None = None,
+) -> Judgement:
     """Judge coupons of one wallet on one basket; the order they are given in does not matter.
 
     Each is judged in order of application on what the ones before it left; a refused one counts
     as not sent. Under policy "all" one refusal refuses the whole, with the code of ``skipped[0]``.
+    ``chosen``: only these are used, the rest is told why not (``engine.best.best`` says how).
     """
     basket = Basket(lines, scene.payable_floor)
     rooms: dict[int, Room] = {}  # as they are used up; those handed in are not changed
@@ -281,6 +300,9 @@ def judge(candidates: Sequence[Candidate], lines: Sequence[Line], scene: Scene) 
             room = rooms.setdefault(id(given.room), replace(given.room))
             candidate = replace(given, room=room)
         effect = _judge_one(candidate, basket, accepted, scene)
+        if effect.outcome is Outcome.DONE and chosen is not None and candidate.id not in chosen:
+            outcome = _joins(candidate, [c for c in candidates if c.id in chosen])
+            effect = Effect(outcome if outcome is not Outcome.DONE else Outcome.NO_EFFECT)
         if effect.outcome is not Outcome.DONE:
             skipped.append(Skipped(candidate.id, effect.outcome, effect.short_by))
             continue

@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.books import schema
 from engine.books.arrivals import BEGINNING, Entry, Position, position_of, read_entries
-from engine.books.db import Books, open_books
+from engine.books.db import Books, migrate, open_books
 from engine.books.failpoints import failpoint
 from engine.books.ingest import Ingest, Ingested, Lease, LeaseLost
 from engine.books.leases import Leases
@@ -51,7 +51,7 @@ class WriterOptions:
     wait_ms: int = 1000  # a read waits so long for an entry; then the cell is idle
     lease_ms: int = 6000
     share_ms: int = 1500  # leases are renewed and new tenants noticed so often
-    trim_ms: int = 10_000
+    trim_ms: int = 2000
     keep_ms: int = 24 * 3600 * 1000  # facts younger than this stay in the outbox
     backoff_ms: int = 5000  # longest pause after a failure
     rehearsal: bool = False
@@ -126,6 +126,16 @@ class Writer:
                 await _pause(self._stopping, self.options.share_ms)
         finally:
             await self._end(client)
+
+    async def migrate(self, database_url: str) -> None:
+        """Bring the books to this version before ``run``, waiting for a database that is away."""
+        while not self._stopping.is_set():
+            try:
+                return await migrate(database_url)
+            except TROUBLE as error:
+                log.warning("books_unreachable", error=_name(error))
+                await _pause(self._stopping, 1000)
+        return None
 
     async def _client(self) -> Client | None:
         while not self._stopping.is_set():
@@ -362,7 +372,10 @@ async def _pause(stopping: asyncio.Event, ms: int) -> None:
 
 
 async def run_writer(settings: Settings) -> None:
-    """A writer process: works until SIGTERM or SIGINT, then ends in good order."""
+    """A writer process: works until SIGTERM or SIGINT, then ends in good order.
+
+    CannotStart when the books are of a newer version.
+    """
     if settings.redis_url is None:
         raise ValueError("a writer needs the URL of a Redis")
     url = settings.redis_url
@@ -373,6 +386,7 @@ async def run_writer(settings: Settings) -> None:
         loop.add_signal_handler(number, writer.stop)
     log.info("writer_started", owner=writer.status.owner)
     try:
+        await writer.migrate(settings.database_url)
         await writer.run()
     finally:
         await books.close()

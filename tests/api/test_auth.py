@@ -399,6 +399,15 @@ async def test_a_new_key_is_good_at_once(api: Api, api_server: ApiServer) -> Non
         assert (await api.get("/v1/merchants", key=key)).status == 200
 
 
+async def test_a_new_key_s_first_requests_may_come_all_at_once(
+    api: Api, api_server: ApiServer
+) -> None:
+    """More of them than look-ups in the books a second: they share one."""
+    key = api_server.key("storefront")
+    answers = await asyncio.gather(*(api.get("/v1/nothing", key=key) for _ in range(64)))
+    assert {answer.status for answer in answers} == {404}
+
+
 async def test_a_revoked_key_is_refused_within_a_second(api: Api, api_server: ApiServer) -> None:
     """However often it was used before."""
     key = api_server.key("finance")

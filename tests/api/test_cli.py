@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 from typer.testing import CliRunner
 
-from api.cli import Role, app
+from api.cli import Role, app, main
 from api.routes import ROLES
 from tests.api.server import Api, ApiServer
 from tests.conftest import OwnRedis
@@ -79,24 +79,55 @@ def test_roles_are_those_of_the_routes() -> None:
 @pytest.mark.parametrize(
     ("words", "environment", "sentence"),
     [
-        (["serve"], {"HEXIAO_PORT": "99999"}, "HEXIAO_PORT"),
-        (["serve"], {"HEXIAO_OPERATOR_KEY": "short"}, "HEXIAO_OPERATOR_KEY"),
-        (["serve"], {"HEXIAO_TENANT": "a b"}, "HEXIAO_TENANT"),
-        (["serve"], {"HEXIAO_REDIS_URL": "redis://127.0.0.1:1"}, "HEXIAO_SECRET"),
-        (["serve"], {"HEXIAO_REDIS_URL": "http://x"}, "HEXIAO_REDIS_URL"),
-        (["serve", "--host", "192.0.2.1"], {}, "HEXIAO_HOST"),
-        (["api"], {}, "HEXIAO_REDIS_URL"),
-        (["writer"], {}, "HEXIAO_REDIS_URL"),
-        (["reconcile"], {}, "HEXIAO_REDIS_URL"),
-        (["demo"], {}, "HEXIAO_OPERATOR_KEY"),
-        (["keys", "list", "--tenant", "nobody"], {}, "There is no tenant nobody"),
+        ("serve", {"HEXIAO_PORT": "99999"}, "HEXIAO_PORT"),
+        ("serve", {"HEXIAO_OPERATOR_KEY": "short"}, "HEXIAO_OPERATOR_KEY"),
+        ("serve", {"HEXIAO_TENANT": "a b"}, "HEXIAO_TENANT"),
+        ("serve", {"HEXIAO_REDIS_URL": "http://x"}, "HEXIAO_REDIS_URL"),
+        ("writer", {}, "HEXIAO_REDIS_URL"),
+        ("reconcile", {}, "HEXIAO_REDIS_URL"),
+        ("recover", {}, "HEXIAO_REDIS_URL"),
+        ("backup copy", {}, "HEXIAO_REDIS_URL"),
+        ("demo", {}, "HEXIAO_OPERATOR_KEY"),
     ],
 )
 def test_refusals_are_sentences(
-    tmp_path: Path, words: list[str], environment: dict[str, str], sentence: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    words: str,
+    environment: dict[str, str],
+    sentence: str,
 ) -> None:
-    """Exit code 1, what to set, and no traceback."""
-    done = hexiao(*words, **{"HEXIAO_DATA_DIR": str(tmp_path), "HEXIAO_PORT": "0", **environment})
+    """Exit code 1 and what to set; nothing was started."""
+    for name in list(os.environ):
+        if name.startswith("HEXIAO_"):
+            monkeypatch.delenv(name)
+    for name, value in {"HEXIAO_DATA_DIR": str(tmp_path), **environment}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["hexiao", *words.split()])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 1
+    told = capfd.readouterr().err
+    assert sentence in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "sentence"),
+    [
+        ("serve", {"HEXIAO_REDIS_URL": "redis://127.0.0.1:1"}, "HEXIAO_SECRET"),
+        ("serve --host 192.0.2.1", {}, "HEXIAO_HOST"),
+        ("api", {}, "HEXIAO_REDIS_URL"),
+        ("keys list --tenant nobody", {}, "There is no tenant nobody"),
+    ],
+)
+def test_refusals_at_the_start_are_sentences(
+    tmp_path: Path, words: str, environment: dict[str, str], sentence: str
+) -> None:
+    """The same for what is found out on the way; what was started is stopped."""
+    given = {"HEXIAO_DATA_DIR": str(tmp_path), "HEXIAO_PORT": "0", **environment}
+    done = hexiao(*words.split(), **given)
     assert done.returncode == 1, done.stdout + done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
@@ -142,13 +173,9 @@ async def test_keys(api: Api, api_server: ApiServer) -> None:
     assert line.split()[-1] == "good"
     assert key not in shown.stdout
     assert on(api_server, "keys", "revoke", line.split()[0]).returncode == 0
-    assert on(api_server, "keys", "revoke", "k-no-such").returncode == 1
     listed = on(api_server, "keys", "list").stdout
     line = next(line for line in listed.splitlines() if "the accountant" in line)
     assert line.split()[-1] == "revoked"
-    unknown = on(api_server, "keys", "add", "terminal", "--label", "x", "--store", "no-such")
-    assert unknown.returncode == 1
-    assert "no-such" in unknown.stderr
 
 
 @pytest.mark.servers("valkey")
@@ -157,13 +184,14 @@ async def test_tenants(api_server: ApiServer, tenant: str) -> None:
     """A new mall is served without a restart."""
     assert on(api_server, "tenants", "add", tenant, "--currency", "USD").returncode == 0
     assert on(api_server, "tenants", "add", tenant).returncode == 1
-    assert on(api_server, "tenants", "add", "a b").returncode == 1
     shown = on(api_server, "tenants", "list").stdout
     assert "USD" in next(line for line in shown.splitlines() if tenant in line)
     key = on(api_server, "keys", "add", "operator", "--label", "x", "--tenant", tenant)
     await api_server.until_known(key.stdout.strip())
 
 
+@pytest.mark.servers("valkey")
+@pytest.mark.databases("sqlite")
 def test_checks(api_server: ApiServer) -> None:
     """A mall at work has nothing to complain of."""
     for command in ("doctor", "recover", "reconcile"):

@@ -124,7 +124,9 @@ async def test_another_mall_has_nothing_of_it(mall: Api, api: Api) -> None:
     assert (await api.get(f"/v1/campaigns/{name}")).code == "not_found"
     assert (await api.patch(f"/v1/campaigns/{name}", {})).code == "not_found"
     assert (await claim(api, name)).code == "not_found"
-    assert (await api.get("/v1/stores/s1")).code == "not_found"
+    await mall.put("/v1/merchants/m1", {"name": "m1"})
+    await mall.put("/v1/stores/only-here", {"name": "s", "merchant_id": "m1"})
+    assert (await api.get("/v1/stores/only-here")).code == "not_found"
     keys = (await mall.get("/v1/keys")).json["items"]
     assert (await api.delete(f"/v1/keys/{keys[0]['id']}")).code == "not_found"
     assert (await create(api, name=name)) == name  # ids are each mall's own

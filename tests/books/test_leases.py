@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, update
 
 from engine.books import schema
-from engine.books.db import Books, migrate, open_books
+from engine.books.db import Books
 from engine.books.ingest import Ingest, Lease, LeaseLost
 from engine.books.leases import Leases
 from tests.books.outbox_story import found_tenant, rows
@@ -19,12 +18,9 @@ LONG_MS = 60_000
 
 
 @pytest.fixture
-async def books(database_url: str) -> AsyncIterator[Books]:
-    """Books of this test alone: leases are about all tenants in them."""
-    await migrate(database_url)
-    opened = open_books(database_url)
-    yield opened
-    await opened.close()
+def books(own_books: Books) -> Books:
+    """Books of this test alone."""
+    return own_books
 
 
 def held(leases: list[Lease]) -> list[tuple[str, int]]:

@@ -31,12 +31,9 @@ QUICK = WriterOptions(
 
 
 @pytest.fixture
-async def books(database_url: str) -> AsyncIterator[Books]:
-    """Books of this test alone: a writer serves all tenants in them."""
-    await migrate(database_url)
-    opened = open_books(database_url)
-    yield opened
-    await opened.close()
+def books(own_books: Books) -> Books:
+    """Books of this test alone."""
+    return own_books
 
 
 @contextlib.asynccontextmanager

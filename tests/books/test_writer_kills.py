@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from engine.books.db import Books, migrate, open_books
+from engine.books.db import Books
 from engine.reconcile import reconcile
 from tests.books.mall import MINUTE, Mall, march, open_mall
 from tests.books.outbox_story import Story, check_books, found_tenant
@@ -34,21 +34,18 @@ STEPS = [
 
 
 @pytest.fixture
-async def books(database_url: str) -> AsyncIterator[Books]:
+def books(own_books: Books) -> Books:
     """Books of this test alone."""
-    await migrate(database_url)
-    opened = open_books(database_url)
-    yield opened
-    await opened.close()
+    return own_books
 
 
 @contextlib.asynccontextmanager
 async def process(
-    database_url: str, redis_url: str, failpoint: str = ""
+    own_books_url: str, redis_url: str, failpoint: str = ""
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A writer process; what is left of it is killed at the end."""
     started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.books.writer_process", database_url, redis_url, cwd=ROOT,
+        sys.executable, "-m", "tests.books.writer_process", own_books_url, redis_url, cwd=ROOT,
         env={**os.environ, "HEXIAO_FAILPOINT": failpoint}, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -65,16 +62,16 @@ async def dies(killed: asyncio.subprocess.Process) -> None:
 
 
 async def test_killed_at_each_step_and_started_again(
-    books: Books, database_url: str, redis_client: Redis, redis_url: str, tenant: str
+    books: Books, own_books_url: str, redis_client: Redis, redis_url: str, tenant: str
 ) -> None:
     await found_tenant(books, tenant, cells=2)
     story = Story(tenant, cells=2)
     for step in STEPS:
         story.live(150)
         await story.send(redis_client, most=8)
-        async with process(database_url, redis_url, f"{step}:{random.randint(1, 3)}") as killed:
+        async with process(own_books_url, redis_url, f"{step}:{random.randint(1, 3)}") as killed:
             await dies(killed)
-    async with process(database_url, redis_url) as last:
+    async with process(own_books_url, redis_url) as last:
         await drained(books, story)
         last.terminate()
         async with asyncio.timeout(20):
@@ -85,16 +82,16 @@ async def test_killed_at_each_step_and_started_again(
 @pytest.mark.servers("valkey")
 @pytest.mark.databases("postgres")
 async def test_killed_at_each_step_beside_one_that_lives_while_the_engine_works(
-    books: Books, database_url: str, redis_url: str, tenant: str
+    books: Books, own_books_url: str, redis_url: str, tenant: str
 ) -> None:
     """Real acts, two writers on two cells: the cells of the dead go to the living and back."""
     async with (
-        open_mall(redis_url, database_url, tenant, cells=2) as mall,
+        open_mall(redis_url, own_books_url, tenant, cells=2) as mall,
         writing(books, redis_url, OPTIONS),
     ):
         await mall.campaign("ten", TEN, stock={"total": None}, funding={"mall": 30, "merchant": 70})
         for number, step in enumerate(STEPS[::2]):
-            async with process(database_url, redis_url, step) as killed:
+            async with process(own_books_url, redis_url, step) as killed:
                 dying = asyncio.create_task(dies(killed))
                 user = 1000 * number
                 while not dying.done():  # as soon as its share of the cells has something new

@@ -159,10 +159,17 @@ async def open_ground(url: str, books: Path) -> AsyncIterator[tuple[Server, Book
 
 
 async def mall_on(
-    server: Server, books: Books, tenant: str, *, cells: int = 1, zone: str = "Asia/Shanghai"
+    server: Server,
+    books: Books,
+    tenant: str,
+    *,
+    cells: int = 1,
+    zone: str = "Asia/Shanghai",
+    handle_key: bytes = b"",
 ) -> Running:
-    """A mall; the tenant is made in the books if it is new."""
-    handle_key = await _tenant(books, tenant, cells, zone)
+    """A mall; the tenant is made in the books if it is new. With one handle key ids are alike."""
+    handle_key = handle_key or tenant.encode().ljust(32, b"k")[:32]
+    await _tenant(books, tenant, cells, zone, handle_key)
     control = Control(tenant, cells, server, books)
     engine = Engine(Mall(tenant, cells, zone, handle_key), server, control)
     return Running(tenant, cells, books, server, control, engine)
@@ -179,9 +186,7 @@ async def open_mall(
         await running.engine.drain()
 
 
-async def _tenant(books: Books, tenant: str, cells: int, zone: str) -> bytes:
-    """Make the tenant unless it is there; its handle key."""
-    handle_key = tenant.encode().ljust(32, b"k")[:32]
+async def _tenant(books: Books, tenant: str, cells: int, zone: str, handle_key: bytes) -> None:
     async with books.begin() as connection:
         known = await connection.execute(
             schema.tenants.select().where(schema.tenants.c.id == tenant)
@@ -194,7 +199,6 @@ async def _tenant(books: Books, tenant: str, cells: int, zone: str) -> bytes:
                     settings_revision=1, created_ms=0,
                 )
             )
-    return handle_key
 
 
 def copy_books(migrated: Path, directory: Path) -> Path:
@@ -214,7 +218,7 @@ async def reconciled(books: Books, url: str, *tenants: str) -> None:
     client = await open_client(url)
     try:
         for tenant in tenants:
-            report = await reconcile(books, client, tenant, wait_seconds=20)
+            report = await reconcile(books, client, tenant, wait_seconds=120)
             assert report.ok, report.differences
     finally:
         writer.stop()

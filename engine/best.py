@@ -1,0 +1,207 @@
+"""The best offer: the set of coupons that takes most off a basket (CONTRACT.md section 4, rule 8).
+
+``fastpath`` searches; the rules say what each coupon is by itself and judge what was found. Only
+coupons that take money off are picked: an exchange or an admission is worth nothing to the basket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.arithmetic import Basket, Effect
+from engine.fastpath import MOST_OFFERS, Offer, search
+from engine.records import Line, Terms
+from engine.rules import Candidate, Judgement, Scene, alone, judge, least, parts
+
+KINDS = {"gift": 0, "fixed_price": 1, "percent_off": 2, "amount_off": 3}
+STEPS, EVERY = 4, 5
+
+
+@dataclass(slots=True, frozen=True)
+class Choice:
+    """What was picked, and why the rest was not; ``exact``: no permitted set takes off more."""
+
+    judgement: Judgement
+    exact: bool
+
+    @property
+    def ids(self) -> list[str]:
+        """The coupons picked, in order of application."""
+        return [coupon.id for coupon in self.judgement.applied]
+
+
+def best(candidates: Sequence[Candidate], lines: Sequence[Line], scene: Scene) -> Choice:
+    """Pick from a wallet the permitted set with the largest discount.
+
+    Ties: fewer coupons, earliest ``valid_until`` (compared in ascending order, none last),
+    smallest ids. Exact for up to 12 usable coupons and where dominance brings a larger wallet down
+    to 12 (``_without_spares``); else among the 12 most promising, and ``exact`` is False.
+
+    A usable coupon that was not picked is skipped with what refuses it beside those that were:
+    what ``judge`` says of it in its place among them; else the stacking rule that keeps it and
+    them apart; else ``no_effect``: it would not make the discount larger.
+    """
+    usable = [
+        (candidate, effect)
+        for candidate, effect in alone(candidates, lines, scene)
+        if effect.discount and candidate.terms.benefit in KINDS
+    ]
+    kept = _without_spares(usable)
+    exact = len(kept) <= MOST_OFFERS
+    if not exact:
+        kept = _promising(kept)
+    picked = _search(kept, lines, scene)
+    judgement = judge(candidates, lines, scene, chosen=picked)
+    if len(judgement.applied) < len(picked):  # a rule that the search does not know
+        exact = False
+    return Choice(judgement, exact)
+
+
+def _search(
+    usable: Sequence[tuple[Candidate, Effect]], lines: Sequence[Line], scene: Scene
+) -> frozenset[str]:
+    """The ids of the best set of at most 12."""
+    if not usable:
+        return frozenset()
+    basket = Basket(lines, scene.payable_floor)
+    offers = _offers(usable, basket)
+    budgets = [-1] * (1 + max(offer.campaign for offer in offers))
+    for offer, (candidate, _) in zip(offers, usable, strict=True):
+        if candidate.room is not None and candidate.room.budget is not None:
+            budgets[offer.campaign] = max(0, candidate.room.budget)
+    found = search(
+        [(line.amount, line.quantity) for line in lines], scene.payable_floor, offers, budgets
+    )
+    return frozenset(usable[i][0].id for i in found)
+
+
+def _offers(usable: Sequence[tuple[Candidate, Effect]], basket: Basket) -> list[Offer]:
+    """The coupons as numbers."""
+    coupons = [candidate for candidate, _ in usable]
+    total = sum(basket.running)
+    groups = _numbers([c.terms.group for c in coupons if c.terms.group])
+    campaigns = _numbers([c.record.campaign_id for c in coupons])
+    ends = sorted({_end(c) for c in coupons})
+    names = sorted(c.id for c in coupons)
+    last = len(coupons) - 1
+    return [
+        _offer(
+            candidate.terms,
+            basket,
+            total,
+            effect.discount,
+            bars=sum(
+                1 << i for i, other in enumerate(coupons) if parts(candidate.terms, other.terms)
+            ),
+            group=groups.get(candidate.terms.group, -1),
+            campaign=campaigns[candidate.record.campaign_id],
+            # Sums of these compare sorted lists of equal length: 4 bits count to 12.
+            end=1 << 4 * (last - ends.index(_end(candidate))),
+            name=1 << (last - names.index(candidate.id)),
+        )
+        for candidate, effect in usable
+    ]
+
+
+def _offer(
+    terms: Terms,
+    basket: Basket,
+    total: int,
+    discount: int,
+    *,
+    bars: int,
+    group: int,
+    campaign: int,
+    end: int,
+    name: int,
+) -> Offer:
+    eligible = basket.eligible(terms)
+    gift = terms.benefit == "gift"
+    amount = total if terms.amount < 0 else min(terms.amount, total)
+    # After another gift the cheapest unit left may cost more than the cheapest does now.
+    most = min(amount, max(basket.running[i] for i in eligible)) if gift else discount
+    kind = KINDS[terms.benefit]
+    if kind == KINDS["amount_off"]:
+        kind = EVERY if terms.every > 0 else STEPS if terms.steps else kind
+    return Offer(
+        benefit=kind,
+        amount=amount,
+        cap=-1 if gift or kind in (1, 3, STEPS) else min(terms.max_amount, total),
+        basis_points=terms.basis_points,
+        every=terms.every,
+        steps=[(least, min(off, total)) for least, off in terms.steps],
+        min_spend=terms.min_spend,
+        spend_running=terms.min_spend_running,
+        base_initial=terms.base_initial,
+        initial=basket.initial_of(eligible),
+        lines=eligible,
+        bars=bars,
+        group=group,
+        group_limit=terms.group_limit if terms.group else -1,
+        campaign=campaign,
+        campaign_limit=terms.per_redemption,
+        most=most,
+        end=end,
+        name=name,
+    )
+
+
+def _numbers(names: Sequence[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(dict.fromkeys(names))}
+
+
+def _end(candidate: Candidate) -> tuple[bool, int]:
+    end = candidate.valid_until
+    return end is None, end or 0
+
+
+# ---- larger wallets ----------------------------------------------------------------------------
+
+
+def _without_spares(
+    usable: Sequence[tuple[Candidate, Effect]],
+) -> list[tuple[Candidate, Effect]]:
+    """Leave out coupons that others like them dominate.
+
+    Coupons of one campaign and one revision that follow each other in the order of application
+    are interchangeable, so of each such run the first do, the ones that end earliest: as many as
+    one redemption may hold of them.
+    """
+    kept: list[tuple[Candidate, Effect]] = []
+    run: tuple[str, int] | None = None
+    length = 0
+    for candidate, effect in usable:
+        terms, record = candidate.terms, candidate.record
+        if (record.campaign_id, record.terms_revision) != run:
+            run, length = (record.campaign_id, record.terms_revision), 0
+        length += 1
+        if length <= _most_of(terms):
+            kept.append((candidate, effect))
+    return kept
+
+
+def _most_of(terms: Terms) -> int:
+    """How many coupons of these terms one redemption may hold."""
+    if terms.stacking == "exclusive":
+        return 1
+    limits = [terms.per_redemption, terms.group_limit if terms.group else -1, MOST_OFFERS]
+    return least(limits) or 0
+
+
+def _promising(
+    usable: Sequence[tuple[Candidate, Effect]],
+) -> list[tuple[Candidate, Effect]]:
+    """The 12 that take most off by themselves; first those that limits let stand together."""
+    order = sorted(range(len(usable)), key=lambda i: (-usable[i][1].discount, i))
+    first: list[int] = []
+    spare: list[int] = []
+    for i in order:
+        terms, campaign = usable[i][0].terms, usable[i][0].record.campaign_id
+        taken = [usable[n][0] for n in first]
+        in_campaign = sum(c.record.campaign_id == campaign for c in taken)
+        in_group = sum(c.terms.group == terms.group for c in taken) if terms.group else 0
+        alike = max(in_campaign, in_group)
+        (first if alike < _most_of(terms) else spare).append(i)
+    picked = sorted([*first, *spare][:MOST_OFFERS])
+    return [usable[i] for i in picked]
