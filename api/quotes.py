@@ -67,11 +67,15 @@ def judged(
     scene: Scene,
 ) -> tuple[Judgement, list[AppliedCoupon]]:
     """The judgement, and what applies as a record would keep it."""
-    candidates = {item[0]: candidate(wallet, *item) for item in coupons}
-    judgement = judge(list(candidates.values()), lines, scene)
+    judgement = judge([candidate(wallet, *item) for item in coupons], lines, scene)
+    return judgement, kept(wallet, judgement)
+
+
+def kept(wallet: Wallet, judgement: Judgement) -> list[AppliedCoupon]:
+    """What applies as a record would keep it."""
     used = []
     for item in judgement.applied:
-        one = candidates[item.id]
+        one = candidate(wallet, item.id)
         used.append(
             AppliedCoupon(
                 serial=item.id[-11:],
@@ -85,7 +89,7 @@ def judged(
                 item=one.terms.item,
             )
         )
-    return judgement, used
+    return used
 
 
 def alone(one: Candidate, scene: Scene, *, any_channel: bool = False) -> Outcome:
