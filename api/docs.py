@@ -82,7 +82,7 @@ async def docs_file(call: Call) -> Reply:
 async def problem_type(call: Call) -> Reply:
     """The code, its status and its sentence in both languages."""
     outcome = BY_CODE.get(call.path["code"])
-    if outcome is None or outcome <= Outcome.REPEATED or outcome is Outcome.WINDOW_MOVED:
+    if outcome is None or outcome <= Outcome.REPEATED or outcome >= Outcome.WINDOW_MOVED:
         raise Refused(Outcome.NOT_FOUND)
     en, zh = SENTENCES[outcome]
     return Reply({"code": outcome.code, "status": outcome.status, "en": en, "zh-CN": zh})

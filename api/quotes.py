@@ -98,25 +98,31 @@ def judged(
 ) -> tuple[Judgement, list[AppliedCoupon]]:
     """The judgement, and what applies as a record would keep it."""
     rooms = rooms_of(wallet)
-    candidates = {item[0]: candidate(wallet, scene, *item, rooms) for item in coupons}
-    judgement = judge(list(candidates.values()), lines, scene)
+    candidates = [candidate(wallet, scene, *item, rooms=rooms) for item in coupons]
+    judgement = judge(candidates, lines, scene)
+    return judgement, kept(wallet, judgement)
+
+
+def kept(wallet: Wallet, judgement: Judgement) -> list[AppliedCoupon]:
+    """What applies as a record would keep it."""
     used = []
     for item in judgement.applied:
-        one = candidates[item.id]
+        record = wallet.coupons[item.id[-11:]]
+        terms = wallet.terms[record.campaign_id, record.terms_revision]
         used.append(
             AppliedCoupon(
                 serial=item.id[-11:],
-                campaign_id=one.record.campaign_id,
-                terms_revision=one.record.terms_revision,
-                benefit=one.terms.benefit,
+                campaign_id=record.campaign_id,
+                terms_revision=record.terms_revision,
+                benefit=terms.benefit,
                 value=item.value,
                 discount=item.discount,
                 lines=item.shares,
                 uses_left=0,
-                item=one.terms.item,
+                item=terms.item,
             )
         )
-    return judgement, used
+    return used
 
 
 def alone(one: Candidate, scene: Scene, *, any_channel: bool = False) -> Outcome:

@@ -6,7 +6,7 @@ from typing import Any
 
 # Registers the routes that act on a redemption once it is there.
 import api.redemptions  # noqa: F401
-from api import lookups, naming, quotes, wire
+from api import choosing, lookups, naming, quotes, wire
 from api import wire_answers as answers
 from api import wire_redemptions as shapes
 from api.naming import Named
@@ -16,8 +16,9 @@ from engine.codes import Scan
 from engine.errors import InvalidRequest
 from engine.fastpath import INVALID, MEMBER, STALE, STATIC
 from engine.outcomes import Outcome
-from engine.records import AppliedCoupon
+from engine.records import AppliedCoupon, Line
 from engine.rules import Judgement
+from engine.views import Answer, Redemption
 
 USE_REFUSALS = (
     Outcome.CODE_INVALID,
@@ -155,7 +156,7 @@ async def _resolve_member(call: Call, scan: Scan) -> shapes.ResolveReply:
     say=True,
     summary="What a redemption would give now; nothing is written.",
     tags=("till",),
-    errors=(Outcome.CODE_INVALID, Outcome.DIFFERENT_OWNERS),
+    errors=(Outcome.CODE_INVALID, Outcome.CODE_EXPIRED, Outcome.DIFFERENT_OWNERS),
 )
 async def quote(call: Call) -> Reply:
     body: shapes.RedemptionRequest = call.body
@@ -163,6 +164,8 @@ async def quote(call: Call) -> Reply:
     shapes.refuse_unbuilt(body)
     shapes.hold_seconds(body, call.tenant.settings.max_hold_seconds)
     _, lines = shapes.basket_lines(body.basket)
+    if body.choose is not None:
+        return Reply(await _quote_best(call, body, store_id, lines))
     named = naming.coupons_of(call, body, strict=False)
     judgement = Judgement([], [], [])
     used: list[AppliedCoupon] = []
@@ -193,6 +196,32 @@ async def quote(call: Call) -> Reply:
     return Reply(reply)
 
 
+async def _quote_best(
+    call: Call, body: shapes.RedemptionRequest, store_id: str, lines: list[Line]
+) -> shapes.QuoteReply:
+    """The best offer now: every coupon of the wallet is in it, used or with the reason why not."""
+    whose = choosing.person(call, body)
+    call.own_handle(whose.handle)
+    if whose.member is not None and whose.member.stale:  # a picture of it shows no wallet
+        raise Refused(Outcome.CODE_EXPIRED, field="member_code")
+    wallet, choice = await choosing.choose(call, body, whose, store_id, lines)
+    reply = answers.quoted(
+        body,
+        whose.handle,
+        quotes.kept(wallet, choice.judgement),
+        lines,
+        [
+            answers.skipped(item.id, item.outcome, item.short_by, call.language)
+            for item in choice.judgement.skipped
+        ],
+        store_id=store_id,
+        at=wallet.now,
+        language=call.language,
+    )
+    reply.exact = choice.exact
+    return reply
+
+
 # ---- redeem and hold -------------------------------------------------------------------------
 
 
@@ -217,6 +246,9 @@ async def redeem(call: Call) -> Reply:
     shapes.refuse_unbuilt(body)
     seconds = shapes.hold_seconds(body, tenant.settings.max_hold_seconds)
     amount, lines = shapes.basket_lines(body.basket)
+    if body.choose is not None:
+        best = await choosing.redeem(call, body, store_id, amount, lines, seconds)
+        return _redeemed(call, best, [])
     best_effort = body.policy == "best_effort"
     named = naming.coupons_of(call, body, strict=not best_effort)
     if not named.coupons:
@@ -240,9 +272,13 @@ async def redeem(call: Call) -> Reply:
         best_effort=best_effort,
         now=call.now,
     )
+    return _redeemed(call, answer, _invalid(call, named))
+
+
+def _redeemed(call: Call, answer: Answer[Redemption], invalid: list[shapes.Skipped]) -> Reply:
     if answer.value is None:
         return refusal(call, answer.outcome, _told(answer.details))
-    reply = answers.redeemed(answer.value, _invalid(call, named), call.language)
+    reply = answers.redeemed(answer.value, invalid, call.language)
     return Reply(reply, replayed=answer.outcome is Outcome.REPEATED)
 
 

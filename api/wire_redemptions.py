@@ -205,6 +205,7 @@ class QuoteReply(Reply):
     order_ref: str | None
     at: str
     say: str
+    exact: bool | UnsetType = UNSET  # of choose best: no permitted set takes off more
 
 
 class RedemptionReply(Reply):
@@ -263,7 +264,6 @@ def refuse_unbuilt(body: RedemptionRequest | CommitRequest) -> None:
     if isinstance(body, RedemptionRequest):
         used = {
             "points": body.points != 0,
-            "choose": body.choose is not None,
             "use": set(body.use) != {"free"},
         }
     else:

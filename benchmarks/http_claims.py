@@ -1,7 +1,9 @@
 """Claims over HTTP against a bare aiohttp handler: same loop, same load, turn by turn in one run.
 
 ``python -m benchmarks.http_claims [--seconds S] [--rounds N] [--connections N ...] [--json PATH]``
-starts both servers, loads them in turn, prints medians and writes every round as JSON. Ours is
+starts both servers, loads them in turn, prints medians and writes every round as JSON: each in a
+closed loop, as fast as it can, then both in an open loop at 0.7 of what ours just did, which is
+where CPU and waiting compare: a process that is not busy runs on cold caches. Ours is
 `hexiao serve` as anybody starts it: one API process, `appendfsync always`, the writer running,
 books in SQLite; distinct people, a new Idempotency-Key each. Before each round of the bare server
 the books have caught up, so that it has the machine to itself as well.
@@ -23,7 +25,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import redis.asyncio
@@ -42,6 +44,7 @@ UNLIMITED, LIMITED = "flash", "few"
 STOCK = 3000  # of the limited campaign
 WANTED = 3 * STOCK
 DRAIN_SECONDS = 600.0
+STEADY = 0.7  # of our closed loop's requests a second, offered in the open loop
 
 
 class Round(msgspec.Struct):
@@ -49,6 +52,7 @@ class Round(msgspec.Struct):
 
     server: str
     connections: int
+    rate: float  # requests a second offered; 0 = closed loop
     per_second: float
     p50: float
     p99: float
@@ -59,6 +63,14 @@ class Round(msgspec.Struct):
     writer_cpu: float = 0.0  # of the writer in the time of a claim; it may lag behind
     batch: float = 0.0  # claims a script call
     script: float = 0.0  # of EVALSHA a claim, by commandstats
+
+
+class Part(NamedTuple):
+    """How a server is loaded in one round."""
+
+    connections: int
+    seconds: float
+    rate: float = 0.0
 
 
 class Loader:
@@ -108,23 +120,21 @@ class Bench:
         }
         self._storefront = key
 
-    async def bare(self, connections: int, seconds: float, pid: int, port: int) -> None:
+    async def bare(self, part: Part, pid: int, port: int) -> Round:
         """A round of the bare server."""
+        await self.drained()
         cpu = cpu_seconds(pid)
-        result = await self.loader.run(
-            port=port, key="none", campaign=UNLIMITED, connections=connections, seconds=seconds
-        )
-        self._take("bare", connections, result, cpu=cpu_seconds(pid) - cpu)
+        result = await self.loader.run(port=port, key="none", campaign=UNLIMITED, **part._asdict())
+        return self._take("bare", part, result, cpu=cpu_seconds(pid) - cpu)
 
-    async def ours(self, connections: int, seconds: float) -> None:
+    async def ours(self, part: Part) -> Round:
         """A round of ours."""
         before, counted = self._cpu(), await self._counters()
         result = await self.loader.run(
             port=int(self.server.url.rpartition(":")[2]),
             key=self._storefront,
             campaign=UNLIMITED,
-            connections=connections,
-            seconds=seconds,
+            **part._asdict(),
         )
         used = {name: cpu - before[name] for name, cpu in self._cpu().items()}
         claims, calls, script = (
@@ -133,9 +143,9 @@ class Bench:
         assert result.statuses == {"201": result.requests}, result.statuses
         assert result.coupons == result.requests == claims
         self.acknowledged += claims
-        self._take(
+        return self._take(
             "ours",
-            connections,
+            part,
             result,
             cpu=used["api"],
             redis_cpu=used["redis"] / claims * 1e6,
@@ -181,12 +191,11 @@ class Bench:
         stats = await self.redis.info("commandstats")
         return claims, calls, int(stats.get("cmdstat_evalsha", {}).get("usec", 0))
 
-    def _take(
-        self, server: str, connections: int, result: Result, *, cpu: float, **more: float
-    ) -> None:
+    def _take(self, server: str, part: Part, result: Result, *, cpu: float, **more: float) -> Round:
         one = Round(
             server=server,
-            connections=connections,
+            connections=part.connections,
+            rate=part.rate,
             per_second=result.measured / result.seconds,
             p50=result.p50 * 1e6,
             p99=result.p99 * 1e6,
@@ -196,7 +205,12 @@ class Bench:
             **more,
         )
         self.rounds.append(one)
-        print(f"  {server:5}{connections:5} connections {one.per_second:9.0f}/s", flush=True)
+        kind = "closed loop" if part.rate == 0 else "open loop"
+        print(
+            f"  {server:5}{part.connections:5} connections, {kind:12}{one.per_second:9.0f}/s",
+            flush=True,
+        )
+        return one
 
 
 async def check(bench: Bench) -> dict[str, Any]:
@@ -277,9 +291,12 @@ async def measure(arguments: argparse.Namespace) -> bool:
         async with started(Path(directory)) as bench:
             for _ in range(arguments.rounds):
                 for connections in arguments.connections:
-                    await bench.drained()
-                    await bench.bare(connections, arguments.seconds, pid, port)
-                    await bench.ours(connections, arguments.seconds)
+                    part = Part(connections, arguments.seconds)
+                    await bench.bare(part, pid, port)
+                    peak = await bench.ours(part)
+                    part = part._replace(rate=STEADY * peak.per_second)
+                    await bench.bare(part, pid, port)
+                    await bench.ours(part)
             few = await bench.few()
             checked = await check(bench)
             ready = (await bench.api.get("/readyz")).json
@@ -288,7 +305,11 @@ async def measure(arguments: argparse.Namespace) -> bool:
         "server": ready["versions"],
         "durability": ready["durability"],
         "books": "sqlite",
-        "medians": [medians(bench.rounds, one) for one in arguments.connections],
+        "medians": [
+            medians(bench.rounds, connections, closed)
+            for connections in arguments.connections
+            for closed in (True, False)
+        ],
         "limited": few,
         "check": checked,
         "rounds": msgspec.to_builtins(bench.rounds),
@@ -298,18 +319,23 @@ async def measure(arguments: argparse.Namespace) -> bool:
     return bool(checked["holds"])
 
 
-def medians(rounds: list[Round], connections: int) -> dict[str, Any]:
-    """Each figure's median over the rounds, and ours against the bare server's."""
-    found: dict[str, Any] = {"connections": connections}
+def medians(rounds: list[Round], connections: int, closed: bool) -> dict[str, Any]:
+    """Each figure's median over the rounds of one kind, and ours against the bare server's."""
+    found: dict[str, Any] = {"connections": connections, "loop": "closed" if closed else "open"}
     names = [name for name in Round.__struct_fields__ if name not in ("server", "connections")]
     for server in ("bare", "ours"):
-        own = [one for one in rounds if (one.server, one.connections) == (server, connections)]
+        own = [
+            one
+            for one in rounds
+            if (one.server, one.connections, one.rate == 0) == (server, connections, closed)
+        ]
         found[server] = {
             name: statistics.median(getattr(one, name) for one in own) for name in names
         }
     bare, ours = found["bare"], found["ours"]
     found["per_second_ratio"] = ours["per_second"] / bare["per_second"]
     found["cpu_ratio"] = bare["cpu"] / ours["cpu"]
+    found["p99_ratio"] = ours["p99"] / bare["p99"]
     return found
 
 
@@ -317,15 +343,17 @@ def show(report: dict[str, Any]) -> None:
     """The table."""
     print(f"\n{report['server']['redis']}, {report['durability']}, books in SQLite; us a request")
     head = ("requests/s", "p50", "p99", "p99.9", "CPU", "load", "Redis", "script", "writer")
-    print(f"{'':16}" + "".join(f"{name:>11}" for name in head) + f"{'batch':>8}")
+    print(f"{'':20}" + "".join(f"{name:>11}" for name in head) + f"{'batch':>8}")
+    names = ("per_second", "p50", "p99", "p999", "cpu", "load_cpu", "redis_cpu", "script")
     for one in report["medians"]:
         for server in ("bare", "ours"):
             row = one[server]
-            names = ("per_second", "p50", "p99", "p999", "cpu", "load_cpu", "redis_cpu", "script")
             figures = "".join(f"{row[name]:11.0f}" for name in (*names, "writer_cpu"))
-            print(f"{server:8}{one['connections']:5}   {figures}{row['batch']:8.1f}")
-        ratio, cpu = one["per_second_ratio"], one["cpu_ratio"]
-        print(f"{'':16}ours / bare: {ratio:.2f} of its requests/s, {cpu:.2f} by CPU of the server")
+            print(f"{server:6}{one['connections']:5} {one['loop']:8}{figures}{row['batch']:8.1f}")
+        print(
+            f"{'':20}ours / bare: requests/s {one['per_second_ratio']:.2f},"
+            f" by CPU {one['cpu_ratio']:.2f}, p99 {one['p99_ratio']:.1f}"
+        )
     print(f"check: {report['check']}")
 
 

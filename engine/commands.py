@@ -82,6 +82,7 @@ class Redeem(Command, frozen=True, kw_only=True):
     lines: list[tuple[str, int, int, str, str]]  # id, amount, quantity, sku, category
     hold_seconds: int  # 0 = redeem at once
     all_or_nothing: int  # 1 = policy "all"
+    expected: int = -1  # what it takes off, else WALLET_MOVED: of a set that was searched
 
 
 class Finish(Command, frozen=True, kw_only=True):

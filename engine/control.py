@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from redis.exceptions import NoScriptError, RedisError
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from engine import keys, scripts
 from engine.books import schema
@@ -82,8 +82,12 @@ class Control:
             try:
                 await self._compare()
                 await self._server.load_scripts()
+                await self._compare()  # it may have been another server that took the scripts
             except (RedisError, OSError) as error:
                 raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
+            except SQLAlchemyError as error:
+                log.warning("books_unreachable", error=repr(error))
+                raise Unavailable("the books do not answer", recovering=True) from error
             self._trusted = True
 
     async def _compare(self) -> None:

@@ -212,18 +212,23 @@ class Engine:
         order_ref: str = "",
         hold_seconds: int = 0,
         best_effort: bool = False,
+        asked: str = "",
+        expected: int = -1,
         now: int = 0,
     ) -> Answer[Redemption]:
-        """Redeem or hold coupons. ``coupons``: (coupon id, step of its code or 0, stale)."""
+        """Redeem or hold coupons. ``coupons``: (coupon id, step of its code or 0, stale).
+
+        ``asked``: what was asked for where the coupons were searched, not named; it stands for
+        them under the key, and ``expected`` is what they must take off, else WALLET_MOVED.
+        """
         presented = [
             commands.Presented(coupon_id[-keys.SERIAL_LENGTH :], step, int(stale))
             for coupon_id, step, stale in coupons
         ]
         basket = [(line.id, line.amount, line.quantity, line.sku, line.category) for line in lines]
-        fingerprint = _fingerprint(
-            sorted(item.serial for item in presented), store_id, terminal_id, staff_id, channel,
-            order_ref, amount, basket, hold_seconds, best_effort,
-        )  # fmt: skip
+        named = asked or sorted(item.serial for item in presented)
+        told = (store_id, terminal_id, staff_id, channel, order_ref)
+        fingerprint = _fingerprint(named, *told, amount, basket, hold_seconds, best_effort)
 
         def build(at: int) -> commands.Redeem:
             serial, before, window = self._serials("redeem", handle, key, at)
@@ -248,6 +253,7 @@ class Engine:
                 lines=basket,
                 hold_seconds=hold_seconds,
                 all_or_nothing=int(not best_effort),
+                expected=expected,
             )
 
         reply = await self._keyed("redeem", now, build)
@@ -395,8 +401,7 @@ class Engine:
             now=now,
             who=who,
             user_id=user_id,
-            tier=tier,
-            tier_until=tier_until,
+            tier=tier, tier_until=tier_until,  # fmt: skip
             frozen=None if frozen is None else int(frozen),
         )
         reply = await self._act("profile", command)

@@ -95,6 +95,7 @@ class Outcome(IntEnum):
     STAY_CLOSED = 97
     # between the scripts and the engine only; never leaves it
     WINDOW_MOVED = 120
+    WALLET_MOVED = 121
 
     @property
     def code(self) -> str:
@@ -225,6 +226,7 @@ SENTENCES: dict[Outcome, Sentence] = {
     Outcome.RECEIPT_USED: Sentence("This receipt already freed a car.", "该小票已用于停车减免。"),
     Outcome.STAY_CLOSED: Sentence("This stay is closed.", "该停车记录已结束。"),
     Outcome.WINDOW_MOVED: Sentence("The key's window moved on.", "幂等窗口已更新。"),
+    Outcome.WALLET_MOVED: Sentence("The wallet changed meanwhile.", "券包已变化。"),
 }
 
 
@@ -250,7 +252,7 @@ def markdown() -> str:
         "|---|---|---|---|---|",
     ]
     for outcome in Outcome:
-        if outcome is not Outcome.WINDOW_MOVED:
+        if outcome < Outcome.WINDOW_MOVED:
             en, zh = SENTENCES[outcome]
             rows.append(f"| {int(outcome)} | `{outcome.code}` | {outcome.status} | {en} | {zh} |")
     return "\n".join(rows) + "\n"

@@ -20,7 +20,7 @@ outcomes:
   ALREADY_REDEEMED HELD CODE_USED VOIDED EXPIRED NOT_YET_VALID STORE_NOT_ALLOWED
   CHANNEL_NOT_ALLOWED OUTSIDE_HOURS NO_ELIGIBLE_ITEMS MIN_QUANTITY MIN_SPEND STACKING_CONFLICT
   GROUP_LIMIT CAMPAIGN_LIMIT TOO_MANY_COUPONS CAMPAIGN_DAY_LIMIT STORE_LIMIT BUDGET_EXHAUSTED
-  NO_EFFECT WINDOW_MOVED
+  NO_EFFECT WINDOW_MOVED WALLET_MOVED
 ]]
 
 -- The first answer again: the record of this key, in this window or the one before.
@@ -38,17 +38,22 @@ local function receipt(op, handle, now)
 end
 
 -- The coupons asked for with all that judging them needs; nil and the serial that is missing.
+-- One that is named twice (by two pictures of it) is one coupon: the first naming counts.
 local function gather(op, row, replaced)
-  local items = {}
+  local items, seen = {}, {}
   for i, presented in ipairs(op[REDEEM.coupons]) do
     local serial = presented[PRESENTED.serial]
     if not row[i + 2] then return nil, serial end
-    local record = cmsgpack.unpack(row[i + 2])
-    local share = campaigns.share(record[COUPON.campaign_id])
-    items[i] = { serial = serial, record = record, step = presented[PRESENTED.step],
-      stale = presented[PRESENTED.stale] == 1, share = share, status = share.issue[ISSUE.status],
-      terms = campaigns.terms(share, record[COUPON.terms_revision]),
-      own_hold = replaced and record[COUPON.redemption] == replaced }
+    if not seen[serial] then
+      seen[serial] = true
+      local record = cmsgpack.unpack(row[i + 2])
+      local share = campaigns.share(record[COUPON.campaign_id])
+      items[#items + 1] = { serial = serial, record = record, step = presented[PRESENTED.step],
+        stale = presented[PRESENTED.stale] == 1, share = share,
+        status = share.issue[ISSUE.status],
+        terms = campaigns.terms(share, record[COUPON.terms_revision]),
+        own_hold = replaced and record[COUPON.redemption] == replaced }
+    end
   end
   return items
 end
@@ -123,6 +128,7 @@ return batch.run(function(op)
   if again then return again end
   -- One stale picture costs no more than this look-up.
   local first = op[REDEEM.coupons][1]
+  if not first then return batch.answer(OUTCOME.NO_EFFECT, now) end  -- a search found nothing
   if not op[REDEEM.coupons][2] and (first[PRESENTED.stale] == 1 or op[REDEEM.member_stale] == 1)
   then
     return batch.answer(OUTCOME.CODE_EXPIRED, now,
@@ -158,6 +164,11 @@ return batch.run(function(op)
   })
   if #accepted == 0 or (#refused > 0 and op[REDEEM.all_or_nothing] == 1) then
     return batch.answer(refused[1].outcome, now, skipped(refused))
+  end
+  local discount = 0
+  for _, item in ipairs(accepted) do discount = discount + item.discount end
+  if op[REDEEM.expected] >= 0 and discount ~= op[REDEEM.expected] then
+    return batch.answer(OUTCOME.WALLET_MOVED, now)
   end
   local record = compose(op, user, store, accepted, refused, now, hold, day)
   -- After this point the act must succeed.

@@ -172,7 +172,6 @@ class TestTerminals:
     ("change", "field"),
     [
         ({"points": 5}, "points"),
-        ({"choose": "best"}, "choose"),
         ({"use": ["free", "points"]}, "use"),
         ({"use": []}, "use"),
         ({"store_id": None}, "store_id"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from engine.errors import Unavailable
 from engine.fastpath import serial_of
 from engine.outcomes import Outcome
 from engine.records import Line
-from tests.engine.harness import WHO, Running, together
+from tests.engine.harness import WHO, Running, mall_on, together
 from tests.unit.rules_language import campaign
 
 
@@ -148,3 +150,70 @@ async def test_more_than_may_wait_are_refused_at_once(
     assert len(refused) == 50
     assert sum(getattr(answer, "ok", False) for answer in answers) == 100
     assert (await claim(busy_mall, "u149")).outcome is Outcome.DONE
+
+
+async def test_one_coupon_at_fifty_tills(busy_mall: Running) -> None:
+    """Two processes, fifty keys, each sent twice: one redemption, and its key told so again."""
+    mall = busy_mall
+    other = await mall_on(mall.server, mall.books, mall.id)
+    coupon = (await claim(mall, "u1")).value.id
+    handle = mall.engine.handle_of("u1")
+    tills = [
+        engine.redeem(
+            handle=handle, coupons=[(coupon, 0, False)], store_id="s1", key=f"r{n}", who=WHO,
+            amount=9, lines=[Line("1", 9, 1, "", "")],
+        )
+        for n in range(50)
+        for engine in (mall.engine, other.engine)
+    ]
+    answers = await asyncio.gather(*tills)
+    outcomes = Counter(answer.outcome for answer in answers)
+    assert outcomes == {Outcome.DONE: 1, Outcome.REPEATED: 1, Outcome.ALREADY_REDEEMED: 98}
+    assert len({answer.value.id for answer in answers if answer.value}) == 1
+    assert len((await mall.facts())[0]) == 3
+
+
+async def test_redeem_reverse_and_void_at_once_happen_in_a_legal_order(
+    busy_mall: Running
+) -> None:
+    """Whatever the order is, the facts tell it, and it ends where they end."""
+    mall = busy_mall
+    other = await mall_on(mall.server, mall.books, mall.id)
+    engines = itertools.cycle([mall.engine, other.engine])
+    people = [f"u{n}" for n in range(40)]
+    coupons = [(await claim(mall, user)).value.id for user in people]
+    acts = []
+    for user, coupon in zip(people, coupons, strict=True):
+        handle = mall.engine.handle_of(user)
+        for n in range(3):
+            redemption_id = keys.make_id("R", handle, mall.engine._serials(
+                "redeem", handle, f"r{n}", mall.engine.clock())[0])
+            acts += [
+                next(engines).redeem(
+                    handle=handle, coupons=[(coupon, 0, False)], store_id="s1", key=f"r{n}",
+                    who=WHO, amount=9, lines=[Line("1", 9, 1, "", "")],
+                ),
+                next(engines).reverse(redemption_id=redemption_id, key="v", who=WHO, reason="r"),
+                next(engines).reverse(redemption_id=redemption_id, key="w", who=WHO, reason="r"),
+            ]
+        acts.append(next(engines).void(coupon_id=coupon, key="v", who=WHO, reason="r"))
+    random.Random(9).shuffle(acts)
+    await asyncio.gather(*acts)
+    state = dict.fromkeys(coupons, "issued")
+    for fact in (await mall.facts())[0]:
+        match fact:
+            case facts.Redeemed():
+                assert state[fact.coupons[0].coupon_id] == "issued"
+                state[fact.coupons[0].coupon_id] = "redeemed"
+            case facts.Reversed():
+                assert state[fact.coupons[0].coupon_id] == "redeemed"
+                state[fact.coupons[0].coupon_id] = "issued"
+            case facts.Voided():
+                assert state[fact.act] == "issued"
+                state[fact.act] = "voided"
+    assert len(set(state.values())) > 1
+    for coupon, status in state.items():
+        wallet = await mall.engine.coupon(coupon)
+        assert wallet
+        assert wallet.view(coupon[17:]).status == status
+    await mall.check_facts()

@@ -14,6 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from engine import batching, facts, keys
+from engine.books.db import open_books
 from engine.embedded import EmbeddedRedis
 from engine.engine import Engine
 from engine.errors import Unavailable
@@ -243,6 +244,26 @@ async def is_fenced(mall: Running, user: str) -> bool:
         with pytest.raises(Unavailable) as caught:
             await claim(mall, user)
     return caught.value.recovering
+
+
+async def test_while_the_books_are_away_acts_go_on_and_a_restart_waits(
+    mall: Running, server: EmbeddedRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restarted server can only be compared with books that answer."""
+    away = open_books(f"sqlite+aiosqlite:///{tmp_path}/none/away.db")
+    (tmp_path / "none").rmdir()
+    with monkeypatch.context() as without:
+        without.setattr(mall.control, "_books", away)
+        assert (await claim(mall, "u1")).outcome is Outcome.DONE
+        async with Redis.from_url(server.url) as client:
+            await client.script_flush()
+        assert (await claim(mall, "u2")).outcome is Outcome.DONE  # the same server: nothing to ask
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        assert await is_fenced(mall, "u3")
+    await away.close()
+    assert (await claim(mall, "u3")).outcome is Outcome.DONE
+    await mall.check_facts()
 
 
 async def test_a_full_server_takes_back_but_gives_out_nothing(
