@@ -401,7 +401,7 @@ class Engine:
             now=now,
             who=who,
             user_id=user_id,
-            tier=tier, tier_until=tier_until,  # fmt: skip
+            tier=tier, tier_until=tier_until,
             frozen=None if frozen is None else int(frozen),
         )
         reply = await self._act("profile", command)
