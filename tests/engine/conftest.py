@@ -36,9 +36,8 @@ def books_file(migrated_books: Path, tmp_path: Path) -> Path:
     return copy_books(migrated_books, tmp_path)
 
 
-@pytest.fixture(
-    scope="session", params=["one-cell", pytest.param("cluster", marks=pytest.mark.cluster)]
-)
+# Not of the session's scope: pytest would then sort by place and start each server twice.
+@pytest.fixture(params=["one-cell", pytest.param("cluster", marks=pytest.mark.cluster)])
 def place(request: pytest.FixtureRequest, redis_kind: str) -> Place:
     """One cell on the plain server, and several cells on the three-node cluster."""
     if request.param == "one-cell":

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from engine.best import best
 from engine.definitions import Campaign, checked, compile_terms, parse_time
 from engine.outcomes import Outcome
 from engine.records import AppliedCoupon, CouponRecord, CouponState, Line, LineShare
@@ -140,6 +141,7 @@ class Example:
         self.coupons: list[tuple[str, str]] = []
         self.scene = Scene(ms(NOW), OFFSET, "s1", "cashier")
         self.returns: list[str] = []
+        self.best = False
 
     def tell(self, line: str) -> None:
         """One line of an example, without its comment."""
@@ -159,6 +161,8 @@ class Example:
                 self.scene = replace(self.scene, channel=rest)
             case "floor":
                 self.scene = replace(self.scene, payable_floor=int(rest))
+            case "choose":
+                self.best = rest == "best"
             case "return":
                 self.returns.append(rest)
             case "user":
@@ -168,6 +172,8 @@ class Example:
 
     def judged(self) -> Judgement:
         candidates = [coupon(name, words, self.scene.now) for name, words in self.coupons]
+        if self.best:
+            return best(candidates, self.lines, self.scene).judgement
         return judge(candidates, self.lines, self.scene)
 
     def answers(self) -> list[str]:
