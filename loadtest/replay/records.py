@@ -108,7 +108,7 @@ def read(households: int | None = None, lines: int | None = None) -> Records:
     mailed, chosen = _mailed(folder, households)
     mailings = _mailings(folder, mailed)
     uses = _uses(folder, set(chosen))
-    found = list(_lines(folder, lines))
+    found = [] if lines == 0 else list(_lines(folder, lines))
     usable = tuple(line for line in found if line.paid >= 0)
     return Records(chosen, mailings, uses, usable, len(found) - len(usable))
 

@@ -32,6 +32,7 @@ class OwnServer:
         self.key = f"replay-{secrets.token_hex(16)}"
         self.url = ""
         self._process: subprocess.Popen[str] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
         unwanted = {f"HEXIAO_{name}" for name in NOT_ITS_OWN}
         self._environment = {
             **{name: value for name, value in os.environ.items() if name not in unwanted},
@@ -51,6 +52,12 @@ class OwnServer:
                 text=True,
                 process_group=0,  # Ctrl-C is the replay's to handle
             )
+        # Stops it when we are gone without having done so: its pipe from us closes then.
+        self._watchdog = subprocess.Popen(
+            ["/bin/sh", "-c", f"read _; kill -TERM {process.pid}"],
+            stdin=subprocess.PIPE,
+            process_group=0,
+        )
         timer = threading.Timer(START_SECONDS, process.kill)
         timer.start()
         try:
@@ -79,7 +86,10 @@ class OwnServer:
         return (self.directory / "serve.log").read_text(errors="replace")[-4000:]
 
     def _stop(self) -> int:
-        process = self._process
+        process, watchdog = self._process, self._watchdog
+        if watchdog is not None:
+            watchdog.kill()
+            watchdog.communicate()
         if process is None:
             return 0
         process.send_signal(signal.SIGTERM)

@@ -129,7 +129,7 @@ def test_a_server_for_real_customers_is_refused(
 ) -> None:
     server = ApiServer(tmp_path, redis_program, HEXIAO_DATABASE_URL=database_url).start()
     try:
-        done = replay("--url", server.url, "--key", server.operator_key)
+        done = replay("--url", server.url, "--key", server.operator_key, "--lines", "0")
     finally:
         server.stop()
     assert done.returncode == 1
