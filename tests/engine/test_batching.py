@@ -88,7 +88,9 @@ async def test_a_refusal_in_a_batch_is_one_persons(busy_mall: Running) -> None:
         if answer.value:
             assert answer.value.user_id == user
             assert answer.value.record.campaign_id == name
-            assert keys.split_id("C", answer.value.id)[0] == mall.engine.handle_of(user)  # type: ignore[index]
+            place = keys.split_id("C", answer.value.id)
+            assert place is not None
+            assert place[0] == mall.engine.handle_of(user)
     assert sum(a.ok for (_, name), a in zip(asked, answers, strict=True) if name == "few") == 10
     await mall.check_facts()
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ async def test_a_stalled_server_times_out_and_the_same_key_tells(
         assert all(isinstance(answer, Unavailable) for answer in answers)
         assert not any(answer.recovering for answer in answers)
         # What was sent is executed now, once; it was not sent again underneath.
-        found = [await surely(lambda n=n: claim(mall, f"u{n}")) for n in range(30)]  # type: ignore[misc]
+        found = [await surely(partial(claim, mall, f"u{n}")) for n in range(30)]
         assert {answer.outcome for answer in found} == {Outcome.REPEATED}
         assert [value(answer).user_id for answer in found] == [f"u{n}" for n in range(30)]
         assert await calls(looker) - before == 1 + 30
@@ -144,13 +145,13 @@ async def test_killed_under_load_nothing_acknowledged_is_lost(
     async def person(number: int) -> None:
         for turn in range(8):
             user = f"u{number}-{turn}"
-            answer = await surely(lambda user=user: claim(mall, user, name="few"))  # type: ignore[misc]
+            answer = await surely(partial(claim, mall, user, name="few"))
             if not answer.value:
                 assert answer.outcome is Outcome.SOLD_OUT
                 continue
             acknowledged[user] = answer.value.id
             if number % 2:
-                done = await surely(lambda user=user: redeem(mall, user, acknowledged[user]))  # type: ignore[misc]
+                done = await surely(partial(redeem, mall, user, acknowledged[user]))
                 redeemed.append(value(done).id)
 
     people = asyncio.gather(*(person(n) for n in range(100)))
