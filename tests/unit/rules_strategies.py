@@ -150,12 +150,15 @@ def plain_candidates(draw: st.DrawFn, name: str) -> Candidate:
 
 
 @st.composite
-def wallets(draw: st.DrawFn, most: int = 6) -> list[Candidate]:
-    """Coupons of one person, in the order a request names them; in two of three all are plain."""
+def wallets(draw: st.DrawFn, most: int = 6, *, rooms: bool = False) -> list[Candidate]:
+    """Coupons of one person, in the order a request names them; in two of three all are plain.
+
+    ``rooms``: of campaigns with budgets and limits, too.
+    """
     count = draw(st.integers(0, most))
     kind = plain_candidates if draw(st.integers(0, 2)) else candidates
     mine = [draw(kind(f"c{i:02}")) for i in range(count)]
-    if draw(st.integers(0, 2)) == 0:
+    if rooms and draw(st.booleans()):
         mine = limited(draw, mine)
     return draw(st.permutations(mine))
 

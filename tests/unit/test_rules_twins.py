@@ -85,7 +85,7 @@ def _room(room: Room | None) -> list[int] | None:
 
 
 @once
-@given(wallet=wallets(), lines=baskets(), scene=scenes())
+@given(wallet=wallets(rooms=True), lines=baskets(), scene=scenes())
 def test_judge(lua: Run, wallet: list[Candidate], lines: list[Line], scene: Scene) -> None:
     got = lua(
         "stacking",
