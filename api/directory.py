@@ -197,7 +197,7 @@ async def list_keys(call: Call) -> Reply:
     "DELETE",
     "/v1/keys/{id}",
     reply=shapes.KeyReply,
-    summary="Revoke a key: within a second it opens nothing.",
+    summary="Revoke a key: at once here, within a second at every API process.",
     tags=("keys",),
 )
 async def revoke_key(call: Call) -> Reply:

@@ -12,7 +12,7 @@ import itertools
 import math
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -79,11 +79,14 @@ class Gate:
         "in_flight",
         "metrics",
         "readiness",
+        "refresh",
         "rehearsal",
         "stamp",
         "tally",
     )
     readiness: Readiness  # told by the service that makes both
+    # Take up changed settings and keys: after a change, this process is the first to know.
+    refresh: Callable[[], Awaitable[None]]
 
     def __init__(self, auth: Auth, metrics: Metrics, *, rehearsal: bool) -> None:
         self.auth = auth
@@ -199,7 +202,9 @@ class Endpoint:
             raise InvalidRequest("Hexiao-Actor", "Use at most 128 characters of UTF-8.")
         call.actor = actor or key.label
         now = headers.get(_NOW)
-        call.now = 0 if now is None else self._told_time(now, key)
+        if now is not None:
+            call.tenant.told = self._told_time(now, key)
+        call.now = call.tenant.told  # of a rehearsal; else 0
         if route.idempotent:
             given = headers.get(_KEY)
             if given is None and "dry_run" in self.query_names and self._query(request).dry_run:

@@ -92,6 +92,7 @@ async def written(
         return refusal(call, answer.outcome, answer.details)
     if publish is not None:
         await publish()
+    await call.gate.refresh()  # whoever asks this process next meets what was written
     return Reply(answer.value, replayed=answer.outcome is Outcome.REPEATED)
 
 

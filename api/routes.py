@@ -177,7 +177,7 @@ class Call:
     path: Mapping[str, str]
     idempotency_key: str  # "" where none is asked
     language: str  # en | zh-CN
-    now: int  # 0 = the server's clock; else Hexiao-Now (ms) of an operator on a rehearsal server
+    now: int  # 0 = the server's clock; on a rehearsal server the last Hexiao-Now seen (ms)
     request_id: str
     actor: str  # who the audit names: Hexiao-Actor, else the key's label
     say: bool  # refusals carry `say`

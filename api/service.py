@@ -45,6 +45,7 @@ class Service:
         self.tenants = Tenants(settings, books, load_secret(settings), self._build)
         self.gate = Gate(self.tenants.auth, self.metrics, rehearsal=settings.rehearsal)
         self.gate.readiness = Readiness(self)
+        self.gate.refresh = self.tenants.catch_up
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod

@@ -49,6 +49,7 @@ class Tenant:
     settings: Settings  # refreshed within a second of a change
     settings_revision: int = 1
     definitions: int = -1  # the tenants.definitions that all of the above was read at
+    told: int = 0  # of a rehearsal: the last Hexiao-Now seen here (ms), 0 = none yet
 
 
 @dataclass(slots=True, frozen=True)
@@ -75,28 +76,34 @@ class Tenants:
         self._books = books
         self._secret = secret
         self._build = build
+        self._refreshing = asyncio.Lock()  # what was read first must not be taken last
 
     async def refresh(self) -> None:
         """Read what has changed since the last time."""
-        async with self._books.connect() as connection:
-            rows = (await connection.execute(select(schema.tenants))).all()
-            self.books_seen = time.monotonic()
-            if self._up_to_date(rows):
-                return
-            query = select(schema.keys).where(schema.keys.c.revoked_ms.is_(None))
-            keys: Iterable[RowMapping] = (await connection.execute(query)).mappings().all()
-        for row in rows:
-            self._take(row)
-        self.auth.replace(self.by_id, keys, self.by_id.get(self._settings.tenant))
+        async with self._refreshing:
+            async with self._books.connect() as connection:
+                rows = (await connection.execute(select(schema.tenants))).all()
+                self.books_seen = time.monotonic()
+                if self._up_to_date(rows):
+                    return
+                query = select(schema.keys).where(schema.keys.c.revoked_ms.is_(None))
+                keys: Iterable[RowMapping] = (await connection.execute(query)).mappings().all()
+            for row in rows:
+                self._take(row)
+            self.auth.replace(self.by_id, keys, self.by_id.get(self._settings.tenant))
+
+    async def catch_up(self) -> None:
+        """Refresh, or leave it to the next poll: whoever asks has done his work already."""
+        try:
+            await self.refresh()
+        except Exception as error:  # noqa: BLE001 - acts go on while the books are away
+            log.warning("definitions_not_read", error=repr(error)[:300])
 
     async def watch(self) -> None:
         """Refresh for as long as the process lives."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            try:
-                await self.refresh()
-            except Exception as error:  # noqa: BLE001 - acts go on while the books are away
-                log.warning("definitions_not_read", error=repr(error)[:300])
+            await self.catch_up()
 
     def _up_to_date(self, rows: Iterable[Row[Any]]) -> bool:
         known = {tenant.id: tenant.definitions for tenant in self.by_id.values()}

@@ -60,6 +60,7 @@ PATHS = (
     "/v1/reports/parking",
     "/v1/reports/liability",
     "/v1/reports/attempts",
+    "/console/",
 )
 
 

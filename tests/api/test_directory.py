@@ -155,16 +155,12 @@ async def test_a_key_is_shown_once_and_works_at_once(mall: Api) -> None:
         assert secret not in (await mall.get(where)).content
 
 
-async def test_a_revoked_key_opens_nothing_within_a_second(mall: Api) -> None:
+async def test_a_revoked_key_opens_nothing_any_more(mall: Api) -> None:
     made = (await mall.post("/v1/keys", {"role": "storefront", "label": "app"})).json
     assert (await mall.get("/v1/stores", key=made["key"])).status == 200
     gone = await mall.delete(f"/v1/keys/{made['id']}")
     assert gone.status == 200
     assert gone.json["revoked_at"] is not None
-    for _ in range(100):
-        if (await mall.get("/v1/stores", key=made["key"])).status == 401:
-            break
-        await asyncio.sleep(0.05)
     assert (await mall.get("/v1/stores", key=made["key"])).status == 401
     assert (await mall.delete(f"/v1/keys/{made['id']}")).json == gone.json
     assert (await mall.delete("/v1/keys/nothing")).code == "not_found"

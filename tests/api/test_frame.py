@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.api.server import Api, ApiServer
+from tests.api.story import campaign_body
 
 CLAIM = {"campaign_id": "none", "user_id": "u1", "channel": "app"}
 MERCHANT = "/v1/merchants/m-frame"
@@ -218,7 +219,13 @@ async def test_paths_that_are_not_there(api: Api) -> None:
     assert (await api.get("/v1/nothing", key="")).status == 401
     wrong = await api.get("/v1/claims")
     assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
-    for path in ("/v1/grants", "/v1/parking/stays", "/v1/coupons/C1/gifts", "/v1/reports/kpi"):
+    for path in (
+        "/v1/grants",
+        "/v1/parking/stays",
+        "/v1/coupons/C1/gifts",
+        "/v1/reports/kpi",
+        "/console/",
+    ):
         unbuilt = await api.post(path, {"anything": 1})
         assert (unbuilt.status, unbuilt.code) == (404, "not_found")
         assert unbuilt.json["detail"] == f"{path} is not built in this version."
@@ -240,6 +247,25 @@ async def test_clock_header_is_the_operators(rehearsal: Api, rehearsal_server: A
     assert (answer.status, answer.json["field"]) == (400, "Hexiao-Now")
     for wrong in ("yesterday", "2026-05-01", "1960-01-01T00:00:00Z", "0"):
         assert (await rehearsal.get("/v1/merchants", now=wrong)).status == 400
+
+
+async def test_a_rehearsal_goes_by_the_last_time_told(rehearsal_server: ApiServer) -> None:
+    """Who tells no time, or may not, acts at the last one told: nothing lapses by the wall."""
+    tenant, operator = rehearsal_server.new_mall()
+    app = rehearsal_server.key("storefront", tenant=tenant)
+    async with Api(rehearsal_server.url, operator) as mall:
+        await mall.put("/v1/merchants/m1", {"name": "M"})
+        await mall.put("/v1/stores/s1", {"name": "S", "merchant_id": "m1"})
+        body = campaign_body("spring", ["minutes", "60"])
+        made = await mall.post("/v1/campaigns", body, now="2026-03-02T12:00:00Z")
+        assert made.status == 201, made.json
+        claim = {"campaign_id": "spring", "user_id": "u1", "channel": "app"}
+        coupon = (await mall.post("/v1/claims", claim, key=app)).json
+        assert coupon["issued_at"] == "2026-03-02T12:00:00.000Z"
+        path = f"/v1/coupons/{coupon['id']}"
+        assert (await mall.get(path, key=app)).json["status"] == "issued"
+        assert (await mall.get(path, now="2026-03-02T13:00:00Z")).json["status"] == "expired"
+        assert (await mall.get(path, key=app)).json["status"] == "expired"
 
 
 async def test_deadline(api: Api) -> None:
