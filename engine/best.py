@@ -7,7 +7,7 @@ coupons that take money off are picked: an exchange or an admission is worth not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.arithmetic import Basket, Effect
 from engine.fastpath import MOST_OFFERS, Offer, search
@@ -42,20 +42,38 @@ def best(candidates: Sequence[Candidate], lines: Sequence[Line], scene: Scene) -
     what ``judge`` says of it in its place among them; else the stacking rule that keeps it and
     them apart; else ``no_effect``: it would not make the discount larger.
     """
+    as_given = {candidate.id: candidate for candidate in candidates}
     usable = [
-        (candidate, effect)
-        for candidate, effect in alone(candidates, lines, scene)
+        (as_given[candidate.id], effect)
+        for candidate, effect in alone([_rich(c) for c in candidates], lines, scene)
         if effect.discount and candidate.terms.benefit in KINDS
     ]
     kept = _without_spares(usable)
-    exact = len(kept) <= MOST_OFFERS
-    if not exact:
+    exact = len(kept) <= MOST_OFFERS and _limited_alike(kept)
+    if len(kept) > MOST_OFFERS:
         kept = _promising(kept)
     picked = _search(kept, lines, scene)
     judgement = judge(candidates, lines, scene, chosen=picked)
     if len(judgement.applied) < len(picked):  # a rule that the search does not know
         exact = False
     return Choice(judgement, exact)
+
+
+def _rich(candidate: Candidate) -> Candidate:
+    """As if its campaign's budget were unlimited: after others a coupon may need less of it."""
+    room = candidate.room
+    if room is None or room.budget is None:
+        return candidate
+    return replace(candidate, room=replace(room, budget=None))
+
+
+def _limited_alike(usable: Sequence[tuple[Candidate, Effect]]) -> bool:
+    """Whether the coupons of each campaign name the same limits a day; else the search is strict.
+
+    It holds all coupons of a campaign to the smallest limit, the rules each to its own revision's.
+    """
+    named = {(c.record.campaign_id, c.day_limit, c.store_limit) for c, _ in usable}
+    return len(named) == len({campaign for campaign, _, _ in named})
 
 
 def _search(
@@ -96,6 +114,7 @@ def _offers(usable: Sequence[tuple[Candidate, Effect]], basket: Basket) -> list[
             ),
             group=groups.get(candidate.terms.group, -1),
             campaign=campaigns[candidate.record.campaign_id],
+            campaign_limit=_campaign_limit(candidate),
             # Sums of these compare sorted lists of equal length: 4 bits count to 12.
             end=1 << 4 * (last - ends.index(_end(candidate))),
             name=1 << (last - names.index(candidate.id)),
@@ -113,6 +132,7 @@ def _offer(
     bars: int,
     group: int,
     campaign: int,
+    campaign_limit: int,
     end: int,
     name: int,
 ) -> Offer:
@@ -140,11 +160,24 @@ def _offer(
         group=group,
         group_limit=terms.group_limit if terms.group else -1,
         campaign=campaign,
-        campaign_limit=terms.per_redemption,
+        campaign_limit=campaign_limit,
         most=most,
         end=end,
         name=name,
     )
+
+
+def _campaign_limit(candidate: Candidate) -> int:
+    """How many coupons of its campaign may still be used here and today; -1 = unlimited."""
+    limits = [candidate.terms.per_redemption]
+    room = candidate.room
+    if room is not None:
+        if candidate.day_limit >= 0:
+            limits.append(max(0, candidate.day_limit - room.used))
+        if candidate.store_limit >= 0:
+            limits.append(max(0, candidate.store_limit - room.used_here))
+    found = least(limits)
+    return -1 if found is None else found
 
 
 def _numbers(names: Sequence[str]) -> dict[str, int]:
