@@ -236,7 +236,11 @@ async def coupon_code(call: Call) -> Reply:
     produces=("application/json", SVG, PNG),
 )
 async def member_code(call: Call) -> Reply:
-    handle = call.tenant.engine.handle_of(call.path["id"])
+    engine, user_id = call.tenant.engine, call.path["id"]
+    handle = engine.handle_of(user_id)
+    if (await engine.some_coupons(handle, [], now=call.now)).user is None:
+        # The code holds no user id, and a stranger's first claim may name him by it.
+        await engine.set_profile(user_id=user_id, who=call.who(), now=call.now)
     return _show(call, call.tenant.codes.member(handle, call.clock()))
 
 

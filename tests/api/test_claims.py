@@ -111,9 +111,9 @@ async def test_the_member_code_stands_for_the_user(rehearsed: Counter) -> None:
     for wrong in ("junk", await rehearsed.code(first.json["id"], now=noon)):
         forged = await rehearsed.api.post("/v1/claims", body | {"member_code": wrong}, now=noon)
         assert forged.code == "code_invalid"
-    unknown = await rehearsed.member_code("nobody", now=noon)
-    nobody = await rehearsed.api.post("/v1/claims", body | {"member_code": unknown}, now=noon)
-    assert (nobody.code, nobody.json["field"]) == ("not_found", "member_code")
+    new = await rehearsed.member_code("new", now=noon)
+    first = await rehearsed.api.post("/v1/claims", body | {"member_code": new}, now=noon)
+    assert (first.status, first.json["user_id"]) == (201, rehearsed.user("new"))
 
 
 async def test_offers_answer_for_a_whole_page(counter: Counter) -> None:

@@ -139,9 +139,10 @@ async def test_scans_are_resolved(counter: Counter) -> None:
     assert (await counter.redeem({"code": await counter.code(here)}, key=till)).status == 201
     used = await scan(await counter.code(here))
     assert (used["usable"], used["code"]) == (False, "already_redeemed")
-    for code, outcome in (("junk", "code_invalid"), (await counter.member_code("x"), "not_found")):
-        answer = await counter.api.post("/v1/scans/resolve", {"code": code}, key=till)
-        assert answer.code == outcome
-        assert answer.json["say"]
+    new = await scan(await counter.member_code("new"))
+    assert (new["user_id"], new["usable"], new["coupons"]) == (counter.user("new"), False, [])
+    answer = await counter.api.post("/v1/scans/resolve", {"code": "junk"}, key=till)
+    assert answer.code == "code_invalid"
+    assert answer.json["say"]
     other = {"code": await counter.code(here), "store_id": "s2"}
     assert (await counter.api.post("/v1/scans/resolve", other, key=till)).code == "forbidden"
