@@ -111,7 +111,10 @@ def _wallet(number: int, dice: Random, coupons: list[Candidate], hold: bool) -> 
 
 
 def _terms(dice: Random, terms: Terms) -> Terms:
-    """Half of them usable anywhere on anything, so that much is applied and not only refused."""
+    """Half of them usable anywhere on anything, so that much is applied and not only refused;
+    percentages that often come to half a fen."""
+    if terms.basis_points and dice.random() < 0.5:
+        terms = msgspec.structs.replace(terms, basis_points=dice.choice([50, 500, 1250, 5000]))
     if dice.random() < 0.5:
         return terms
     return msgspec.structs.replace(
