@@ -72,9 +72,7 @@ class Service:
 
     async def close(self) -> None:
         """Wait for what is in flight, then close everything."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _end(set(self._tasks))
         for tenant in self.tenants.by_id.values():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(10):
@@ -124,6 +122,18 @@ class Service:
 
     def _versions(self) -> dict[str, int]:
         return {tenant.id: tenant.definitions for tenant in self.tenants.by_id.values()}
+
+
+async def _end(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel them until they have ended, each as often as it takes.
+
+    redis-py waits by asyncio.wait_for, which before Python 3.12 loses a cancellation that arrives
+    together with what it waits for: a watcher would go on for ever.
+    """
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=0.1)
 
 
 def _ended(task: asyncio.Task[None]) -> None:
