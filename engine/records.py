@@ -1,6 +1,6 @@
 """What lies in Redis, as the scripts pack it (MessagePack arrays; field order is the format).
 
-``engine/lua/lib/records.lua`` names the same positions; ``tests/unit/test_records.py`` holds the
+``engine/lua/lib/records.lua`` names the same positions; ``tests/engine/test_lua.py`` holds the
 two together. Times are Unix milliseconds, money is fen, an empty string or 0 means "none" where a
 field says so: MessagePack arrays written by Lua have no holes.
 """
