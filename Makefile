@@ -14,7 +14,7 @@ DEV_READY := $(VENV)/.ready-to-develop
 ARGS ?=
 
 .PHONY: help setup run test lint docs bench bench-codes bench-writer bench-quotes bench-http \
-	chaos loadtest replay clean
+	chaos replay clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,9 +53,6 @@ bench-http: $(DEV_READY) ## claims over HTTP against a bare handler
 chaos: $(DEV_READY) ## long fault runs
 	$(BIN)/python -m pytest tests -m chaos $(ARGS)
 
-loadtest: $(VENV)/.ready-to-load ## load on a running server (ARGS are locust's)
-	$(BIN)/locust -f loadtest/locustfile.py $(ARGS)
-
 replay: $(VENV)/.ready-to-replay ## a year of real coupon records through the HTTP API
 	$(BIN)/hexiao replay completejourney $(ARGS)
 
@@ -84,11 +81,6 @@ $(DEV_READY): $(BIN)/python $(SOURCES_OF_SETUP)
 	@echo "Installing hexiao and its tools into $(VENV) (a minute or so) ..."
 	@$(PIP) install -e '.[dev]'
 	@touch $(RUN_READY) $@
-
-$(VENV)/.ready-to-load: $(RUN_READY)
-	@echo "Installing locust into $(VENV) ..."
-	@$(PIP) install -e '.[loadtest]'
-	@touch $@
 
 $(VENV)/.ready-to-replay: $(RUN_READY)
 	@echo "Installing the recorded data into $(VENV) (35 MB) ..."
