@@ -4,7 +4,8 @@ The matrix: what asks for a Redis (``redis_url``, ``redis_cluster``, ``own_redis
 each server of ``--server``; what asks for books (``database_url``) once on each of ``--database``.
 What asks for both runs on pairs, so that each server and each database is met once and the run
 does not double. ``@pytest.mark.servers`` and ``@pytest.mark.databases`` narrow it. CI runs all of
-it; elsewhere the default is Valkey, with SQLite where a test needs both, to be short; ``--server both`` runs what CI runs.
+it; elsewhere the default is Valkey, with SQLite where a test needs both, to be short:
+``--server both`` runs what CI runs.
 
 One server serves the whole session: a test takes a ``tenant`` of its own and touches no other key.
 """
