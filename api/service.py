@@ -13,10 +13,11 @@ from api.frame import Gate
 from api.metrics import Metrics
 from api.readiness import Readiness
 from api.tenants import Parts, Tenants
+from engine.acting import Mall
 from engine.books.db import Books, open_books
 from engine.config import Settings, load_secret
 from engine.control import Control
-from engine.engine import Engine, Mall
+from engine.engine import Engine
 from engine.errors import HexiaoError
 from engine.outbox import Client, open_client
 from engine.server import Server

@@ -20,11 +20,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from api.auth import Auth
 from engine import config
+from engine.acting import Mall
 from engine.books import schema
 from engine.books.db import Books
 from engine.codes import Codes
 from engine.definitions import Settings
-from engine.engine import Engine, Mall
+from engine.engine import Engine
 
 POLL_SECONDS = 0.5
 HANDLE_KEY_BYTES = 32

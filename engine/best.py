@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from engine.arithmetic import Basket, Effect
 from engine.fastpath import MOST_OFFERS, Offer, search
+from engine.outcomes import Outcome
 from engine.records import Line, Terms
 from engine.rules import Candidate, Judgement, Scene, alone, judge, least, parts
 
@@ -46,7 +47,7 @@ def best(candidates: Sequence[Candidate], lines: Sequence[Line], scene: Scene) -
     usable = [
         (as_given[candidate.id], effect)
         for candidate, effect in alone([_rich(c) for c in candidates], lines, scene)
-        if effect.discount and candidate.terms.benefit in KINDS
+        if candidate.terms.benefit in KINDS and (effect.discount or _later(candidate, effect))
     ]
     kept = _without_spares(usable)
     exact = len(kept) <= MOST_OFFERS and _limited_alike(kept)
@@ -65,6 +66,14 @@ def _rich(candidate: Candidate) -> Candidate:
     if room is None or room.budget is None:
         return candidate
     return replace(candidate, room=replace(room, budget=None))
+
+
+def _later(candidate: Candidate, effect: Effect) -> bool:
+    """Whether a coupon worth nothing by itself may take something off after another one.
+
+    A gift whose cheapest unit costs nothing: when that unit is given away, the next one may cost.
+    """
+    return effect.outcome is Outcome.NO_EFFECT and candidate.terms.benefit == "gift"
 
 
 def _limited_alike(usable: Sequence[tuple[Candidate, Effect]]) -> bool:
@@ -139,11 +148,14 @@ def _offer(
     eligible = basket.eligible(terms)
     gift = terms.benefit == "gift"
     amount = total if terms.amount < 0 else min(terms.amount, total)
-    # After another gift the cheapest unit left may cost more than the cheapest does now.
-    most = min(amount, max(basket.running[i] for i in eligible)) if gift else discount
     kind = KINDS[terms.benefit]
     if kind == KINDS["amount_off"]:
         kind = EVERY if terms.every > 0 else STEPS if terms.steps else kind
+    most = discount
+    if gift:  # after another gift the cheapest unit left may cost more than the cheapest does now
+        most = min(amount, max(basket.running[i] for i in eligible))
+    elif kind == STEPS:  # after others a lower step may be reached, which may be worth more
+        most = min(max(off for _, off in terms.steps), total)
     return Offer(
         benefit=kind,
         amount=amount,
@@ -197,17 +209,17 @@ def _without_spares(
 ) -> list[tuple[Candidate, Effect]]:
     """Leave out coupons that others like them dominate.
 
-    Coupons of one campaign and one revision that follow each other in the order of application
+    Coupons of one campaign under equal terms that follow each other in the order of application
     are interchangeable, so of each such run the first do, the ones that end earliest: as many as
     one redemption may hold of them.
     """
     kept: list[tuple[Candidate, Effect]] = []
-    run: tuple[str, int] | None = None
+    run: tuple[str, Terms] | None = None
     length = 0
     for candidate, effect in usable:
-        terms, record = candidate.terms, candidate.record
-        if (record.campaign_id, record.terms_revision) != run:
-            run, length = (record.campaign_id, record.terms_revision), 0
+        terms, campaign = candidate.terms, candidate.record.campaign_id
+        if run is None or campaign != run[0] or (terms is not run[1] and terms != run[1]):
+            run, length = (campaign, terms), 0
         length += 1
         if length <= _most_of(terms):
             kept.append((candidate, effect))

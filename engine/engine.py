@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from hashlib import blake2b
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
-import orjson
 
 from engine import commands, keys
-from engine.batching import Fence, Lane, Observer, Reply
-from engine.fastpath import handle_of, serial_of
+from engine.acting import Acting, Mall, fingerprint_of, to_json
+from engine.batching import Fence, Observer, Reply
+from engine.fastpath import serial_of
 from engine.outcomes import Outcome
 from engine.records import CouponRecord, Line, RedemptionRecord, SkippedCoupon, UserRecord
 from engine.server import Server
 from engine.snapshots import Snapshots
 from engine.views import Answer, CouponView, Live, Offer, Redemption, Reversal, Wallet
 
-_pack = msgspec.msgpack.encode
 _coupon = msgspec.msgpack.Decoder(CouponRecord).decode
 _redemption = msgspec.msgpack.Decoder(RedemptionRecord).decode
 _user = msgspec.msgpack.Decoder(UserRecord).decode
@@ -37,101 +32,14 @@ _OUTCOMES = {outcome.value: outcome for outcome in Outcome}  # a third of what O
 _AT_ONCE = 1000  # members of an audience that are told in one go
 
 
-@dataclass(slots=True, frozen=True)
-class Mall:
-    """What the engine needs to know of a tenant."""
-
-    id: str
-    cells: int
-    timezone: str
-    handle_key: bytes
-
-
-class Engine:
+class Engine(Acting):
     """All acts of one tenant, from one process."""
 
     def __init__(
         self, mall: Mall, server: Server, fence: Fence, observe: Observer | None = None
     ) -> None:
-        self.mall = mall
-        self._server = server
-        self._fence = fence
-        self._zone = ZoneInfo(mall.timezone)
-        self._offsets: dict[int, int] = {}
-        self.tags = [keys.cell_tag(mall.id, cell, mall.cells) for cell in range(mall.cells)]
-        self._lanes = [
-            Lane(server, fence, cell, keys.cell_key(tag), observe)
-            for cell, tag in enumerate(self.tags)
-        ]
+        super().__init__(mall, server, fence, observe)
         self._snapshots = Snapshots(self, server)
-
-    @property
-    def server(self) -> Server:
-        """The Redis side, for questions about whole cells (how far they are, their clock)."""
-        return self._server
-
-    async def drain(self) -> None:
-        """Wait until nothing is queued or in flight."""
-        for lane in self._lanes:
-            await lane.drain()
-
-    # ---- ids and clocks ----------------------------------------------------------------------
-
-    def handle_of(self, user_id: str) -> str:
-        """The handle that stands for a person inside; names their cell and wallet."""
-        return handle_of(self.mall.handle_key, user_id)
-
-    def cell_of(self, handle: str) -> int:
-        """The cell of a person."""
-        return keys.cell_of(handle, self.mall.cells)
-
-    def tag_of(self, handle: str) -> str:
-        """The hash tag of a person's cell."""
-        return self.tags[self.cell_of(handle)]
-
-    def clock(self) -> int:
-        """The Redis server's clock now (ms), by this process's last known offset to it."""
-        return self._server.clock()
-
-    async def trust(self, handle: str) -> None:
-        """Compare the person's cell with the books and load scripts; raises Unavailable."""
-        self._fence.doubt()
-        await self._fence.verify(self.cell_of(handle))
-
-    def offset(self, now: int) -> int:
-        """The tenant's distance from UTC at ``now``, ms. Zones change at full quarters only."""
-        quarter = now // 900_000
-        found = self._offsets.get(quarter)
-        if found is None:
-            if len(self._offsets) > 4096:
-                self._offsets.clear()
-            delta = datetime.fromtimestamp(quarter * 900, self._zone).utcoffset()
-            found = self._offsets[quarter] = int(delta.total_seconds() * 1000) if delta else 0
-        return found
-
-    def _serials(self, kind: str, handle: str, key: str, now: int) -> tuple[str, str, int]:
-        """(serial, serial of the window before, window) that an Idempotency-Key stands for."""
-        window = keys.window_of(now)
-        secret = self.mall.handle_key
-        return (
-            serial_of(secret, kind, handle, key, window),
-            serial_of(secret, kind, handle, key, window - 1),
-            window,
-        )
-
-    async def _act(self, verb: str, command: commands.Command) -> Reply:
-        lane = self._lanes[self.cell_of(command.handle)]
-        reply = await lane.submit(verb, _pack(command))
-        if command.now == 0:
-            self._server.saw(reply.now)
-        return reply
-
-    async def _keyed(self, verb: str, now: int, build: Any) -> Reply:
-        """An act whose id comes from its key; asked again where our clock was a window off."""
-        reply = await self._act(verb, build(now or self.clock()))
-        if reply.outcome == Outcome.WINDOW_MOVED:
-            reply = await self._act(verb, build(reply.now))
-        return reply
 
     # ---- giving out --------------------------------------------------------------------------
 
@@ -152,12 +60,12 @@ class Engine:
         extra_json = ""
         if source or metadata:
             extra = {"source": source, "metadata": metadata}
-            extra_json = _json({k: v for k, v in extra.items() if v})
-        fingerprint = _fingerprint(campaign_id, user_id, channel, extra_json)
+            extra_json = to_json({k: v for k, v in extra.items() if v})
+        fingerprint = fingerprint_of(campaign_id, user_id, channel, extra_json)
         used: list[str] = []
 
         def build(at: int) -> commands.Claim:
-            serial, before, window = self._serials("claim", handle, key, at)
+            serial, before, window = self.serials("claim", handle, key, at)
             used[:] = serial, before
             return commands.Claim(
                 handle=handle,
@@ -172,11 +80,11 @@ class Engine:
                 fingerprint=fingerprint,
                 offset=self.offset(at),
                 extra=extra_json,
-                source=_json(source),
-                metadata=_json(metadata),
+                source=to_json(source),
+                metadata=to_json(metadata),
             )
 
-        reply = await self._keyed("claim", now, build)
+        reply = await self.keyed("claim", now, build)
         outcome = _OUTCOMES[reply.outcome]
         if outcome > Outcome.REPEATED:
             opens = _detail(reply.detail)
@@ -228,10 +136,10 @@ class Engine:
         basket = [(line.id, line.amount, line.quantity, line.sku, line.category) for line in lines]
         named = asked or sorted(item.serial for item in presented)
         told = (store_id, terminal_id, staff_id, channel, order_ref)
-        fingerprint = _fingerprint(named, *told, amount, basket, hold_seconds, best_effort)
+        fingerprint = fingerprint_of(named, *told, amount, basket, hold_seconds, best_effort)
 
         def build(at: int) -> commands.Redeem:
-            serial, before, window = self._serials("redeem", handle, key, at)
+            serial, before, window = self.serials("redeem", handle, key, at)
             return commands.Redeem(
                 handle=handle,
                 now=now,
@@ -256,7 +164,7 @@ class Engine:
                 expected=expected,
             )
 
-        reply = await self._keyed("redeem", now, build)
+        reply = await self.keyed("redeem", now, build)
         outcome = Outcome(reply.outcome)
         if outcome <= Outcome.REPEATED:
             serial = str(_detail(reply.detail))
@@ -286,7 +194,7 @@ class Engine:
         if place is None:
             return Answer(Outcome.NOT_FOUND)
         handle, serial = place
-        reply = await self._act(
+        reply = await self.act(
             verb,
             commands.Finish(
                 handle=handle,
@@ -294,7 +202,7 @@ class Engine:
                 who=who,
                 redemption=serial,
                 key=serial_of(self.mall.handle_key, verb, handle, key, 0),
-                fingerprint=_fingerprint(verb, redemption_id),
+                fingerprint=fingerprint_of(verb, redemption_id),
                 store_id=store_id,
             ),
         )
@@ -321,11 +229,11 @@ class Engine:
             return Answer(Outcome.NOT_FOUND)
         handle, redemption = place
         wanted = None if lines is None else list(lines)
-        fingerprint = _fingerprint(redemption_id, reason, wanted, restore)
+        fingerprint = fingerprint_of(redemption_id, reason, wanted, restore)
 
         def build(at: int) -> commands.Reverse:
             kind = f"reverse {redemption}"
-            serial, before, window = self._serials(kind, handle, key, at)
+            serial, before, window = self.serials(kind, handle, key, at)
             return commands.Reverse(
                 handle=handle,
                 now=now,
@@ -341,7 +249,7 @@ class Engine:
                 store_id=store_id,
             )
 
-        reply = await self._keyed("reverse", now, build)
+        reply = await self.keyed("reverse", now, build)
         outcome = Outcome(reply.outcome)
         detail = _detail(reply.detail)
         if outcome > Outcome.REPEATED:
@@ -358,7 +266,7 @@ class Engine:
         if place is None:
             return Answer(Outcome.NOT_FOUND)
         handle, serial = place
-        reply = await self._act(
+        reply = await self.act(
             "void",
             commands.Void(
                 handle=handle,
@@ -366,7 +274,7 @@ class Engine:
                 who=who,
                 serial=serial,
                 key=serial_of(self.mall.handle_key, "void", handle, key, 0),
-                fingerprint=_fingerprint(coupon_id, reason),
+                fingerprint=fingerprint_of(coupon_id, reason),
                 reason=reason,
             ),
         )
@@ -381,7 +289,7 @@ class Engine:
         """Tell the books that a hold's time has passed (the sweeper)."""
         handle, serial = keys.split_id("R", redemption_id) or ("", "")
         command = commands.Lapse(handle=handle, now=now, who=who, redemption=serial)
-        return Outcome((await self._act("lapse", command)).outcome)
+        return Outcome((await self.act("lapse", command)).outcome)
 
     # ---- people ------------------------------------------------------------------------------
 
@@ -404,7 +312,7 @@ class Engine:
             tier=tier, tier_until=tier_until,
             frozen=None if frozen is None else int(frozen),
         )
-        reply = await self._act("profile", command)
+        reply = await self.act("profile", command)
         return Answer(Outcome(reply.outcome), _user(reply.value))
 
     async def set_members(
@@ -415,7 +323,7 @@ class Engine:
         changed = 0
         for start in range(0, len(wanted), _AT_ONCE):
             acts = [
-                self._act(
+                self.act(
                     "member",
                     commands.Member(
                         handle=self.handle_of(user_id),
@@ -445,7 +353,7 @@ class Engine:
 
     async def has_claimed(self, handle: str, key: str, *, now: int = 0) -> bool:
         """Whether a claim of this person stands under this Idempotency-Key."""
-        serial, before, _ = self._serials("claim", handle, key, now or self.clock())
+        serial, before, _ = self.serials("claim", handle, key, now or self.clock())
         return bool((await self.some_coupons(handle, [serial, before], now=now)).coupons)
 
     async def coupon(self, coupon_id: str, *, store_id: str = "", now: int = 0) -> Wallet | None:
@@ -463,15 +371,6 @@ class Engine:
     async def live(self, campaign_id: str) -> Live | None:
         """Counters over all cells; touches Redis at most once a second a campaign."""
         return await self._snapshots.live(campaign_id)
-
-
-def _json(value: dict[str, Any] | None) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if value else ""
-
-
-def _fingerprint(*parts: Any) -> str:
-    """48 bits that tell one request from another under the same key, as 12 hex digits."""
-    return blake2b(_pack(parts), digest_size=6).hexdigest()
 
 
 def _redeem_details(handle: str, outcome: Outcome, reply: Reply) -> dict[str, Any]:

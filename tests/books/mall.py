@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from api.tenants import add_tenant
 from engine import keys
+from engine.acting import Mall as Tenant
 from engine.books import definitions_campaigns, definitions_directory, schema
 from engine.books.arrivals import Entry, Position, read_entries
 from engine.books.db import Books, open_books
@@ -24,7 +25,6 @@ from engine.books.ingest import Ingest
 from engine.control import Control
 from engine.definitions import Campaign, Merchant, Store
 from engine.engine import Engine
-from engine.engine import Mall as Tenant
 from engine.records import Line
 from engine.server import Server
 from engine.views import Answer, Redemption

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from engine import facts, keys
+from engine.acting import Mall
 from engine.books import definitions_campaigns as campaigns
 from engine.books import definitions_directory as directory
 from engine.books import schema
@@ -22,7 +23,7 @@ from engine.books.db import Books, open_books
 from engine.books.definitions import By, Receipt
 from engine.control import Control
 from engine.definitions import Campaign, Merchant, Settings, Store
-from engine.engine import Engine, Mall
+from engine.engine import Engine
 from engine.outbox import open_client
 from engine.reconcile import reconcile
 from engine.records import Issue, StoreRecord, Terms, pack

@@ -188,7 +188,7 @@ async def test_redeem_reverse_and_void_at_once_happen_in_a_legal_order(
     for user, coupon in zip(people, coupons, strict=True):
         handle = mall.engine.handle_of(user)
         for n in range(3):
-            redemption_id = keys.make_id("R", handle, mall.engine._serials(
+            redemption_id = keys.make_id("R", handle, mall.engine.serials(
                 "redeem", handle, f"r{n}", mall.engine.clock())[0])
             acts += [
                 next(engines).redeem(

@@ -78,7 +78,7 @@ def test_the_twins_choose_alike(
     usable = [
         (c, effect)
         for c, effect in alone(wallet, lines, scene)
-        if effect.discount and c.terms.benefit in best_of.KINDS
+        if c.terms.benefit in best_of.KINDS and (effect.discount or best_of._later(c, effect))
     ]
     if not usable:
         return
@@ -136,6 +136,10 @@ BEST = [
      f"c {OFF}=100 min_spend=5000"], " 0 | b: already_redeemed | c: min_spend | a: no_effect"),
     ("", [f"a {OFF}=100"], " 0 | a: no_eligible_items"),
     ("1000", [], " 0"),
+    # a lower step may be worth more: after another coupon, 2000 off at 5000 rather than 100 at 9000
+    ("10000", ["a amount_off steps=5000:2000,9000:100 min_spend_base=running",
+     "b percent_off percent_off=20", "c amount_off amount=2100 class=exclusive"],
+     "b+a 4000 | c: stacking_conflict"),
     # what must stay to pay is used up by as few as can be
     ("1000 floor 100", [f"a {OFF}=500", f"b {OFF}=600", f"c {OFF}=700"],
      "a+b 900 | c: no_effect"),

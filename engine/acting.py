@@ -1,0 +1,127 @@
+"""The way of an act to its cell: what every verb of the engine stands on (engine.py and others)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import orjson
+
+from engine import commands, keys
+from engine.batching import Fence, Lane, Observer, Reply
+from engine.fastpath import handle_of, serial_of
+from engine.outcomes import Outcome
+from engine.server import Server
+
+_pack = msgspec.msgpack.encode
+
+
+@dataclass(slots=True, frozen=True)
+class Mall:
+    """What the engine needs to know of a tenant."""
+
+    id: str
+    cells: int
+    timezone: str
+    handle_key: bytes
+
+
+class Acting:
+    """One tenant's cells as the verbs see them: ids, clocks, and the way of an act to its cell."""
+
+    def __init__(
+        self, mall: Mall, server: Server, fence: Fence, observe: Observer | None = None
+    ) -> None:
+        self.mall = mall
+        self._server = server
+        self._fence = fence
+        self._zone = ZoneInfo(mall.timezone)
+        self._offsets: dict[int, int] = {}
+        self.tags = [keys.cell_tag(mall.id, cell, mall.cells) for cell in range(mall.cells)]
+        self._lanes = [
+            Lane(server, fence, cell, keys.cell_key(tag), observe)
+            for cell, tag in enumerate(self.tags)
+        ]
+
+    @property
+    def server(self) -> Server:
+        """The Redis side, for questions about whole cells (how far they are, their clock)."""
+        return self._server
+
+    async def drain(self) -> None:
+        """Wait until nothing is queued or in flight."""
+        for lane in self._lanes:
+            await lane.drain()
+
+    # ---- ids and clocks ----------------------------------------------------------------------
+
+    def handle_of(self, user_id: str) -> str:
+        """The handle that stands for a person inside; names their cell and wallet."""
+        return handle_of(self.mall.handle_key, user_id)
+
+    def cell_of(self, handle: str) -> int:
+        """The cell of a person."""
+        return keys.cell_of(handle, self.mall.cells)
+
+    def tag_of(self, handle: str) -> str:
+        """The hash tag of a person's cell."""
+        return self.tags[self.cell_of(handle)]
+
+    def clock(self) -> int:
+        """The Redis server's clock now (ms), by this process's last known offset to it."""
+        return self._server.clock()
+
+    async def trust(self, handle: str) -> None:
+        """Compare the person's cell with the books and load scripts; raises Unavailable."""
+        self._fence.doubt()
+        await self._fence.verify(self.cell_of(handle))
+
+    def offset(self, now: int) -> int:
+        """The tenant's distance from UTC at ``now``, ms. Zones change at full quarters only."""
+        quarter = now // 900_000
+        found = self._offsets.get(quarter)
+        if found is None:
+            if len(self._offsets) > 4096:
+                self._offsets.clear()
+            delta = datetime.fromtimestamp(quarter * 900, self._zone).utcoffset()
+            found = self._offsets[quarter] = int(delta.total_seconds() * 1000) if delta else 0
+        return found
+
+    def serials(self, kind: str, handle: str, key: str, now: int) -> tuple[str, str, int]:
+        """(serial, serial of the window before, window) that an Idempotency-Key stands for."""
+        window = keys.window_of(now)
+        secret = self.mall.handle_key
+        return (
+            serial_of(secret, kind, handle, key, window),
+            serial_of(secret, kind, handle, key, window - 1),
+            window,
+        )
+
+    async def act(self, verb: str, command: commands.Command) -> Reply:
+        """Send one operation to the person's cell; Unavailable when nobody knows what became."""
+        lane = self._lanes[self.cell_of(command.handle)]
+        reply = await lane.submit(verb, _pack(command))
+        if command.now == 0:
+            self._server.saw(reply.now)
+        return reply
+
+    async def keyed(self, verb: str, now: int, build: Any) -> Reply:
+        """An act whose id comes from its key; asked again where our clock was a window off."""
+        reply = await self.act(verb, build(now or self.clock()))
+        if reply.outcome == Outcome.WINDOW_MOVED:
+            reply = await self.act(verb, build(reply.now))
+        return reply
+
+
+def to_json(value: dict[str, Any] | None) -> str:
+    """An object as facts carry it; "" for none."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if value else ""
+
+
+def fingerprint_of(*parts: Any) -> str:
+    """48 bits that tell one request from another under the same key, as 12 hex digits."""
+    return blake2b(_pack(parts), digest_size=6).hexdigest()
