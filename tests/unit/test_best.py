@@ -169,7 +169,7 @@ def test_of_many_different_ones_the_most_promising() -> None:
     assert got.endswith("c00: too_many_coupons | c01: too_many_coupons")
 
 
-@settings(deadline=None, max_examples=2_000 if LONG else 20)
+@settings(deadline=None, max_examples=2_000 if LONG else 6)
 @given(data=st.data())
 def test_dominance_loses_nothing(data: st.DataObject) -> None:
     """14 coupons of three campaigns: those left out could not have made it better."""
