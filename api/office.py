@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, to_builtins
 
 from api import wire_office as shapes
 from api.problems import Refused
@@ -332,13 +332,13 @@ async def patch_settings(call: Call) -> Reply:
 )
 async def put_user(call: Call) -> Reply:
     body: shapes.ProfileRequest = call.body
-    user_id = call.path["id"]
+    tenant, user_id = call.tenant, call.path["id"]
     tier_until: int | None = None
     if body.tier_until is not UNSET:
         tier_until = _time("tier_until", body.tier_until)
     elif body.tier is not UNSET:
         tier_until = 0
-    answer = await call.tenant.engine.set_profile(
+    answer = await tenant.engine.set_profile(
         user_id=user_id,
         who=call.who(),
         tier=None if body.tier is UNSET else body.tier or "",
@@ -348,6 +348,12 @@ async def put_user(call: Call) -> Reply:
     )
     if answer.value is None:
         return refusal(call, answer.outcome, answer.details)
+
+    async def work(doing: Any) -> Body:
+        await doing.note("user.put", f"user:{user_id}", to_builtins(body))
+        return {}
+
+    await change(tenant.books, tenant.id, by(call), work, defines=False)
     return Reply(shapes.profile_reply(user_id, answer.value))
 
 

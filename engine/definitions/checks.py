@@ -221,8 +221,7 @@ def _funding(c: Campaign) -> Iterator[Problem]:
 def _rest(c: Campaign) -> Iterator[Problem]:
     yield from _percent("settlement.commission_percent", c.settlement.commission_percent)
     unbuilt = {
-        # commission is a percentage of what was prepaid: nothing, as long as price is unbuilt
-        "settlement.breakage": c.settlement.breakage != "mall",
+        # commission and breakage are parts of what was prepaid: nothing, while price is unbuilt
         "refund.expired_auto": c.refund.expired_auto,
         "event": c.event is not None,
         "status": c.status == "draft",

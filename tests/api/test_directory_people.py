@@ -24,7 +24,16 @@ async def test_a_tier_is_told_and_opens_what_is_for_it(api: Api) -> None:
     assert (kept.json["tier"], kept.json["tier_until"]) == ("gold", "2040-01-01T00:00:00.000Z")
     endless = await api.put(f"/v1/users/{user}", {"tier": "gold"})
     assert endless.json["tier_until"] is None
-    assert (await api.put(f"/v1/users/{user}", {"tier": None})).json["tier"] is None
+    taken = await api.put(
+        f"/v1/users/{user}", {"tier": None}, headers={"Hexiao-Actor": "Han Meimei"}
+    )
+    assert taken.json["tier"] is None
+    audit = (await api.get("/v1/audit", params={"object": f"user:{user}"})).json["items"]
+    assert [(row["action"], row["detail"]) for row in audit][::3] == [
+        ("user.put", {"tier": None}),
+        ("user.put", {"tier": "gold", "tier_until": "2040-01-01T08:00:00+08:00"}),
+    ]
+    assert audit[0]["actor"] == "Han Meimei"
     assert (await claim(api, name, user)).code == "not_eligible"
 
 

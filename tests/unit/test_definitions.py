@@ -250,7 +250,8 @@ CASES: list[tuple[str, Any, str | None]] = [
     ("funding", [{"party": "merchant", "percent": 100}], "funding[0].party"),
     ("settlement.commission_percent", 2.5, ""),
     ("settlement.commission_percent", 2.555, None),
-    ("settlement.breakage", "merchant", None),
+    ("settlement.breakage", "merchant", ""),
+    ("settlement.breakage", "bank", None),
     ("refund.allowed", False, ""),
     ("refund.expired_auto", True, None),
 ]  # fmt: skip
