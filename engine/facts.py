@@ -83,6 +83,38 @@ class FactCoupon(msgspec.Struct, array_like=True, frozen=True):
     value: int
     discount: int
     lines: list[FactShare]
+    used: int = -1  # of a pass: uses redeemed so far, this one included once it is; else -1
+    done: int = 0  # 1: of a pass, that was the last use
+
+
+class FactTender(msgspec.Struct, array_like=True, frozen=True):
+    """Something paid with: ``kind`` 0 stored value (of a coupon), 1 points.
+
+    The money is settled with the redemption (postings debit ``stored_value.liability`` or
+    ``points.liability``); entries of points are made from these.
+    """
+
+    kind: int
+    coupon_id: str  # "" for points
+    campaign_id: str
+    terms_revision: int
+    amount: int  # fen
+    points: int
+    balance: int  # what was left after it
+    spent: int  # of a stored value: fen redeemed so far, these included once they are
+    done: int  # 1: nothing of the stored value is left
+    lines: list[FactShare]
+
+
+class FactDeduction(msgspec.Struct, array_like=True, frozen=True):
+    """What else takes money off a parking fee."""
+
+    type: str
+    id: str
+    minutes: int
+    amount: int
+    bearer: str
+    label: str
 
 
 class Redeemed(Fact, tag="redeemed", frozen=True):
@@ -101,6 +133,9 @@ class Redeemed(Fact, tag="redeemed", frozen=True):
     lines: list[FactLine]
     coupons: list[FactCoupon]
     replaces: str  # redemption id of the hold that this one took the place of, or ""
+    tenders: list[FactTender] = []
+    lot_id: str = ""
+    deductions: list[FactDeduction] = []
 
 
 class Held(Fact, tag="held", frozen=True):
@@ -120,6 +155,9 @@ class Held(Fact, tag="held", frozen=True):
     coupons: list[FactCoupon]
     replaces: str
     until: int
+    tenders: list[FactTender] = []
+    lot_id: str = ""
+    deductions: list[FactDeduction] = []
 
 
 class Committed(Fact, tag="committed", frozen=True):
@@ -140,6 +178,9 @@ class Committed(Fact, tag="committed", frozen=True):
     payable: int
     lines: list[FactLine]
     coupons: list[FactCoupon]
+    tenders: list[FactTender] = []
+    lot_id: str = ""
+    deductions: list[FactDeduction] = []
 
 
 class Released(Fact, tag="released", frozen=True):
@@ -148,6 +189,7 @@ class Released(Fact, tag="released", frozen=True):
     user_id: str
     coupon_ids: list[str]
     lapsed: int
+    tenders: list[FactTender] = []  # what is free again
 
 
 class BackLine(msgspec.Struct, array_like=True, frozen=True):
@@ -156,6 +198,7 @@ class BackLine(msgspec.Struct, array_like=True, frozen=True):
     id: str
     gross: int
     discount_back: int
+    tendered_back: int = 0
 
 
 class BackCoupon(msgspec.Struct, array_like=True, frozen=True):
@@ -172,6 +215,21 @@ class BackCoupon(msgspec.Struct, array_like=True, frozen=True):
     value_before: int
     value_after: int
     returned: int  # 1: the coupon went back to its owner
+    used: int = -1  # of a pass: uses that stay redeemed; else -1
+
+
+class BackTender(msgspec.Struct, array_like=True, frozen=True):
+    """What went back to where it was paid from; before and after: what of it stays tendered."""
+
+    kind: int
+    coupon_id: str
+    campaign_id: str
+    terms_revision: int
+    amount_before: int
+    amount_after: int
+    points_before: int
+    points_after: int
+    spent: int  # of a stored value: fen that stay redeemed over all redemptions
 
 
 class Reversed(Fact, tag="reversed", frozen=True):
@@ -192,6 +250,8 @@ class Reversed(Fact, tag="reversed", frozen=True):
     payable_before: int  # of what was not yet returned
     payable_after: int
     whole: int  # 1: nothing stays redeemed
+    tenders: list[BackTender] = []
+    lot_id: str = ""
 
 
 class Voided(Fact, tag="voided", frozen=True):

@@ -42,6 +42,15 @@ class UserRecord(msgspec.Struct, array_like=True):
     member_step: int = 0  # the last step of a member code that a success has spent
 
 
+class CouponHold(msgspec.Struct, array_like=True):
+    """What one open hold sets aside of a coupon that may be used more than once."""
+
+    redemption: str  # serial
+    until: int
+    uses: int
+    amount: int  # fen of a stored value
+
+
 class CouponRecord(msgspec.Struct, array_like=True):
     """Field ``C<serial>`` of a wallet: one coupon. The tail is written only when it is needed."""
 
@@ -61,6 +70,9 @@ class CouponRecord(msgspec.Struct, array_like=True):
     void_fingerprint: str = ""
     void_reason: str = ""
     voided: int = 0
+    used: int = 0  # uses redeemed; counted only for coupons of several uses
+    spent: int = 0  # fen of a stored value that are redeemed
+    holds: list[CouponHold] = []  # of coupons of several uses and stored value; lapse by the clock
 
 
 class CountRecord(msgspec.Struct, array_like=True):
@@ -167,6 +179,37 @@ class SettingsRecord(msgspec.Struct, array_like=True):
     version: int
     payable_floor: int = 0
     max_hold_seconds: int = 7200
+    points_per_yuan: int = 100  # spending value
+    points_max_per_redemption: int = -1
+    points_max_basis_points: int = -1  # of what is left to pay before points
+
+
+class PointsLot(msgspec.Struct, array_like=True):
+    """Points that came in together, as far as they are left; or a part that was taken of them."""
+
+    serial: str  # of the entry that brought them
+    points: int
+    available: int  # from when they can be spent
+    expires: int  # 0 = never
+
+
+class PointsHold(msgspec.Struct, array_like=True):
+    """Points set aside for a redemption; back in their lots by the clock from ``until`` on."""
+
+    serial: str  # of the redemption
+    until: int
+    points: int
+    parts: list[PointsLot]
+
+
+class PointsRecord(msgspec.Struct, array_like=True):
+    """Field ``p`` of a wallet: balance = lots + holds - debt = the sum of all entries told."""
+
+    balance: int = 0
+    debt: int = 0
+    lots: list[PointsLot] = []
+    holds: list[PointsHold] = []
+    days: list[tuple[int, int]] = []  # (local day, earned by purchases) where a day is capped
 
 
 class Line(msgspec.Struct, array_like=True):
@@ -202,6 +245,44 @@ class AppliedCoupon(msgspec.Struct, array_like=True):
     item: str = ""
     returned: int = 0  # 1: a reversal gave the coupon back, 2: reversed whole without giving back
     counted: int = 0  # 1: among the uses of its day, 2: of its day in the store, 3: both
+    uses: int = 1  # more than 1: a pass, this was one of so many
+
+
+class TenderKind(IntEnum):
+    """What is paid with."""
+
+    STORED_VALUE = 0
+    POINTS = 1
+
+
+class Tender(msgspec.Struct, array_like=True):
+    """What was paid with, in order of application, after all discounts."""
+
+    kind: int
+    serial: str  # of the coupon; "" for points
+    amount: int  # fen
+    points: int = 0
+    balance: int = 0  # what was left on the coupon, or of the points, after it
+    back: int = 0  # fen given back by reversals
+    points_back: int = 0
+    campaign_id: str = ""
+    terms_revision: int = 0
+    lines: list[LineShare] = []  # what it paid of each line
+    counted: int = 0  # as AppliedCoupon.counted
+    total: int = 0  # what the coupon was worth when it was issued
+    held: int = 0  # what its hold had set aside, where less was tendered at last
+
+
+class Deduction(msgspec.Struct, array_like=True):
+    """Something other than a coupon or a tender that takes money off a parking fee."""
+
+    type: str  # tier | merchant | spend | manual | …
+    id: str
+    minutes: int
+    amount: int
+    bearer: str
+    label: str
+    back: int = 0
 
 
 class SkippedCoupon(msgspec.Struct, array_like=True):
@@ -222,6 +303,8 @@ class ReversalRecord(msgspec.Struct, array_like=True):
     lines: list[tuple[int, int, int]]  # (line index, gross, discount back)
     coupons: list[tuple[str, int, int]]  # (serial, discount back, 1 = coupon returned)
     reason: str
+    tenders: list[tuple[int, str, int, int]] = []  # (kind, serial, fen back, points back)
+    line_tenders: list[int] = []  # by line as in ``lines``: what went back to tenders
 
 
 class Act(msgspec.Struct, array_like=True):
@@ -256,6 +339,9 @@ class RedemptionRecord(msgspec.Struct, array_like=True):
     reversals: list[ReversalRecord]
     committed: int = 0  # when a hold was committed
     day: int = 0  # number of the local day that its uses are counted on; 0 = they are not
+    tenders: list[Tender] = []
+    lot_id: str = ""  # of a parking payment; its store_id is ""
+    deductions: list[Deduction] = []
 
 
 def pack(record: Any) -> bytes:

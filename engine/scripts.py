@@ -28,6 +28,7 @@ _ENUMS: dict[str, type[IntEnum]] = {
     "OUTCOME": Outcome,
     "COUPON_STATE": records.CouponState,
     "REDEMPTION_STATE": records.RedemptionState,
+    "TENDER_KIND": records.TenderKind,
 }
 _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "COUPON": records.CouponRecord,
@@ -39,9 +40,15 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "TERMS": records.Terms,
     "STORE": records.StoreRecord,
     "SETTINGS": records.SettingsRecord,
+    "POINTS": records.PointsRecord,
+    "PART": records.PointsLot,
+    "POINTS_HOLD": records.PointsHold,
     "LINE": records.Line,
     "SHARE": records.LineShare,
     "APPLIED": records.AppliedCoupon,
+    "COUPON_HOLD": records.CouponHold,
+    "TENDER": records.Tender,
+    "DEDUCTION": records.Deduction,
     "REVERSAL": records.ReversalRecord,
     "ACT": records.Act,
     "REDEMPTION": records.RedemptionRecord,

@@ -98,7 +98,7 @@ local function applied(item)
   table.sort(shares, function(a, b) return a[1] < b[1] end)
   return { item.serial, item.record[COUPON.campaign_id], item.record[COUPON.terms_revision],
     item.terms[TERMS.benefit], item.terms[TERMS.value], item.discount, shares, 0,
-    item.terms[TERMS.item], 0, item.counted }
+    item.terms[TERMS.item], 0, item.counted, 1 }
 end
 
 -- The record of a redemption that will stand; `hold` 0 = redeemed at once.
@@ -115,7 +115,8 @@ local function compose(op, user, store, accepted, refused, now, hold, day)
     hold > 0 and now + hold * 1000 or 0, op[REDEEM.fingerprint], user[USER.user_id],
     op[REDEEM.store_id], store[STORE.merchant_id], op[REDEEM.terminal_id],
     op[REDEEM.staff_id], op[REDEEM.channel], op[REDEEM.order_ref], op[REDEEM.amount], discount,
-    lines, coupons, skipped(refused), {}, {}, 0, counted > 0 and day or 0 }
+    lines, coupons, skipped(refused), {}, {}, 0, counted > 0 and day or 0,
+    {}, '', {} }
 end
 
 return batch.run(function(op)
