@@ -6,10 +6,15 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:cell``      hash    epoch, seq, definitions (stores ``s<id>``, ``settings``)
 ``{tag}:facts``     stream  the outbox: entries ``<epoch>-<last seq>``, field ``f``
 ``{tag}:w:<h>``     hash    a wallet: ``u`` user, ``C<serial>`` coupons, ``n<campaign>`` counts,
-                            ``a<audience>`` memberships, ``h<store>/<order_ref>`` open hold
+                            ``a<audience>`` memberships, ``h<store>/<order_ref>`` open hold,
+                            ``p`` points
 ``{tag}:g:<id>``    hash    a campaign's share: issue, t<revision>, left, issued, redeemed, …
 ``{tag}:o:<id>``    zset    open holds on a campaign that has a budget or a limit of uses
 ``{tag}:r:<h><s>``  string  a redemption (records.RedemptionRecord)
+``{tag}:p:<h><s>``  string  an entry of points (records.EntryRecord)
+``{tag}:points``    zset    people by the time their next lot of points expires, for the sweeper
+``{tag}:b:<h><s>``  string  a purchase (records.PurchaseRecord)
+``{tag}:t:<h>``     string  whose purchase a transaction is: ``h`` stands for its id
 ``{tag}:holds``     zset    open holds by the time they lapse (``<h><s>``), for the sweeper
 ==================  ======  ===============================================================
 
@@ -121,3 +126,23 @@ def opens_key(tag: str, campaign_id: str) -> str:
 def holds_key(tag: str) -> str:
     """Sorted set: open holds by the time they lapse."""
     return f"{tag}:holds"
+
+
+def points_key(tag: str, handle: str, serial: str) -> str:
+    """String: one entry of points."""
+    return f"{tag}:p:{handle}{serial}"
+
+
+def points_due_key(tag: str) -> str:
+    """Sorted set: people by the time their next lot of points expires."""
+    return f"{tag}:points"
+
+
+def purchase_key(tag: str, handle: str, serial: str) -> str:
+    """String: one purchase of a person."""
+    return f"{tag}:b:{handle}{serial}"
+
+
+def transaction_key(tag: str, handle: str) -> str:
+    """String: whose purchase a transaction is; ``handle`` stands for the transaction's id."""
+    return f"{tag}:t:{handle}"

@@ -8,3 +8,6 @@ function keys.campaign(id) return tag .. ':g:' .. id end
 function keys.redemption(handle, serial) return tag .. ':r:' .. handle .. serial end
 function keys.opens(id) return tag .. ':o:' .. id end
 function keys.holds() return tag .. ':holds' end
+function keys.points(handle, serial) return tag .. ':p:' .. handle .. serial end
+function keys.points_due() return tag .. ':points' end
+function keys.purchase(handle, serial) return tag .. ':b:' .. handle .. serial end

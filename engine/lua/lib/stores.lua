@@ -11,11 +11,16 @@ function stores.get(id)
   return stores.known[id] or nil
 end
 
+-- records.SettingsRecord; an empty table where none are published yet.
+function stores.settings()
+  if not stores.set then
+    local packed = redis.call('HGET', keys.cell, 'settings')
+    stores.set = packed and cmsgpack.unpack(packed) or {}
+  end
+  return stores.set
+end
+
 -- The least that must stay to pay, in fen.
 function stores.payable_floor()
-  if not stores.floor then
-    local packed = redis.call('HGET', keys.cell, 'settings')
-    stores.floor = packed and cmsgpack.unpack(packed)[SETTINGS.payable_floor] or 0
-  end
-  return stores.floor
+  return stores.settings()[SETTINGS.payable_floor] or 0
 end
