@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 from engine.definitions.bodies import (
-    ID_PATTERN,
-    MAX_MONEY,
     AmountOff,
     AnyBenefit,
     Campaign,
@@ -16,18 +14,14 @@ from engine.definitions.bodies import (
     FixedPrice,
     FixedValidity,
     Gift,
-    Id,
     IssueRules,
     JwtKey,
     Merchant,
-    Money,
-    Name,
     PercentOff,
     RelativeValidity,
     Settings,
     Stock,
     Store,
-    Time,
     name_in,
 )
 from engine.definitions.checks import (
@@ -45,7 +39,16 @@ from engine.definitions.compile import (
     compile_store,
     compile_terms,
 )
+from engine.definitions.parking import (
+    Lot,
+    ParkingSettings,
+    SpendParking,
+    StayCaps,
+    Tariff,
+    TierParking,
+)
 from engine.definitions.patch import merge, merge_patch, merge_settings
+from engine.definitions.shapes import ID_PATTERN, MAX_MONEY, Id, Money, Name, Time
 from engine.definitions.text import rules_text
 from engine.definitions.times import format_time, parse_time
 
@@ -63,15 +66,21 @@ __all__ = [
     "InvalidDefinitionError",
     "IssueRules",
     "JwtKey",
+    "Lot",
     "Merchant",
     "Money",
     "Name",
+    "ParkingSettings",
     "PercentOff",
     "Problem",
     "RelativeValidity",
     "Settings",
+    "SpendParking",
+    "StayCaps",
     "Stock",
     "Store",
+    "Tariff",
+    "TierParking",
     "Time",
     "check_campaign",
     "check_settings",

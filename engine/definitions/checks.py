@@ -20,6 +20,7 @@ from engine.definitions.bodies import (
     Settings,
     Store,
 )
+from engine.definitions.parking import ParkingSettings
 from engine.definitions.times import parse_time
 
 
@@ -246,15 +247,27 @@ def check_settings(s: Settings) -> list[Problem]:
     """Every problem of the settings; [] = they can be published."""
     unbuilt = (
         "points_per_yuan", "earn", "points_max_per_redemption", "points_max_percent",
-        "retention_days", "parking",
+        "retention_days",
     )  # fmt: skip
     problems = [_unbuilt(f) for f in unbuilt if getattr(s, f) != getattr(_DEFAULTS, f)]
+    problems += _parking(s.parking) if s.parking else []
     problems += [
         Problem(f"jwt_keys.{kid}.key", "Must be a PEM public key.", "必须是 PEM 格式的公钥。")
         for kid, key in s.jwt_keys.items()
         if key.alg == "EdDSA" and not key.key.lstrip().startswith("-----BEGIN PUBLIC KEY-----")
     ]
     return problems
+
+
+def _parking(s: ParkingSettings) -> Iterator[Problem]:
+    gifts = [(f"parking.tiers.{tier}", one.minutes, one.amount) for tier, one in s.tiers.items()]
+    gifts += [(f"parking.spend[{i}]", one.minutes, one.amount) for i, one in enumerate(s.spend)]
+    for field, minutes, amount in gifts:
+        if minutes is None and amount is None:
+            yield Problem(field, "Needs minutes, or an amount.", "需要 minutes 或 amount。")
+    mins = [one.min for one in s.spend]
+    if any(b <= a for a, b in pairwise(mins)):
+        yield Problem("parking.spend", "min must rise from row to row.", "min 必须逐行递增。")
 
 
 def check_store(s: Store) -> list[Problem]:
