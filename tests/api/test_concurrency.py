@@ -493,4 +493,26 @@ async def test_two_processes_and_four_cells(own_server: OwnServer) -> None:
         theirs = (await counter.claim(many, "u3")).json["id"]
         pair = await counter.redeem(coupon, theirs)
         assert pair.code == "different_owners"
+        await _limits_over_cells(counter)
     await in_order(server, server.tenant)
+
+
+async def _limits_over_cells(counter: Counter) -> None:
+    """Each cell has a part of a limit, so all together never pass it; here none is left over."""
+    budget = await counter.campaign(stock={"total": None, "budget": 21_000})
+    answers = await redeem_all(counter, budget, 80)
+    answers += await redeem_all(counter, budget, 80, mode="hold")
+    assert outcomes(answers) == {"201": 8, "budget_exhausted": 152}  # 2 * 20.00 in each cell
+    a_day = await counter.campaign(usage={"per_day": 7}, stock={"total": None})
+    assert outcomes(await redeem_all(counter, a_day, 80)) == {"201": 7, "campaign_day_limit": 73}
+    here = await counter.campaign(usage={"per_store_per_day": 5}, stock={"total": None})
+    assert outcomes(await redeem_all(counter, here, 80)) == {"201": 5, "store_limit": 75}
+    rate = await counter.campaign(issue={"per_day": 11}, stock={"total": None})
+    claims = await at_once(counter.claim(rate, f"u{n}") for n in range(120))
+    assert outcomes(claims) == {"201": 11, "campaign_day_limit": 109}
+    coupons = [
+        (await counter.claim(many, "u9")).json["id"]
+        for many in [await counter.campaign("per_user 2 per_redemption 2")] * 2
+    ]
+    tills = (counter.redeem(coupons[n % 2], store_id=f"s{1 + n % 2}") for n in range(40))
+    assert outcomes(await at_once(tills)) == {"201": 2, "already_redeemed": 38}
