@@ -28,7 +28,8 @@ from engine.definitions import (
     check_campaign,
     parse_time,
 )
-from engine.definitions.advice import advice, max_exposure, named_merchants, named_stores
+from engine.definitions.advice import advice, named_merchants, named_stores
+from engine.definitions.exposure import max_exposure
 from engine.errors import InvalidRequest, Unavailable
 from engine.outcomes import Outcome
 from engine.views import Answer, Live
@@ -159,7 +160,7 @@ async def _dry_run(call: Call, campaign: Campaign) -> Reply:
     warnings = advice(campaign, tenant.cells, call.clock(), missing)
     body = {
         "warnings": [one.text(call.language) for one in warnings],
-        "max_exposure": max_exposure(campaign),
+        "max_exposure": max_exposure(campaign, call.clock(), tenant.timezone),
     }
     return Reply(body, status=200)
 
@@ -177,7 +178,8 @@ async def list_campaigns(call: Call) -> Reply:
     tenant, query = call.tenant, call.query
     after = decode_cursor(query.cursor, tuple[str])[0] if query.cursor else ""
     rows = await campaigns.list_campaigns(
-        tenant.books, tenant.id, status=query.status, after=after, limit=query.limit + 1
+        tenant.books, tenant.id, status=query.status, after=after, limit=query.limit + 1,
+        drafts=call.key.role == "operator",
     )
     page = rows[: query.limit]
     lives = await asyncio.gather(*(live_of(call, row.id) for row in page))
@@ -200,7 +202,7 @@ async def list_campaigns(call: Call) -> Reply:
 async def get_campaign(call: Call) -> Reply:
     tenant, campaign_id = call.tenant, call.path["id"]
     row = await campaigns.get_campaign(tenant.books, tenant.id, campaign_id)
-    if row is None:
+    if row is None or (row.status == "draft" and call.key.role != "operator"):
         raise Refused(Outcome.NOT_FOUND)
     live = await live_of(call, campaign_id)
     return tagged(Reply(shapes.campaign_reply(row, live, tenant.cells, call.language)))

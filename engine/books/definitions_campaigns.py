@@ -279,12 +279,15 @@ async def list_campaigns(
     status: str | None = None,
     after: str = "",
     limit: int = 50,
+    drafts: bool = True,
 ) -> list[CampaignRow]:
-    """Campaigns by id, those after ``after``."""
+    """Campaigns by id, those after ``after``; ``drafts`` False leaves drafts out."""
     campaigns = schema.campaigns
     query = select(campaigns).where(campaigns.c.tenant == tenant, campaigns.c.id > after)
     if status is not None:
         query = query.where(campaigns.c.status == status)
+    if not drafts:
+        query = query.where(campaigns.c.status != "draft")
     async with books.connect() as connection:
         rows = await connection.execute(query.order_by(campaigns.c.id).limit(limit))
         return [_read(row) for row in rows]

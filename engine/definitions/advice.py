@@ -1,19 +1,12 @@
-"""What to tell an operator who is about to create a campaign: what it can cost, what looks odd."""
+"""What to tell an operator who is about to create a campaign: what looks odd."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from engine.definitions.bodies import (
-    AmountOff,
-    Campaign,
-    Exchange,
-    FixedValidity,
-    Gift,
-    PercentOff,
-    Share,
-)
+from engine.definitions.bodies import AmountOff, Campaign, FixedValidity, Share
+from engine.definitions.exposure import most_off
 from engine.definitions.times import parse_time
 
 
@@ -26,35 +19,6 @@ class Advice(NamedTuple):
     def text(self, language: str = "en") -> str:
         """The sentence in ``en`` or ``zh-CN``."""
         return self.zh if language.lower().startswith("zh") else self.en
-
-
-def most_off(campaign: Campaign) -> int | None:
-    """The most that one coupon can take off, fen; None = nothing in its terms says."""
-    benefit = campaign.benefit
-    match benefit:
-        case AmountOff():
-            if benefit.steps:
-                return max(step.amount for step in benefit.steps)
-            return benefit.max_amount if benefit.every else benefit.amount
-        case PercentOff():
-            return benefit.max_amount
-        case Gift():
-            return benefit.amount
-        case Exchange():
-            return benefit.value
-        case _:  # a fixed price takes off whatever the goods cost more
-            return None
-
-
-def max_exposure(campaign: Campaign) -> int | None:
-    """The most that the whole campaign can take off, fen; None = it has no bound."""
-    total, each, budget = campaign.stock.total, most_off(campaign), campaign.stock.budget
-    if total == 0:
-        return 0
-    most = None if total is None or each is None else total * each
-    if most is None or budget is None:
-        return budget if most is None else most
-    return min(most, budget)
 
 
 def rate_advice(campaign: Campaign, cells: int) -> list[Advice]:
@@ -141,6 +105,11 @@ def _plain_amount(c: Campaign) -> bool:
 
 
 def _dates(c: Campaign, now: int) -> Iterator[Advice]:
+    if c.status == "draft":
+        yield Advice(
+            "A draft: nobody can claim it until its status is active.",
+            "草稿状态:改为 active 后才能领取。",
+        )
     if c.issue.end is not None and parse_time(c.issue.end) <= now:
         yield Advice("Claiming has ended already (issue.end).", "领取时间已结束(issue.end)。")
     validity = c.validity

@@ -225,7 +225,6 @@ def _rest(c: Campaign) -> Iterator[Problem]:
         # commission and breakage are parts of what was prepaid: nothing, while price is unbuilt
         "refund.expired_auto": c.refund.expired_auto,
         "event": c.event is not None,
-        "status": c.status == "draft",
     }
     yield from (_unbuilt(field) for field, is_set in unbuilt.items() if is_set)
 

@@ -47,7 +47,8 @@ def merge_patch(
 ) -> Campaign:
     """The campaign after a PATCH, checked; InvalidDefinitionError names what is wrong.
 
-    ``id`` and ``kind`` stay what they are, stock moves only by ``POST …/stock``.
+    ``id`` and ``kind`` stay what they are, stock moves only by ``POST …/stock``, and what has
+    been published is no draft again.
     RFC 7396 removes what is null, and what is absent has its default. One field has a default that
     is not null: ``stacking.per_redemption``; there null means what it says, unlimited.
     """
@@ -69,6 +70,14 @@ def merge_patch(
                 "stock",
                 "Stock is changed by POST /v1/campaigns/{id}/stock.",
                 "库存请通过 POST /v1/campaigns/{id}/stock 调整。",
+            )
+        )
+    if after.status == "draft" != old.status:
+        fixed.append(
+            Problem(
+                "status",
+                "What has been published is no draft any more; pause, freeze or end it.",
+                "已发布的活动不能改回草稿,请暂停、冻结或结束。",
             )
         )
     if fixed:

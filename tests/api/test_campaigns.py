@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import OwnServer
+from tests.api.counter import Counter
 from tests.api.server import Answer, Api, ApiServer
 
 # The example of the contract, section 2, with its dots filled in.
@@ -134,7 +135,7 @@ async def test_copies_at_once(api: Api) -> None:
         ({"benefit": {"type": "parking_minutes", "minutes": 60}}, "benefit.type"),
         ({"issue": {"price": 100}}, "issue.price"),
         ({"usage": {"uses": 2}}, "usage.uses"),
-        ({"status": "draft"}, "status"),
+        ({"status": "sketch"}, "status"),
         ({"stock": {"total": -1}}, "stock.total"),
         ({"colour": "red"}, "colour"),
         ({"id": "no spaces"}, "id"),
@@ -222,6 +223,27 @@ async def test_a_dry_run_warns(api: Api) -> None:
     assert again.code == "already_exists"
     without_key = await api.ask("POST", "/v1/campaigns", campaign())
     assert without_key.code == "idempotency_key_required"
+
+
+async def test_a_draft(counter: Counter) -> None:
+    """Only operators see it, nobody can claim it; active publishes it, and then it stays public."""
+    name = await counter.campaign(status="draft")
+    others = counter.server.key("storefront")
+    assert (await counter.claim(name)).code == "not_started"
+    body = {"user_id": counter.user(), "campaign_ids": [name]}
+    (offer,) = (await counter.api.post("/v1/offers", body)).json["items"]
+    assert (offer["claimable"], offer["code"], offer["opens_at"]) == (False, "not_started", None)
+    path = f"/v1/campaigns/{name}"
+    assert (await counter.api.get(path)).json["status"] == "draft"
+    assert (await counter.api.get(path, key=others)).status == 404
+    for key, seen in ((None, 1), (others, 0)):
+        found = await counter.api.get("/v1/campaigns?status=draft&limit=200", key=key)
+        assert sum(one["id"] == name for one in found.json["items"]) == seen
+    assert (await counter.api.patch(path, {"status": "active"})).status == 200
+    assert (await counter.claim(name)).status == 201
+    assert (await counter.api.get(path, key=others)).json["status"] == "active"
+    again = await counter.api.patch(path, {"status": "draft"})
+    assert (again.status, again.json["field"]) == (400, "status")
 
 
 # ---- changing --------------------------------------------------------------------------------

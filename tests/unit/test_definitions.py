@@ -142,7 +142,7 @@ CASES: list[tuple[str, Any, str | None]] = [
     ("status", "paused", ""),
     ("status", "frozen", ""),
     ("status", "ended", ""),
-    ("status", "draft", None),
+    ("status", "draft", ""),
     ("event", {"id": "e"}, None),
     ("metadata", {"any": ["thing", {"deep": None}]}, ""),
     # benefits

@@ -34,7 +34,8 @@ function issuing.judge(share, user, count, membership, channel, now, offset)
     tier = user[USER.tier]
   end
   local start = issuing.start(issue, tier)
-  if status == 'draft' or now < start then return OUTCOME.NOT_STARTED, start end
+  if status == 'draft' then return OUTCOME.NOT_STARTED end  -- nobody knows when it will
+  if now < start then return OUTCOME.NOT_STARTED, start end
   if user and user[USER.frozen] == 1 then return OUTCOME.USER_FROZEN end
   if issue[ISSUE.tiers] and not contains(issue[ISSUE.tiers], tier) then
     return OUTCOME.NOT_ELIGIBLE
