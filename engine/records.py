@@ -271,6 +271,8 @@ class Tender(msgspec.Struct, array_like=True):
     counted: int = 0  # as AppliedCoupon.counted
     total: int = 0  # what the coupon was worth when it was issued
     held: int = 0  # what its hold had set aside, where less was tendered at last
+    held_points: int = 0
+    parts: list[PointsLot] = []  # where the points were taken from, those given back left out
 
 
 class Deduction(msgspec.Struct, array_like=True):

@@ -12,13 +12,13 @@ import msgspec
 from engine.definitions.bodies import (
     AmountOff,
     Campaign,
-    Exchange,
-    FixedPrice,
     FixedValidity,
-    Gift,
+    ParkingFree,
+    ParkingMinutes,
     PercentOff,
     Settings,
     Store,
+    StoredValue,
 )
 from engine.definitions.parking import ParkingSettings
 from engine.definitions.times import parse_time
@@ -101,10 +101,29 @@ def _percent(field: str, percent: float) -> Iterator[Problem]:
 
 
 def _kind(c: Campaign) -> Iterator[Problem]:
-    if c.kind != "coupon":
+    stored = isinstance(c.benefit, StoredValue)
+    if c.kind not in ("coupon", "pass", "stored_value"):
         yield _unbuilt("kind")
-    elif not isinstance(c.benefit, AmountOff | PercentOff | FixedPrice | Gift | Exchange):
+    elif isinstance(c.benefit, ParkingMinutes | ParkingFree):
         yield _unbuilt("benefit.type")
+    elif stored != (c.kind == "stored_value"):
+        yield Problem(
+            "benefit.type",
+            "Kind stored_value and benefit stored_value go together.",
+            "kind 与 benefit 的 stored_value 必须同时使用。",
+        )
+    elif c.kind == "pass" and c.usage.uses == 1:
+        yield Problem("usage.uses", "A pass has more than one use.", "次卡的 uses 必须大于 1。")
+    elif c.kind != "pass" and c.usage.uses != 1:
+        yield Problem(
+            "usage.uses", "Only a pass has more than one use.", "只有次卡(pass)可多次使用。"
+        )
+    if stored and c.stock.budget is not None:
+        yield Problem(
+            "stock.budget",
+            "A budget limits discounts; limit what is given away by stock.total.",
+            "预算只限制优惠金额;储值请用 stock.total 限量。",
+        )
 
 
 def _benefit(c: Campaign) -> Iterator[Problem]:
@@ -193,10 +212,6 @@ def _hours(field: str, hours: list[tuple[str, str]] | None) -> Iterator[Problem]
 def _usage(c: Campaign) -> Iterator[Problem]:
     usage = c.usage
     yield from _hours("usage.hours", usage.hours)
-    unbuilt = {
-        "usage.uses": usage.uses != 1,
-    }
-    yield from (_unbuilt(field) for field, is_set in unbuilt.items() if is_set)
 
 
 def _stacking(c: Campaign) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine import records
 from engine.definitions.bodies import (
+    Admission,
     AmountOff,
     Campaign,
     Exchange,
@@ -14,6 +15,7 @@ from engine.definitions.bodies import (
     Scope,
     Settings,
     Store,
+    StoredValue,
 )
 from engine.definitions.checks import basis_points, minutes_of
 from engine.definitions.times import parse_time
@@ -122,6 +124,10 @@ def compile_terms(c: Campaign) -> records.Terms:
             terms.sku, terms.amount = benefit.sku, _limit(benefit.amount)
         case Exchange():
             terms.item, terms.value = benefit.item, benefit.value
+        case Admission():
+            terms.value = benefit.value
+        case StoredValue():
+            terms.amount = benefit.amount
         case _:
             raise ValueError(f"{terms.benefit} is not built in this version")
     return terms

@@ -10,6 +10,7 @@ derived:
   campaign    hash    the campaign's share in this cell
   redemption  string  the hold
   holds       zset    open holds by the time they lapse
+  points_due  zset    when somebody's next points expire
   opens       zset    open holds on a limited campaign
   facts       stream  the outbox
 arguments:

@@ -72,6 +72,13 @@ function arithmetic.eligible(basket, terms)
   return eligible
 end
 
+-- What all lines together still cost.
+function arithmetic.to_pay(basket)
+  local running = 0
+  for _, amount in ipairs(basket.running) do running = running + amount end
+  return running
+end
+
 local function total(basket, eligible, initial)
   local sum = 0
   for _, i in ipairs(eligible) do
@@ -114,11 +121,17 @@ local function cheapest_unit(basket, eligible)
   return line, price
 end
 
+-- Whether a benefit takes nothing off the basket and is settled at its value.
+function arithmetic.stands_alone(benefit)
+  return benefit == 'exchange' or benefit == 'admission'
+end
+
 -- Judge one coupon against the basket: outcome, short_by, discount, shares {line index from 1 =
--- fen}, line of the unit that becomes free. Nothing is changed.
-function arithmetic.judge(basket, terms)
+-- fen}, line of the unit that becomes free. Nothing is changed. Of stored value, which is no
+-- discount: what it pays, at most `balance`.
+function arithmetic.judge(basket, terms, balance)
   local benefit = terms[TERMS.benefit]
-  local exchange = benefit == 'exchange'
+  local exchange = arithmetic.stands_alone(benefit)
   local eligible = arithmetic.eligible(basket, terms)
   if exchange and terms[TERMS.min_spend] == 0 and terms[TERMS.min_quantity] == 0 then
     return OUTCOME.DONE, 0, 0, {}
@@ -147,15 +160,19 @@ function arithmetic.judge(basket, terms)
       terms[TERMS.max_amount])
   elseif benefit == 'fixed_price' then
     discount = left - terms[TERMS.amount]
+  elseif benefit == 'stored_value' then
+    discount = balance
   else  -- gift
     local price
     free, price = cheapest_unit(basket, eligible)
     discount = capped(price or 0, terms[TERMS.amount])
     if free then left = basket.running[free] end
   end
-  local running = 0
-  for _, amount in ipairs(basket.running) do running = running + amount end
-  discount = math.max(0, math.min(discount, left, running - basket.floor))
+  local most = left
+  if benefit ~= 'stored_value' then
+    most = math.min(left, arithmetic.to_pay(basket) - basket.floor)
+  end
+  discount = math.max(0, math.min(discount, most))
   local shares = {}
   if free then
     shares[free] = discount
