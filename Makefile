@@ -13,8 +13,8 @@ DEV_READY := $(VENV)/.ready-to-develop
 # What is given to the programs: make test ARGS="-k claim", make run ARGS="--port 9000", ...
 ARGS ?=
 
-.PHONY: help setup run test lint docs bench bench-codes bench-writer bench-quotes bench-http \
-	chaos replay clean
+.PHONY: help setup run test lint docs bench bench-codes bench-writer bench-redis-time bench-quotes \
+	bench-http chaos replay clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,13 +36,16 @@ docs: $(DEV_READY) ## the documents that are generated from the code
 	@mkdir -p docs
 	$(BIN)/python -m engine.outcomes > docs/OUTCOMES.md
 
-bench: bench-codes bench-writer bench-quotes bench-http ## benchmarks, alone on the machine; JSON in reports/
+bench: bench-codes bench-writer bench-redis-time bench-quotes bench-http ## benchmarks, alone on the machine; JSON in reports/
 
 bench-codes: $(DEV_READY) ## codes against libcrypto alone and a JWT (ARGS are pytest's)
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only -s $(ARGS)
 
 bench-writer: $(DEV_READY) ## facts a second into the books
 	$(BIN)/python -m benchmarks.writer --json reports/bench-writer.json $(ARGS)
+
+bench-redis-time: $(DEV_READY) ## Redis time of a claim, of one coupon redeemed and of three stacked
+	$(BIN)/python -m benchmarks.redis_time $(ARGS)
 
 bench-quotes: $(DEV_READY) ## CPU of a quote of the best offer over 20 coupons
 	$(BIN)/python -m benchmarks.quotes $(ARGS)

@@ -20,8 +20,10 @@ from engine.outcomes import Outcome
 # Importing a channel registers its routes.
 CHANNELS = (
     "api.storefront",
+    "api.wallets",
     "api.redemptions",
     "api.till",
+    "api.closing",
     "api.office",
     "api.directory",
     "api.finance",

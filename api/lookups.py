@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
+import orjson
 from sqlalchemy import select
 
 from api import wire
-from engine.books.schema import campaign_terms, stores
+from engine.books.schema import campaign_terms, campaigns, stores
 from engine.definitions import Campaign, rules_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from api.routes import Call
     from api.tenants import Tenant
@@ -67,6 +68,8 @@ class StoreState(NamedTuple):
 
     name: str
     closed: bool
+    lat: float | None
+    lng: float | None
 
 
 # By tenant: the definitions' number they were read at, and all stores of the mall.
@@ -79,10 +82,16 @@ async def all_stores(tenant: Tenant) -> dict[str, StoreState]:
     if known is not None and known[0] == tenant.definitions:
         return known[1]
     seen = tenant.definitions
-    query = select(stores.c.id, stores.c.name, stores.c.closed).where(stores.c.tenant == tenant.id)
+    query = select(stores.c.id, stores.c.name, stores.c.closed, stores.c.body).where(
+        stores.c.tenant == tenant.id
+    )
     async with tenant.books.connect() as connection:
         rows = await connection.execute(query)
-        found = {row.id: StoreState(row.name, bool(row.closed)) for row in rows}
+        found = {
+            row.id: StoreState(row.name, bool(row.closed), body.get("lat"), body.get("lng"))
+            for row in rows
+            for body in (orjson.loads(row.body),)
+        }
     _stores[tenant.id] = (seen, found)
     return found
 
@@ -94,6 +103,26 @@ async def store(tenant: Tenant, store_id: str) -> StoreState | None:
         _stores.pop(tenant.id, None)
         found = (await all_stores(tenant)).get(store_id)
     return found
+
+
+# By tenant: the definitions' number they were read at, and tags of campaigns as they are now.
+_tags: dict[str, tuple[int, dict[str, list[str]]]] = {}
+
+
+async def tags(tenant: Tenant, campaign_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Tags of campaigns as they are now, not as they were when a coupon was issued."""
+    known = _tags.get(tenant.id)
+    if known is None or known[0] != tenant.definitions:
+        known = _tags[tenant.id] = (tenant.definitions, {})
+    missing = [one for one in campaign_ids if one not in known[1]]
+    if missing:
+        query = select(campaigns.c.id, campaigns.c.body).where(
+            campaigns.c.tenant == tenant.id, campaigns.c.id.in_(missing)
+        )
+        async with tenant.books.connect() as connection:
+            for row in await connection.execute(query):
+                known[1][row.id] = orjson.loads(row.body)["tags"]
+    return known[1]
 
 
 async def explain(call: Call, coupons: Iterable[wire.CouponReply]) -> None:

@@ -1,27 +1,22 @@
-"""The storefront: claims, offers, wallets, coupons with their terms and history, codes, void."""
+"""The storefront: claims, offers, coupons with their terms and history, codes, void."""
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import msgspec
 
 from api import lookups, naming, wire
 from api.problems import Refused
-from api.routes import Call, Id, Page, Reply, decode_cursor, encode_cursor, refusal, route
+from api.ranking import terms_of
+from api.routes import Call, Reply, refusal, route
 from engine.books import feeds
 from engine.codes import Code, qr_png, qr_svg
-from engine.definitions import Campaign, parse_time
-from engine.errors import InvalidRequest
 from engine.outcomes import Outcome
 from engine.records import Terms
-from engine.rules import DAY_MS, is_open
 from engine.views import CouponView, Wallet
 
 SVG, PNG = "image/svg+xml", "image/png"
-_NO_END = 1 << 62  # sorts after every end
-_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 CLAIM_REFUSALS = (
     Outcome.CODE_INVALID,
@@ -117,12 +112,8 @@ async def _coupon(call: Call, coupon_id: str) -> tuple[Wallet, CouponView, Terms
     return wallet, view, terms_of(wallet, view)
 
 
-def terms_of(wallet: Wallet, view: CouponView) -> Terms | None:
-    """The terms that a coupon of this snapshot was issued under."""
-    return wallet.terms.get((view.record.campaign_id, view.record.terms_revision))
-
-
-def _reply(view: CouponView, terms: Terms | None) -> wire.CouponReply:
+def coupon_reply(view: CouponView, terms: Terms | None) -> wire.CouponReply:
+    """A coupon as it is shown; ``terms``: those it was issued under."""
     return wire.coupon(view, terms.kind, terms.uses) if terms else wire.coupon(view)
 
 
@@ -137,7 +128,7 @@ def _reply(view: CouponView, terms: Terms | None) -> wire.CouponReply:
 )
 async def read_coupon(call: Call) -> Reply:
     _, view, terms = await _coupon(call, call.path["id"])
-    reply = _reply(view, terms)
+    reply = coupon_reply(view, terms)
     if call.query.expand:
         await lookups.explain(call, [reply])
     return Reply(reply)
@@ -242,148 +233,3 @@ async def member_code(call: Call) -> Reply:
         # The code holds no user id, and a stranger's first claim may name him by it.
         await engine.set_profile(user_id=user_id, who=call.who(), now=call.now)
     return _show(call, call.tenant.codes.member(handle, call.clock()))
-
-
-# ---- wallets ---------------------------------------------------------------------------------
-
-
-class WalletQuery(Page, kw_only=True):
-    """What of a wallet is asked for. ``usable_on``: a local date, or a moment."""
-
-    status: str | None = None  # one or several, by comma
-    store_id: Id | None = None
-    channel: Id | None = None
-    usable_on: str | None = None
-    category: str | None = None
-    scene: str | None = None
-    sort: Literal["expiring", "usable_today", "hot", "near"] = "expiring"
-    lat: Annotated[float, msgspec.Meta(ge=-90, le=90)] | None = None
-    lng: Annotated[float, msgspec.Meta(ge=-180, le=180)] | None = None
-    expand: Literal["terms"] | None = None
-
-
-_STATUSES = frozenset({"issued", "held", "redeemed", "expired", "voided"})
-
-
-@route(
-    "GET",
-    "/v1/users/{id}/coupons",
-    roles={"storefront", "desk", "user"},
-    query=WalletQuery,
-    reply=wire.CouponList,
-    summary="A user's coupons as of now, the next to expire first.",
-    tags=("storefront",),
-)
-async def wallet(call: Call) -> Reply:
-    query: WalletQuery = call.query
-    statuses = _statuses(query)
-    engine = call.tenant.engine
-    found = await engine.wallet(engine.handle_of(call.path["id"]), now=call.now)
-    views = [found.view(serial) for serial in found.coupons]
-    if query.usable_on:
-        views = _usable_on(call, found, views, query.usable_on)
-    chosen = [
-        view for view in views if view.status in statuses and _fits(terms_of(found, view), query)
-    ]
-    if query.category or query.scene:
-        bodies = await lookups.bodies(call.tenant, {_issued_under(view) for view in chosen})
-        chosen = [view for view in chosen if _is_about(bodies.get(_issued_under(view)), query)]
-    page, next_cursor = _page(chosen, query)
-    items = [_reply(view, terms_of(found, view)) for view in page]
-    if query.expand:
-        await lookups.explain(call, items)
-    return Reply(wire.CouponList(items=items, next_cursor=next_cursor))
-
-
-def _statuses(query: WalletQuery) -> frozenset[str]:
-    for name, used in (
-        ("sort", query.sort != "expiring"),
-        ("lat", query.lat is not None),
-        ("lng", query.lng is not None),
-    ):
-        if used:
-            raise InvalidRequest(
-                name, "Only sort=expiring is built in this version.", "本版本仅支持 sort=expiring。"
-            )
-    if query.status is None:
-        return _STATUSES
-    asked = frozenset(query.status.split(","))
-    if not asked <= _STATUSES:
-        raise InvalidRequest("status", f"Use some of {', '.join(sorted(_STATUSES))}.")
-    return asked
-
-
-def _issued_under(view: CouponView) -> tuple[str, int]:
-    return view.record.campaign_id, view.record.terms_revision
-
-
-def _fits(terms: Terms | None, query: WalletQuery) -> bool:
-    """Whether a coupon may be used in the store and channel asked for."""
-    if terms is None:
-        return True
-    stores, channels = terms.stores, terms.channels
-    return (query.store_id is None or stores is None or query.store_id in stores) and (
-        query.channel is None or channels is None or query.channel in channels
-    )
-
-
-def _is_about(campaign: Campaign | None, query: WalletQuery) -> bool:
-    return (
-        campaign is not None
-        and query.category in (None, campaign.category)
-        and query.scene in (None, campaign.scene)
-    )
-
-
-def _usable_on(call: Call, found: Wallet, views: list[CouponView], text: str) -> list[CouponView]:
-    """Coupons that nothing but the basket could keep from being used at some moment of it."""
-    start, end, offset = _moments(call, text)
-    chosen = []
-    for view in views:
-        first, last = max(start, view.valid_from), min(end, view.valid_until or _NO_END)
-        if view.status not in ("issued", "held") or first >= last:
-            continue
-        terms = terms_of(found, view)
-        if terms is None or _opens(terms, start, first, last, offset):
-            chosen.append(view)
-    return chosen
-
-
-def _moments(call: Call, text: str) -> tuple[int, int, int]:
-    """(start, end, offset from UTC) of a local date or of one moment, ms."""
-    engine = call.tenant.engine
-    try:
-        if len(text) == len("2026-01-31"):
-            local = (date.fromisoformat(text).toordinal() - _EPOCH_ORDINAL) * DAY_MS
-            offset = engine.offset(local)
-            return local - offset, local - offset + DAY_MS, offset
-        moment = parse_time(text)
-    except ValueError:
-        raise InvalidRequest("usable_on", "A date (2026-01-31) or an RFC 3339 time.") from None
-    return moment, moment + 1, engine.offset(moment)
-
-
-def _opens(terms: Terms, start: int, first: int, last: int, offset: int) -> bool:
-    """Whether weekdays and hours leave a moment of [first, last) open.
-
-    ``start``: local midnight, or the one moment asked about. A time that is not open at ``first``
-    opens at the start of one of its hours, if at all.
-    """
-    opening = [start + minute * 60_000 for minute, _ in terms.hours or ()]
-    moments = [first, *(at for at in opening if first <= at < last)]
-    return any(is_open(terms.weekdays, terms.hours, at, offset) for at in moments)
-
-
-def _page(views: list[CouponView], query: WalletQuery) -> tuple[list[CouponView], str | None]:
-    """The next to expire first; the cursor names the last one shown."""
-
-    def position(view: CouponView) -> tuple[int, str]:
-        return view.valid_until or _NO_END, view.id
-
-    views.sort(key=position)
-    if query.cursor is not None:
-        after: Any = decode_cursor(query.cursor, tuple[int, str])
-        views = [view for view in views if position(view) > after]
-    page = views[: query.limit]
-    more = len(views) > len(page)
-    return page, encode_cursor(*position(page[-1])) if more else None

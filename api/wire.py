@@ -115,6 +115,7 @@ class CouponReply(Reply):
     held_until: str | UnsetType = UNSET
     name: dict[str, str] | str | UnsetType = UNSET  # with ?expand=terms
     rules: list[Rule] | UnsetType = UNSET  # with ?expand=terms
+    distance: int | UnsetType | None = UNSET  # metres, with sort=near; null = nobody knows
 
 
 class CouponList(Reply):
@@ -122,6 +123,18 @@ class CouponList(Reply):
 
     items: list[CouponReply]
     next_cursor: str | None
+
+
+class SummaryReply(Reply):
+    """What a member has. ``usable`` now, baskets and hours aside; ``expiring`` within a week."""
+
+    user_id: str
+    usable: int
+    expiring: int
+    points: int
+    points_value: int  # fen
+    saved: int  # fen that redemptions took off and kept off, by the books
+    complete_until: str | None  # redemptions before this moment are all in ``saved``
 
 
 class VoidRequest(Request):

@@ -101,7 +101,7 @@ class Acting:
             window,
         )
 
-    async def act(self, verb: str, command: commands.Command) -> Reply:
+    async def act(self, verb: str, command: commands.Operation) -> Reply:
         """Send one operation to the person's cell; Unavailable when nobody knows what became."""
         lane = self._lanes[self.cell_of(command.handle)]
         reply = await lane.submit(verb, _pack(command))

@@ -30,7 +30,10 @@ CALLS = 4
 WAITING = 8192  # operations that may wait for one cell; more are refused at once
 TIMEOUT_SECONDS = 5.0
 # Taking coupons back goes before giving out: a till has a queue, a claim has a phone.
-PRIORITY = ("redeem", "commit", "release", "reverse", "void", "lapse", "profile", "member", "claim")
+PRIORITY = (
+    "redeem", "commit", "release", "reverse", "void", "lapse", "profile", "member", "points_credit",
+    "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire", "claim",
+)  # fmt: skip
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 """loop.time() past which an operation that has not been sent is not sent any more."""

@@ -13,11 +13,16 @@ from __future__ import annotations
 import msgspec
 
 
-class Command(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class Operation(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """Base of all: the first fields of every operation."""
 
     handle: str
     now: int
+
+
+class Command(Operation, frozen=True, kw_only=True):
+    """Base of those whose facts say who did it."""
+
     who: str
 
 
@@ -129,3 +134,69 @@ class Lapse(Command, frozen=True, kw_only=True):
     """Tell the books that a hold's time has passed (the sweeper; the clock decided long ago)."""
 
     redemption: str
+
+
+class Credit(Command, frozen=True, kw_only=True):
+    """Make an entry of points: earn, spend, adjust."""
+
+    user_id: str
+    kind: str
+    points: int  # signed: what the balance changes by
+    reason: str
+    ref: str
+    available: int  # ms; 0 = now
+    expires: int  # ms; 0 = never
+    serial: str
+    serial_before: str
+    window: int
+    fingerprint: str
+
+
+class Undo(Command, frozen=True, kw_only=True):
+    """Reverse an entry of points, in part or whole."""
+
+    entry: str  # serial
+    points: int  # -1 = all that is left
+    policy: str
+    reason: str
+    serial: str
+    serial_before: str
+    window: int
+    fingerprint: str
+
+
+class Expire(Operation, frozen=True, kw_only=True):
+    """Tell the books which lots of points have expired (the sweeper)."""
+
+
+class Named(Operation, frozen=True, kw_only=True):
+    """Say whose purchase a transaction is; ``handle`` stands for the transaction."""
+
+    user_id: str
+    store_id: str  # must exist; "" = not asked
+
+
+class Buy(Command, frozen=True, kw_only=True):
+    """Take in a purchase; ``serial`` derives from its transaction."""
+
+    serial: str
+    user_id: str
+    transaction_id: str
+    store_id: str
+    amount: int
+    occurred: int
+    day: int  # number of the local day of ``occurred``
+    offset: int
+    channel: str
+    receipt_no: str
+    fingerprint: str
+
+
+class Refund(Command, frozen=True, kw_only=True):
+    """Take in a refund of a purchase."""
+
+    serial: str
+    user_id: str
+    transaction_id: str
+    refund_id: str
+    amount: int

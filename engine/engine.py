@@ -18,6 +18,7 @@ from engine.acting import Acting, Mall, fingerprint_of, to_json
 from engine.batching import Fence, Observer, Reply
 from engine.fastpath import serial_of
 from engine.outcomes import Outcome
+from engine.points import Points
 from engine.records import CouponRecord, Line, RedemptionRecord, SkippedCoupon, UserRecord
 from engine.server import Server
 from engine.snapshots import Snapshots
@@ -42,6 +43,7 @@ class Engine(Acting):
     ) -> None:
         super().__init__(mall, server, fence, observe)
         self._snapshots = Snapshots(self, server)
+        self.points = Points(self)
 
     # ---- giving out --------------------------------------------------------------------------
 

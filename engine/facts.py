@@ -270,6 +270,69 @@ class Published(Fact, tag="published", frozen=True):
     added: int  # change of the share (0 when unlimited)
 
 
+class PointsChanged(Fact, tag="points_changed", frozen=True):
+    """An entry of points was made; ``act`` is its id. ``per_yuan`` points are worth one yuan."""
+
+    user_id: str
+    kind: str  # earn, spend, adjust, reversal
+    points: int  # signed
+    balance: int  # after it
+    reason: str
+    ref: str
+    available: int
+    expires: int
+    of: str  # id of the entry it reverses, or ""
+    per_yuan: int
+
+
+class PointsExpired(Fact, tag="points_expired", frozen=True):
+    """Points of a lot expired at ``expires``; ``act`` is the entry that had brought them."""
+
+    user_id: str
+    points: int  # positive
+    expires: int
+    balance: int  # after it
+    per_yuan: int
+
+
+class Purchased(Fact, tag="purchased", frozen=True):
+    """A purchase was reported; ``act`` is the id of its entry of points, made if ``points`` > 0."""
+
+    user_id: str
+    transaction_id: str
+    store_id: str
+    merchant_id: str
+    amount: int
+    occurred: int
+    channel: str
+    receipt_no: str
+    refunded: int  # by refunds that were reported before it
+    earned: int  # by the rule
+    points: int  # of them, what stayed after those refunds
+    balance: int  # after it
+    reason: str
+    available: int
+    expires: int
+    per_yuan: int
+
+
+class PurchaseRefunded(Fact, tag="purchase_refunded", frozen=True):
+    """A refund was reported; ``act`` is the id of the purchase's entry of points."""
+
+    user_id: str
+    transaction_id: str
+    refund_id: str
+    amount: int
+    refunded: int  # of the purchase so far
+    known: int  # 0: the purchase was not reported yet
+    points: int  # taken back, positive
+    short: int  # could not be taken back
+    balance: int  # after it
+    store_id: str
+    merchant_id: str
+    per_yuan: int
+
+
 AnyFact = (
     Claimed
     | ProfileTold
@@ -281,6 +344,10 @@ AnyFact = (
     | Reversed
     | Voided
     | Published
+    | PointsChanged
+    | PointsExpired
+    | Purchased
+    | PurchaseRefunded
 )
 
 _decoder = msgspec.msgpack.Decoder(list[AnyFact])

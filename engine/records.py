@@ -182,6 +182,7 @@ class SettingsRecord(msgspec.Struct, array_like=True):
     points_per_yuan: int = 100  # spending value
     points_max_per_redemption: int = -1
     points_max_basis_points: int = -1  # of what is left to pay before points
+    earn: EarnRule | None = None
 
 
 class PointsLot(msgspec.Struct, array_like=True):
@@ -210,6 +211,84 @@ class PointsRecord(msgspec.Struct, array_like=True):
     lots: list[PointsLot] = []
     holds: list[PointsHold] = []
     days: list[tuple[int, int]] = []  # (local day, earned by purchases) where a day is capped
+
+
+class EntryRecord(msgspec.Struct, array_like=True):
+    """Key ``p:<handle><serial>``: an entry of points; the record is the receipt."""
+
+    kind: str  # earn | spend | adjust | reversal | purchase
+    points: int  # signed
+    at: int
+    user_id: str
+    fingerprint: str
+    reason: str
+    ref: str
+    available: int  # of the lot it brought, 0 without
+    expires: int
+    of: str  # a reversal's: serial of the entry it reverses, "" else
+    balance: int  # after it
+    parts: list[PointsLot]  # what it took, as far as that did not come back
+    reversed: int  # of its points, by reversals
+    expired: int  # of its lot
+
+
+class SpecialDays(msgspec.Struct, array_like=True):
+    """Days on which purchases earn more."""
+
+    first: int  # number of the local day
+    last: int
+    weekdays: list[int] | None  # 1 = Monday
+    factor: int  # in hundredths
+
+
+class EarnRule(msgspec.Struct, array_like=True):
+    """What purchases earn (``settings.earn``)."""
+
+    rate: int  # points for a yuan, in hundredths
+    tiers: list[tuple[str, int]]  # (tier, factor in hundredths)
+    days: list[SpecialDays]
+    min_amount: int
+    max_per_purchase: int  # -1 = no cap
+    max_per_day: int  # of a person, by local day of the purchase; -1 = no cap
+    excluded_stores: list[str]
+    pending_days: int
+    expires_days: int  # -1 = never
+    refunds: str  # how a refund takes back: within_balance | only_unspent | allow_negative
+
+
+class PurchaseRefund(msgspec.Struct, array_like=True):
+    """One refund of a purchase, with what its answer says."""
+
+    refund_id: str
+    amount: int
+    points_back: int
+    short: int  # points that it should have taken back and could not
+    balance: int
+    refunded: int  # of the purchase, after it
+    at: int
+
+
+class PurchaseRecord(msgspec.Struct, array_like=True):
+    """Key ``b:<handle><serial>``: a purchase; its serial derives from its transaction."""
+
+    known: int  # 0: only a refund was reported so far
+    transaction_id: str
+    user_id: str
+    store_id: str
+    merchant_id: str
+    amount: int
+    occurred: int
+    at: int
+    channel: str
+    receipt_no: str
+    fingerprint: str
+    earned: int  # by the rule
+    points: int  # of them, what stayed after refunds that came before it
+    balance: int  # after it
+    reason: str  # why it earned nothing, or less
+    refunded: int
+    refunds: list[PurchaseRefund]
+    used: str = ""  # the stay that it has freed a car for
 
 
 class Line(msgspec.Struct, array_like=True):

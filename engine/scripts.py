@@ -43,6 +43,11 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "POINTS": records.PointsRecord,
     "PART": records.PointsLot,
     "POINTS_HOLD": records.PointsHold,
+    "ENTRY": records.EntryRecord,
+    "EARN": records.EarnRule,
+    "SPECIAL": records.SpecialDays,
+    "PURCHASE": records.PurchaseRecord,
+    "BACK": records.PurchaseRefund,
     "LINE": records.Line,
     "SHARE": records.LineShare,
     "APPLIED": records.AppliedCoupon,
@@ -62,6 +67,12 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "REVERSE": commands.Reverse,
     "VOID": commands.Void,
     "LAPSE": commands.Lapse,
+    "CREDIT": commands.Credit,
+    "UNDO": commands.Undo,
+    "EXPIRE": commands.Expire,
+    "NAMED": commands.Named,
+    "BUY": commands.Buy,
+    "REFUND": commands.Refund,
 }
 _NAME = re.compile(r"\b([A-Z][A-Z_]*)\.(\w+)\b")
 _WHERE = re.compile(r"(?:user_script|@?f_\w+):(\d+)")

@@ -20,6 +20,7 @@ from engine.books.ledger import LedgerError, Original
 
 _json = msgspec.json.Encoder().encode
 _source = msgspec.json.Decoder().decode
+_MERCHANT = "merchant:"  # a party's id begins so
 _ENTRY_LENGTH = 64  # of source.entry as kept for attribution
 
 FACTS_NEW = Bulk.of(
@@ -149,6 +150,7 @@ class Plan:
         self._reversals: list[Row] = []
         self._entries: list[Row] = []
         self._postings: list[Row] = []
+        self._fundings: list[Row] = []
 
     def add(self, arrival: Arrival, fact: facts.AnyFact) -> None:
         """Take one fact in; LedgerError (and nothing changed) when it cannot be settled."""
@@ -318,6 +320,11 @@ class Plan:
                 e.others_bear, 0, 0, e.commission, None, 0,
             ))  # fmt: skip
             for posting in e.postings:
+                if posting.account == "other.subsidy" and posting.party.startswith(_MERCHANT):
+                    self._fundings.append((
+                        self.tenant, self.cell, *place, e.position,
+                        posting.party.removeprefix(_MERCHANT), posting.amount, fact.at, None, 0,
+                    ))  # fmt: skip
                 self._postings.append((
                     self.cell, *place, e.position, fact.act, fact.at, posting.account,
                     posting.party, posting.amount, self.currency, fact.merchant_id,
@@ -347,6 +354,7 @@ class Plan:
         await rows.run(PARTS_BACK, tenant, [(*key, back) for key, back in self._part_back.items()])
         await rows.insert(schema.reversals, self._reversals)
         await rows.insert(schema.entries, self._entries)
+        await rows.insert(schema.fundings, self._fundings)
         if self._postings:
             # Last, because until the commit nobody else gets numbers of this tenant.
             first = await next_postings(len(self._postings))

@@ -3,6 +3,7 @@
 Times are Unix milliseconds in BIGINT, money is fen in BIGINT, JSON is text. Every table starts
 with the tenant. ``facts`` and ``postings`` are append-only; projections carry ``version`` (the
 fact's seq) and only move forward. Migrations: ``engine/books/migrations`` (Alembic).
+What finance adds (adjustments, fundings, tracked events) is in ``schema_finance``.
 """
 
 from __future__ import annotations
@@ -13,29 +14,18 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
-# Constraints have names, so that a later migration can name them on SQLite too.
-metadata = MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-    }
-)
-
-Id = String(64)
-Ms = BigInteger
-Fen = BigInteger
-
-
-def _tenant() -> Column[str]:
-    return Column("tenant", Id, primary_key=True)
-
+from engine.books.schema_base import Fen, Id, Ms, Party, tenant_column
+from engine.books.schema_base import metadata as metadata
+from engine.books.schema_finance import adjustments as adjustments
+from engine.books.schema_finance import fundings as fundings
+from engine.books.schema_finance import track_events as track_events
 
 # ---- definitions: born here, published to the cells -----------------------------------------
 
@@ -56,7 +46,7 @@ tenants = Table(
 keys = Table(
     "keys",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("id", Id, primary_key=True),
     Column("role", String(16), nullable=False),
     Column("label", String(128), nullable=False),
@@ -73,7 +63,7 @@ keys = Table(
 merchants = Table(
     "merchants",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("id", Id, primary_key=True),
     Column("name", String(256), nullable=False),
     Column("body", Text, nullable=False),
@@ -84,7 +74,7 @@ merchants = Table(
 stores = Table(
     "stores",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("id", Id, primary_key=True),
     Column("merchant_id", Id, nullable=False),
     Column("name", String(256), nullable=False),
@@ -97,7 +87,7 @@ stores = Table(
 campaigns = Table(
     "campaigns",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("id", Id, primary_key=True),
     Column("revision", BigInteger, nullable=False),  # of the body: what If-Match names
     Column("version", BigInteger, nullable=False),  # of revision or stock: what cells must have
@@ -115,7 +105,7 @@ campaigns = Table(
 campaign_terms = Table(
     "campaign_terms",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("campaign_id", Id, primary_key=True),
     Column("revision", BigInteger, primary_key=True),
     Column("body", Text, nullable=False),  # the campaign's body at that revision, JSON
@@ -125,19 +115,20 @@ campaign_terms = Table(
 receipts = Table(
     "receipts",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("scope", String(256), primary_key=True),  # the resource in the path
     Column("key", String(128), primary_key=True),
     Column("fingerprint", String(64), nullable=False),
     Column("status", Integer, nullable=False),
     Column("body", Text, nullable=False),
     Column("created_ms", Ms, nullable=False),
+    Index("receipts_created", "created_ms"),
 )
 
 audit = Table(
     "audit",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("n", BigInteger, primary_key=True),
     Column("at_ms", Ms, nullable=False),
     Column("actor", String(128), nullable=False),  # Hexiao-Actor, else the key's label
@@ -154,7 +145,7 @@ audit = Table(
 counters = Table(
     "counters",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("name", String(32), primary_key=True),  # postings, audit, …: gapless numbers
     Column("value", BigInteger, nullable=False),
 )
@@ -164,7 +155,7 @@ counters = Table(
 cells = Table(
     "cells",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("cell", Integer, primary_key=True),
     Column("replid", String(64)),  # master_replid of the server this cell was last compared with
     Column("epoch", BigInteger, nullable=False, default=1),
@@ -185,7 +176,7 @@ writers = Table(  # which writer processes are alive, so that they share the cel
 facts = Table(
     "facts",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("cell", Integer, primary_key=True),
     Column("epoch", BigInteger, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
@@ -201,7 +192,7 @@ facts = Table(
 refused_facts = Table(
     "refused_facts",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("cell", Integer, primary_key=True),
     Column("epoch", BigInteger, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
@@ -216,7 +207,7 @@ refused_facts = Table(
 users = Table(
     "users",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("user_id", Id, primary_key=True),
     Column("tier", String(64), nullable=False, default=""),
     Column("tier_until_ms", Ms, nullable=False, default=0),
@@ -227,7 +218,7 @@ users = Table(
 audience_members = Table(
     "audience_members",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("audience_id", Id, primary_key=True),
     Column("user_id", Id, primary_key=True),
     Column("present", Integer, nullable=False),
@@ -237,7 +228,7 @@ audience_members = Table(
 coupons = Table(
     "coupons",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("id", Id, primary_key=True),
     Column("cell", Integer, nullable=False),
     Column("campaign_id", Id, nullable=False),
@@ -262,7 +253,7 @@ coupons = Table(
 redemptions = Table(
     "redemptions",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("id", Id, primary_key=True),
     Column("cell", Integer, nullable=False),
     Column("state", String(16), nullable=False),  # held | redeemed | released | reversed
@@ -291,7 +282,7 @@ redemptions = Table(
 redemption_coupons = Table(
     "redemption_coupons",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("redemption_id", Id, primary_key=True),
     Column("position", Integer, primary_key=True),  # in order of application
     Column("coupon_id", Id, nullable=False),
@@ -310,7 +301,7 @@ redemption_coupons = Table(
 reversals = Table(
     "reversals",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("id", Id, primary_key=True),
     Column("redemption_id", Id, nullable=False),
     Column("at_ms", Ms, nullable=False),
@@ -329,7 +320,7 @@ reversals = Table(
 entries = Table(  # one settled act on one coupon: what a statement lists
     "entries",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("cell", Integer, primary_key=True),
     Column("epoch", BigInteger, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
@@ -363,7 +354,7 @@ entries = Table(  # one settled act on one coupon: what a statement lists
 postings = Table(
     "postings",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("n", BigInteger, primary_key=True),  # gapless per tenant
     Column("cell", Integer, nullable=False),
     Column("epoch", BigInteger, nullable=False),
@@ -372,7 +363,7 @@ postings = Table(
     Column("act", Id, nullable=False),
     Column("at_ms", Ms, nullable=False),
     Column("account", String(48), nullable=False),  # see books/ledger.py
-    Column("party", Id, nullable=False),  # mall, merchant:ID, sponsor:ID, customers
+    Column("party", Party, nullable=False),  # mall, merchant:ID, sponsor:ID, customers
     Column("amount", Fen, nullable=False),  # debit positive, credit negative
     Column("currency", String(3), nullable=False),
     Column("merchant_id", Id, nullable=False),
@@ -387,7 +378,7 @@ postings = Table(
 statements = Table(
     "statements",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("id", Id, primary_key=True),
     Column("merchant_id", Id, nullable=False),
     Column("start_ms", Ms, nullable=False),
@@ -396,5 +387,9 @@ statements = Table(
     Column("currency", String(3), nullable=False),
     Column("body", Text, nullable=False),  # JSON: lines, totals
     Column("created_ms", Ms, nullable=False),
+    # Since when the status is so, why it was last disputed, how it was paid.
+    Column("status_ms", Ms, nullable=False, default=0, server_default="0"),
+    Column("reason", Text, nullable=False, default="", server_default=text("''")),
+    Column("payment_ref", String(128), nullable=False, default="", server_default=text("''")),
     UniqueConstraint("tenant", "merchant_id", "start_ms", "end_ms"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -110,13 +111,100 @@ async def test_usable_on(rehearsed: Counter) -> None:
     assert await usable("2026-03-04T01:59:00+08:00") == {"later"}
 
 
+async def test_usable_today_comes_first(rehearsed: Counter) -> None:
+    """At some time of the rest of today, by validity, weekday and hours; then the next to expire.
+
+    Pages join, and a cursor of another sort is none.
+    """
+    morning = await rehearsed.coupon("hours 09:00-11:00 minutes 3000", now=NOON)
+    tuesday = await rehearsed.coupon("weekdays 2 minutes 3001", now=NOON)
+    evening = await rehearsed.coupon("hours 18:00-21:00 minutes 3002", now=NOON)
+    always = await rehearsed.coupon("minutes 3003", now=NOON)
+    frozen = await rehearsed.campaign("minutes 2999")
+    cold = (await rehearsed.claim(frozen, now=NOON)).json["id"]
+    await rehearsed.api.patch(f"/v1/campaigns/{frozen}", {"status": "frozen"}, now=NOON)
+    order = [evening, always, cold, morning, tuesday]
+    assert await ids(rehearsed, "?sort=usable_today", now=NOON) == order
+    path = f"/v1/users/{rehearsed.user()}/coupons"
+    page = (await rehearsed.api.get(f"{path}?sort=usable_today&limit=2", now=NOON)).json
+    cursor = page["next_cursor"]
+    assert await ids(rehearsed, f"?sort=usable_today&cursor={cursor}", now=NOON) == order[2:]
+    wrong = await rehearsed.api.get(f"{path}?sort=hot&cursor={cursor}", now=NOON)
+    assert (wrong.status, wrong.json["field"]) == (400, "cursor")
+
+
+async def test_hot_comes_first(counter: Counter) -> None:
+    """By the campaign's tags as they are now, then by redemptions so far."""
+    plain = await counter.coupon("minutes 60")
+    loved_campaign = await counter.campaign("minutes 90")
+    loved = (await counter.claim(loved_campaign)).json["id"]
+    other = (await counter.claim(loved_campaign, "u2")).json["id"]
+    tagged_campaign = await counter.campaign("minutes 99")
+    tagged = (await counter.claim(tagged_campaign)).json["id"]
+    path = f"/v1/campaigns/{tagged_campaign}"
+    assert (await counter.api.patch(path, {"tags": ["hot"]})).status == 200
+    assert (await counter.redeem(other)).status == 201
+    assert await ids(counter, "?sort=hot") == [tagged, loved, plain]
+
+
+async def test_near_comes_first(counter: Counter) -> None:
+    """By the nearest open store of the terms that says where it is; good everywhere: any store."""
+    stores = {"a": (31.0, 121.0), "b": (31.1, 121.0), "shut": (31.2, 121.0), "lost": (None, None)}
+    name = {key: f"{counter.mark}-{key}" for key in stores}
+    for key, (lat, lng) in stores.items():
+        body = {"name": key, "merchant_id": "m1", "lat": lat, "lng": lng, "closed": key == "shut"}
+        assert (await counter.api.put(f"/v1/stores/{name[key]}", body)).status == 200
+    made = {
+        key: await counter.coupon(f"stores {','.join(name[one] for one in key.split('+'))}")
+        for key in ("a", "b+shut", "lost")
+    }
+    answer = await counter.api.get(
+        f"/v1/users/{counter.user()}/coupons?sort=near&lat=31.2&lng=121.0"
+    )
+    shown = [(item["id"], item["distance"]) for item in answer.json["items"]]
+    assert shown == [(made["b+shut"], 11_120), (made["a"], 22_239), (made["lost"], None)]
+
+
+async def test_a_summary(rehearsed: Counter) -> None:
+    """Usable now, of those what ends within a week, and what redemptions took off."""
+    assert (await summary(rehearsed))["usable"] == 0  # nobody yet
+    await rehearsed.coupon("minutes 60", now=NOON)
+    await rehearsed.coupon("minutes 10080", now=NOON)
+    await rehearsed.coupon("minutes 10081", now=NOON)
+    await rehearsed.coupon("minutes 600 delay 60", now=NOON)
+    used = await rehearsed.coupon("off 700", now=NOON)
+    back = await rehearsed.coupon("off 900", now=NOON)
+    assert (await rehearsed.redeem(used, now=NOON)).status == 201
+    done = (await rehearsed.redeem(back, now=NOON)).json
+    path = f"/v1/redemptions/{done['id']}/reversals"
+    assert (await rehearsed.api.post(path, {"reason": "returned"}, now=NOON)).status == 201
+    for _ in range(100):
+        found = await summary(rehearsed, now=NOON)
+        if found["saved"] == 700:
+            break
+        await asyncio.sleep(0.05)
+    del found["complete_until"]  # of a clock that is ours
+    assert found == {
+        "user_id": rehearsed.user(), "usable": 4, "expiring": 3, "points": 0, "points_value": 0,
+        "saved": 700,
+    }  # fmt: skip
+
+
+async def summary(counter: Counter, **options: Any) -> dict[str, Any]:
+    answer = await counter.api.get(f"/v1/users/{counter.user()}/summary", **options)
+    assert answer.status == 200, answer.json
+    return dict(answer.json)
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
         ("status=lost", "status"),
         ("usable_on=tomorrow", "usable_on"),
-        ("sort=hot", "sort"),
-        ("sort=near&lat=31.2&lng=121.5", "sort"),
+        ("sort=cold", "sort"),
+        ("sort=near&lat=31.2", "lng"),
+        ("sort=near&lat=91&lng=121.5", "lat"),
+        ("sort=near&lat=nan&lng=121.5", "lat"),
         ("lat=31.2", "lat"),
         ("cursor=x", "cursor"),
         ("limit=0", "limit"),

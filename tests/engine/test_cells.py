@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 
 import pytest
+from structlog.testing import capture_logs
 
 from engine import keys
 from engine.codes import Codes
@@ -63,6 +64,43 @@ async def test_a_rate_is_never_exceeded_and_no_cell_starves(mall: Running) -> No
         assert {a.outcome for a in answers} == {Outcome.DONE, Outcome.CAMPAIGN_DAY_LIMIT}
         by_cell.update(mall.engine.cell_of(handle) for handle in handles)
     assert set(by_cell.values()) == {7}
+
+
+async def test_a_budget_warns_once_at_each_mark(mall: Running) -> None:
+    """Of the whole budget, over all cells; again once money came back and is spent anew."""
+    await mall.store("s1")
+    budget = {"total": None, "budget": 1000 * mall.cells}
+    await mall.publish(campaign("amount_off amount=100", id="c", stock=budget))
+    sales: list[str] = []
+
+    async def sell(share: int) -> list[int]:
+        """Sell until that much of each cell's part is spent; the marks that were told."""
+        for n in range(120):
+            handle = mall.engine.handle_of(f"u{n}")
+            tag = mall.engine.tag_of(handle)
+            row = await mall.hash_of(keys.campaign_key(tag, "c"))
+            if int(row[b"budget_left"]) <= 1000 - share:
+                continue
+            issued = await claim(mall, f"u{n}", "c", key=f"{share}")
+            assert issued.value
+            sale = await mall.engine.redeem(
+                handle=handle, coupons=[(issued.value.id, 0, False)], store_id="s1",
+                key=f"{share}", who=WHO, amount=900, lines=[Line("1", 900, 1, "", "")],
+            )  # fmt: skip
+            assert sale.value
+            sales.append(sale.value.id)
+        with capture_logs() as told:
+            await mall.control.watch_budgets()
+            await mall.control.watch_budgets()
+        return [line["mark"] for line in told if line["event"] == "budget_alarm"]
+
+    assert await sell(400) == []
+    assert await sell(500) == [50]
+    assert await sell(900) == [80]
+    for one in sales[-2 * mall.cells :]:
+        await mall.engine.reverse(redemption_id=one, key="k", who=WHO, reason="returned")
+    assert await sell(0) == []
+    assert await sell(1000) == [95]
 
 
 async def test_stock_is_added_to_the_smallest_and_taken_where_it_is_left(mall: Running) -> None:

@@ -26,7 +26,7 @@ from tests.engine.test_lua import CELL, library
 from tests.unit.rules_language import give_back
 from tests.unit.rules_strategies import NOW, baskets, scenes, wallets
 
-CASES = 20_000 if os.environ.get("HEXIAO_LONG") == "1" else 1_000
+CASES = 100_000 if os.environ.get("HEXIAO_LONG") == "1" else 1_000
 AT_ONCE = 4000  # more may not wait for one cell
 OLD_HOLD = "0000000H01D"
 

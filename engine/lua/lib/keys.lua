@@ -11,3 +11,4 @@ function keys.holds() return tag .. ':holds' end
 function keys.points(handle, serial) return tag .. ':p:' .. handle .. serial end
 function keys.points_due() return tag .. ':points' end
 function keys.purchase(handle, serial) return tag .. ':b:' .. handle .. serial end
+function keys.transaction(handle) return tag .. ':t:' .. handle end

@@ -8,8 +8,9 @@
 --   points.available(record, now)          what can be spent: lots that are usable now
 --   local parts = points.take(record, n, now)   n <= available: earliest end first; keep the parts
 --                                          with what took them (each a records.PointsLot)
---   local kept = points.give_back(record, parts, n)  n of them go back to their lots, the last taken
---                                          first; what stays taken. An expired lot stays expired.
+--   local kept = points.give_back(record, parts, n)  n of them go back to their lots, last taken
+--                                          first; kept stays taken. In a lot that has ended they
+--                                          are gone with the next read.
 --   points.hold(record, serial, till, parts)  set taken parts aside for a redemption
 --   local parts = points.unhold(record, serial)  they are taken now: keep them, or give them back;
 --                                          nil when no such hold is open (it lapsed)
@@ -53,8 +54,8 @@ local function draw(record, n, wanted)
   return parts, n - left
 end
 
--- What the clock and the debt take: ended lots, and lots for as much as is owed.
-local function settle(record, now)
+-- Lots that have ended are gone.
+local function expire(record, now)
   local lots = {}
   for _, lot in ipairs(record[POINTS.lots]) do
     if lot[PART.expires] > 0 and now >= lot[PART.expires] then
@@ -64,10 +65,13 @@ local function settle(record, now)
     end
   end
   record[POINTS.lots] = lots
-  if record[POINTS.debt] > 0 then
-    local _, paid = draw(record, record[POINTS.debt], function() return true end)
-    record[POINTS.debt] = record[POINTS.debt] - paid
-  end
+end
+
+-- What is owed is repaid by whatever there is.
+local function repay(record)
+  if record[POINTS.debt] == 0 then return end
+  local _, paid = draw(record, record[POINTS.debt], function() return true end)
+  record[POINTS.debt] = record[POINTS.debt] - paid
 end
 
 function points.read(packed, now)
@@ -82,7 +86,8 @@ function points.read(packed, now)
   for _, hold in ipairs(lapsed) do
     for _, part in ipairs(hold[POINTS_HOLD.parts]) do points.add(record, part) end
   end
-  settle(record, now)
+  expire(record, now)
+  repay(record)
   return record
 end
 
@@ -152,8 +157,20 @@ function points.per_yuan()
   return stores.settings()[SETTINGS.points_per_yuan] or 100
 end
 
+-- records.EntryRecord of that serial and as it is packed, or nil.
+function points.entry(handle, serial)
+  local packed = redis.call('GET', keys.points(handle, serial))
+  return packed and cmsgpack.unpack(packed), packed
+end
+
+function points.keep(handle, serial, entry)
+  local packed = cmsgpack.pack(entry)
+  redis.call('SET', keys.points(handle, serial), packed)
+  return packed
+end
+
 function points.put(handle, user_id, record, now)
-  settle(record, now)
+  repay(record)
   local told, balance = record[POINTS.balance], points.unspent(record) - record[POINTS.debt]
   for _, hold in ipairs(record[POINTS.holds]) do balance = balance + hold[POINTS_HOLD.points] end
   record[POINTS.balance] = balance
@@ -166,9 +183,60 @@ function points.put(handle, user_id, record, now)
   end
   for _, lot in ipairs(record.expired) do
     told = told - lot[PART.points]
+    local entry = points.entry(handle, lot[PART.serial])
+    if entry then  -- so that nobody takes back what is gone already
+      entry[ENTRY.expired] = entry[ENTRY.expired] + lot[PART.points]
+      points.keep(handle, lot[PART.serial], entry)
+    end
     batch.fact('points_expired', now, 'P' .. handle .. lot[PART.serial], '', points.engine, user_id,
       lot[PART.points], lot[PART.expires], told, points.per_yuan())
   end
   record.expired = {}
   return balance
+end
+
+-- The fields of an entry, in the order of records.EntryRecord.
+function points.new_entry(kind, number, now, user_id, fingerprint, reason, ref, lot, of)
+  return { kind, number, now, user_id, fingerprint, reason, ref, lot and lot[PART.available] or 0,
+    lot and lot[PART.expires] or 0, of, 0, {}, 0, 0 }
+end
+
+-- Tell the books of an entry; after points.put, whose balance it keeps and tells.
+function points.tell(handle, serial, entry, balance, who)
+  entry[ENTRY.balance] = balance
+  batch.fact('points_changed', entry[ENTRY.at], 'P' .. handle .. serial, entry[ENTRY.fingerprint],
+    who, entry[ENTRY.user_id], entry[ENTRY.kind], entry[ENTRY.points], balance,
+    entry[ENTRY.reason], entry[ENTRY.ref], entry[ENTRY.available], entry[ENTRY.expires],
+    entry[ENTRY.of] ~= '' and 'P' .. handle .. entry[ENTRY.of] or '', points.per_yuan())
+  return points.keep(handle, serial, entry)
+end
+
+-- How many points of an entry can still be reversed: never what expired of it.
+function points.rest(record, serial, entry)
+  local rest = math.abs(entry[ENTRY.points]) - entry[ENTRY.reversed] - entry[ENTRY.expired]
+  for _, lot in ipairs(record.expired) do  -- not told yet
+    if lot[PART.serial] == serial then rest = rest - lot[PART.points] end
+  end
+  return rest
+end
+
+-- How many points that an entry brought in can be taken back. Policies: only_unspent takes what is
+-- left of its own lot, within_balance other lots as well, and allow_negative leaves a debt, which
+-- the next points that come in repay.
+function points.reclaimable(record, serial, entry, policy)
+  local rest = points.rest(record, serial, entry)
+  if policy == 'allow_negative' then return rest end
+  if policy == 'within_balance' then return math.min(rest, points.unspent(record)) end
+  for _, lot in ipairs(record[POINTS.lots]) do
+    if lot[PART.serial] == serial then return math.min(rest, lot[PART.points]) end
+  end
+  return 0
+end
+
+-- Take n of them, n <= reclaimable: from its own lot first, then from the others, then as debt.
+function points.reclaim(record, serial, entry, n)
+  local left = n - points.take_lot(record, serial, n)
+  left = left - points.take_any(record, left)
+  record[POINTS.debt] = record[POINTS.debt] + left
+  entry[ENTRY.reversed] = entry[ENTRY.reversed] + n
 end

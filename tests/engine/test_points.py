@@ -1,0 +1,253 @@
+"""Points: a thousand people at random against a tiny model; parallel spends; purchases."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+
+from engine import facts, keys, lots
+from engine.outcomes import Outcome
+from engine.points import Entry
+from engine.records import PointsRecord
+from engine.views import Answer
+from tests.engine.harness import WHO, Running
+from tests.unit.rules_language import ms
+
+LONG = os.environ.get("HEXIAO_LONG") == "1"
+PEOPLE = 1000
+STEPS = 60 if LONG else 12
+HOUR = 3_600_000
+POLICIES = ("within_balance", "only_unspent", "allow_negative")
+
+
+@dataclass
+class Lot:
+    """What one entry brought and what is left of it."""
+
+    left: int
+    available: int
+    expires: int
+
+
+@dataclass
+class Made:
+    """An entry as the model remembers it: ``from_`` tells from which lots a spend took."""
+
+    id: str
+    points: int
+    from_: list[tuple[str, int]] = field(default_factory=list)
+    reversed: int = 0
+    expired: int = 0
+    reversal: bool = False
+
+
+class Person:
+    """The model: lots in a dict, rules in the plainest words."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name = name
+        self.dice = random.Random(seed)
+        self.lots: dict[str, Lot] = {}
+        self.made: dict[str, Made] = {}
+        self.dates: dict[str, tuple[int, int]] = {}  # of lots, those that are gone included
+        self.debt = 0
+        self.sum = 0
+
+    def clock(self, now: int) -> None:
+        for name, lot in list(self.lots.items()):
+            if lot.expires and now >= lot.expires:
+                self.made[name].expired += lot.left
+                self.sum -= lot.left
+                del self.lots[name]
+
+    def order(self) -> list[str]:
+        return sorted(
+            self.lots, key=lambda n: (self.lots[n].expires or 1 << 60, self.lots[n].available)
+        )
+
+    def put_in(self, name: str, points: int, available: int, expires: int) -> None:
+        """Into a lot; what is owed is repaid out of all lots in their order."""
+        self.dates[name] = available, expires
+        lot = self.lots.setdefault(name, Lot(0, available, expires))
+        lot.left += points
+        self.sum += points
+
+    def repay(self) -> None:
+        for name in self.order():
+            paid = min(self.debt, self.lots[name].left)
+            self.debt -= paid
+            self.lots[name].left -= paid
+            if not self.lots[name].left:
+                del self.lots[name]
+
+    def draw(self, points: int, names: list[str]) -> list[tuple[str, int]]:
+        taken = []
+        for name in names:
+            part = min(points, self.lots[name].left)
+            if part:
+                taken.append((name, part))
+                points -= part
+                self.lots[name].left -= part
+                self.sum -= part
+            if not self.lots[name].left:
+                del self.lots[name]
+        return taken
+
+    def usable(self, now: int) -> list[str]:
+        return [name for name in self.order() if now >= self.lots[name].available]
+
+
+async def act(mall: Running, person: Person, step: int, now: int) -> None:
+    """One random act, by the engine and by the model; their answers must agree."""
+    dice = person.dice
+    person.clock(now)
+    choice = dice.random()
+    targets = list(person.made)
+    if choice < 0.35 or not targets:
+        await credit(mall, person, step, now, "earn", dice.randint(1, 100))
+    elif choice < 0.6:
+        await credit(mall, person, step, now, "spend", -dice.randint(1, 90))
+    elif choice < 0.7:
+        await credit(mall, person, step, now, "adjust", dice.choice([-30, -5, 5, 30]))
+    else:
+        await reverse(mall, person, step, now, person.made[dice.choice(targets)])
+
+
+async def credit(
+    mall: Running, person: Person, step: int, now: int, kind: str, points: int
+) -> None:
+    dice = person.dice
+    available = now + HOUR * dice.choice([0, 0, 2]) if points > 0 else 0
+    expires = available + HOUR * dice.choice([1, 3, 9]) if points > 0 and dice.random() < 0.7 else 0
+    answer = await mall.engine.points.credit(
+        user_id=person.name, kind=kind, points=points, key=f"k{step}", who=WHO, now=now,
+        available=available, expires=expires,
+    )  # fmt: skip
+    if points > 0:
+        made = accepted(person, answer, points)
+        person.put_in(made.id, points, available, expires)
+        person.repay()
+    else:
+        usable = person.usable(now)
+        have = sum(person.lots[name].left for name in usable)
+        if have < -points:
+            assert answer.outcome is Outcome.POINTS_INSUFFICIENT
+            assert answer.details == {"short_by": -points - have}
+            return
+        accepted(person, answer, points).from_ = person.draw(-points, usable)
+    assert answer.value
+    assert answer.value.record.balance == person.sum
+
+
+def accepted(person: Person, answer: Answer[Entry], points: int) -> Made:
+    assert answer.outcome is Outcome.DONE
+    assert answer.value
+    made = person.made[answer.value.id] = Made(answer.value.id, points)
+    return made
+
+
+async def reverse(mall: Running, person: Person, step: int, now: int, made: Made) -> None:
+    dice = person.dice
+    policy, asked = dice.choice(POLICIES), dice.choice([-1, -1, 1, 20])
+    gone = dict(person.lots)
+    answer = await mall.engine.points.reverse(
+        entry_id=made.id, key=f"k{step}", who=WHO, points=asked, policy=policy, now=now
+    )
+    rest = abs(made.points) - made.reversed - made.expired
+    if made.reversal:
+        assert answer.outcome is Outcome.NOTHING_TO_REVERSE
+        return
+    if made.reversed == abs(made.points):
+        assert answer.outcome is Outcome.ALREADY_REVERSED
+        return
+    if not rest or asked > rest:
+        expected = Outcome.MORE_THAN_REDEEMED if rest else Outcome.NOTHING_TO_REVERSE
+        assert answer.outcome is expected
+        return
+    own = gone[made.id].left if made.id in gone else 0
+    most = rest
+    if made.points > 0 and policy == "within_balance":
+        most = min(rest, sum(lot.left for lot in gone.values()))
+    if made.points > 0 and policy == "only_unspent":
+        most = min(rest, own)
+    wanted = asked if asked > 0 else most
+    if wanted > most or not wanted:
+        assert answer.outcome is Outcome.POINTS_INSUFFICIENT
+        return
+    if made.points > 0:
+        accepted(person, answer, -wanted).reversal = True
+        first = [made.id] if own else []
+        taken = person.draw(wanted, first)
+        left = wanted - sum(part for _, part in taken)
+        left -= sum(part for _, part in person.draw(left, person.order()))
+        person.debt += left
+        person.sum -= left
+    else:
+        accepted(person, answer, wanted).reversal = True
+        back = wanted
+        for name, part in reversed(list(made.from_)):
+            share = min(back, part)
+            back -= share
+            at = made.from_.index((name, part))
+            made.from_[at : at + 1] = [(name, part - share)] if part > share else []
+            if share:
+                person.put_in(name, share, *person.dates[name])
+        person.repay()
+    made.reversed += wanted
+    assert answer.value
+    assert answer.value.record.balance == person.sum
+
+
+async def test_a_thousand_people_against_a_model(small_mall: Running) -> None:
+    mall, now = small_mall, ms("2026-02-06 07:30")
+    people = [Person(f"u{n}", n) for n in range(PEOPLE)]
+    dice = random.Random(7)
+    for step in range(STEPS):
+        await asyncio.gather(*(act(mall, person, step, now) for person in people))
+        now += dice.choice([0, HOUR // 2, HOUR, 4 * HOUR])
+    told: Counter[str] = Counter()
+    for fact in (await mall.facts())[0]:
+        if isinstance(fact, facts.PointsChanged):
+            told[fact.user_id] += fact.points
+        elif isinstance(fact, facts.PointsExpired):
+            told[fact.user_id] -= fact.points
+        else:
+            continue
+        assert fact.balance == told[fact.user_id]
+    decode = msgspec.msgpack.Decoder(PointsRecord).decode
+    for person in people:
+        handle = mall.engine.handle_of(person.name)
+        stored = (await mall.hash_of(keys.wallet_key(mall.engine.tags[0], handle))).get(b"p")
+        record = decode(stored) if stored else PointsRecord()
+        assert record.balance == told[person.name]
+        assert record.balance == sum(lot.points for lot in record.lots) - record.debt
+        person.clock(now)
+        purse = (await mall.engine.points.purse(person.name, now=now)).record
+        assert purse.balance == person.sum
+        assert purse.debt == person.debt
+        assert lots.available(purse, now) + lots.pending(purse, now) == sum(
+            lot.left for lot in person.lots.values()
+        )
+        assert (purse.balance < 0) == (person.debt > 0)
+    await mall.check_facts()
+    assert any(person.debt for person in people)  # else nothing was tried
+
+
+async def test_parallel_spends_never_overspend(mall: Running) -> None:
+    points = mall.engine.points
+    await points.credit(user_id="u", kind="earn", points=100, key="e", who=WHO)
+    answers = await asyncio.gather(
+        *(
+            points.credit(user_id="u", kind="spend", points=-7, key=f"s{n}", who=WHO)
+            for n in range(40)
+        )
+    )
+    assert Counter(answer.outcome for answer in answers) == {
+        Outcome.DONE: 14, Outcome.POINTS_INSUFFICIENT: 26,
+    }  # fmt: skip
+    assert (await points.purse("u")).record.balance == 2
