@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
+from engine import lots
 from engine.arithmetic import split
 from engine.outcomes import Outcome
 from engine.records import CouponRecord, LineShare, PointsRecord, SettingsRecord, Terms
@@ -67,17 +70,12 @@ def available(record: PointsRecord | None, now: int, given_up: str = "") -> int:
     """The points that can be spent: usable now, not set aside, not owed."""
     if record is None:
         return 0
-    lots = list(record.lots)
-    for hold in record.holds:
-        if now >= hold.until or hold.serial == given_up:
-            lots += hold.parts
-    lots = [lot for lot in lots if not 0 < lot.expires <= now]
-    owed, usable = record.debt, 0
-    for lot in sorted(lots, key=lambda lot: (lot.expires == 0, lot.expires, lot.available)):
-        taken = min(owed, lot.points)
-        owed -= taken
-        usable += (lot.points - taken) if now >= lot.available else 0
-    return usable
+    holds = [
+        msgspec.structs.replace(hold, until=0) if hold.serial == given_up else hold
+        for hold in record.holds
+    ]
+    settled = lots.settled(msgspec.structs.replace(record, holds=holds), now)
+    return lots.available(settled, now)
 
 
 def worth(purse: Purse, number: int, to_pay: int) -> tuple[int, int]:

@@ -10,7 +10,8 @@ derived:
   campaign    hash    the campaign's share in this cell
   redemption  string  the hold, then the redemption; it keeps the key of the commit
   holds       zset    open holds by the time they lapse
-  points_due  zset    when somebody's next points expire
+  points      string  entries whose lots expire meanwhile
+  points_due  zset    people by the time their next lot expires
   opens       zset    open holds on a limited campaign
   facts       stream  the outbox
 arguments:
@@ -43,8 +44,8 @@ return batch.run(function(op)
   table.insert(record[REDEMPTION.acts],
     { 'commit', op[COMMIT.key], op[COMMIT.fingerprint], now })
   redemptions.close_hold(handle, serial, record)
-  if amount >= 0 then redemptions.tender_only(record, amount) end
-  redemptions.move_coupons(handle, serial, record, COUPON_STATE.REDEEMED)
+  redemptions.tender(record, amount >= 0 and amount or receipts.tendered(record))
+  redemptions.move_coupons(handle, serial, record, COUPON_STATE.REDEEMED, now)
   local tender = receipts.points(record)
   if tender then redemptions.spend_points(handle, serial, record, tender[TENDER.points], now) end
   redemptions.count(record, 1)

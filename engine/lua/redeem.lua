@@ -13,7 +13,8 @@ derived:
   redemption  string  the record: its id comes from the Idempotency-Key, so it is the receipt
   opens       zset    open holds on a limited campaign; lapsed ones give way to this act
   holds       zset    open holds by the time they lapse
-  points_due  zset    when somebody's next points expire
+  points      string  entries whose lots expire meanwhile
+  points_due  zset    people by the time their next lot expires
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.Redeem
@@ -112,7 +113,7 @@ end
 local function paid(item)
   return { TENDER_KIND.STORED_VALUE, item.serial, item.tendered, 0, item.balance - item.tendered,
     0, 0, item.record[COUPON.campaign_id], item.record[COUPON.terms_revision], shares_of(item),
-    item.counted, item.terms[TERMS.amount], 0, 0, {} }
+    item.counted, item.terms[TERMS.amount], 0, 0, 0, {} }
 end
 
 -- The record of a redemption that will stand; `hold` 0 = redeemed at once.

@@ -10,7 +10,8 @@ derived:
   campaign    hash    the campaign's share in this cell
   redemption  string  the hold; it keeps the key of the release
   holds       zset    open holds by the time they lapse
-  points_due  zset    when somebody's next points expire
+  points      string  entries whose lots expire meanwhile
+  points_due  zset    people by the time their next lot expires
   opens       zset    open holds on a limited campaign
   facts       stream  the outbox
 arguments:

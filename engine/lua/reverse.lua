@@ -9,7 +9,8 @@ keys:
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaign's share in this cell
-  points_due  zset    when somebody's next points expire
+  points      string  entries whose lots expire meanwhile
+  points_due  zset    people by the time their next lot expires
   redemption  string  the record; it keeps its reversals, each with its key
   facts       stream  the outbox
 arguments:
@@ -212,7 +213,7 @@ local function refund(handle, record, before, now)
       else
         refund_value(handle, record, t, back, t[TENDER.back] == amount)
         id = 'C' .. handle .. t[TENDER.serial]
-        _, spent = uses.noted(handle, t[TENDER.serial])
+        spent = uses.noted(handle, t[TENDER.serial]).spent
       end
       local stays = t[TENDER.points] - t[TENDER.points_back]
       kept[#kept + 1] = { t[TENDER.kind], t[TENDER.serial], back, number }
@@ -277,8 +278,8 @@ return batch.run(function(op)
         fact_coupons[#fact_coupons + 1] = { 'C' .. handle .. c[APPLIED.serial],
           c[APPLIED.campaign_id], c[APPLIED.terms_revision], back.before,
           back.before - back.back, value, all and 0 or value, returned,
-          returned == 1 and (c[APPLIED.uses] or 1) > 1 and (uses.noted(handle, c[APPLIED.serial]))
-            or -1 }
+          returned == 1 and (c[APPLIED.uses] or 1) > 1
+            and uses.noted(handle, c[APPLIED.serial]).used or -1 }
       end
     end
   end

@@ -60,7 +60,7 @@ function redemptions.finishable(handle, serial, record, now)
 end
 
 -- Write each coupon of the redemption that is still its own. Returns their ids.
-function redemptions.move_coupons(handle, serial, record, state)
+function redemptions.move_coupons(handle, serial, record, state, now)
   local wallet, moved = keys.wallet(handle), {}
   for _, part in ipairs(receipts.parts(record)) do
     local field = 'C' .. part.serial
@@ -73,6 +73,9 @@ function redemptions.move_coupons(handle, serial, record, state)
           part.tender and part.tender[TENDER.amount] or 0)
       end
       uses.note(handle, part.serial, coupon, part)
+      if part.tender and state == COUPON_STATE.REDEEMED then
+        part.tender[TENDER.balance] = uses.balance(coupon, part.total, now)
+      end
     else
       own = coupon[COUPON.redemption] == serial and coupon[COUPON.state] == COUPON_STATE.HELD
       if own then
@@ -101,6 +104,9 @@ function redemptions.spend_points(handle, serial, record, number, now)
     if number > 0 then tender[TENDER.parts] = parts end
   end
   points.put(handle, record[REDEMPTION.user_id], held, now)
+  if record[REDEMPTION.state] == REDEMPTION_STATE.REDEEMED then
+    tender[TENDER.balance] = points.available(held, now)
+  end
 end
 
 -- Take from budgets and counts of uses what a redemption needs (change 1), or give it back (-1).
@@ -146,7 +152,7 @@ end
 -- End a hold unused: its coupons and points are free again, the books are told.
 function redemptions.give_up(handle, serial, record, state, now, fingerprint, who)
   record[REDEMPTION.state] = state
-  local freed = redemptions.move_coupons(handle, serial, record, COUPON_STATE.ISSUED)
+  local freed = redemptions.move_coupons(handle, serial, record, COUPON_STATE.ISSUED, now)
   redemptions.spend_points(handle, serial, record, 0, now)
   redemptions.close_hold(handle, serial, record)
   redemptions.charge(record, -1)
@@ -156,32 +162,27 @@ function redemptions.give_up(handle, serial, record, state, now, fingerprint, wh
   return redemptions.put(handle, serial, record)
 end
 
--- Tender less than was held: what is too much is taken from the last tender first.
-function redemptions.tender_only(record, amount)
+-- A hold is tendered: `amount` of it, what is too much is taken from the last tender first.
+function redemptions.tender(record, amount)
   local over = receipts.tendered(record) - amount
-  for i = #record[REDEMPTION.tenders], 1, -1 do
+  for i = #(record[REDEMPTION.tenders] or {}), 1, -1 do
     local t = record[REDEMPTION.tenders][i]
-    local cut, before = math.min(over, t[TENDER.amount]), t[TENDER.amount]
-    over = over - cut
-    if cut > 0 then
-      local left, weights = before - cut, {}
-      local number = t[TENDER.points]
+    local before, number = t[TENDER.amount], t[TENDER.points]
+    t[TENDER.held], t[TENDER.held_points] = before, number
+    t[TENDER.held_balance] = t[TENDER.balance]
+    local left, weights = math.max(0, before - over), {}
+    over = over - (before - left)
+    if left < before then
       for n, share in ipairs(t[TENDER.lines]) do weights[n] = share[SHARE.discount] end
       for n, part in ipairs(arithmetic.split(left, weights)) do
         t[TENDER.lines][n][SHARE.discount] = part
       end
-      local points_left, rest = arithmetic.muldiv(number, left, before)
-      if rest > 0 then points_left = points_left + 1 end
-      t[TENDER.held], t[TENDER.held_points] = before, number
-      t[TENDER.amount], t[TENDER.points] = left, points_left
-      local freed = t[TENDER.kind] == TENDER_KIND.POINTS and number - points_left or cut
-      t[TENDER.balance] = t[TENDER.balance] + freed
-      if left == 0 and t[TENDER.counted] > 0 then  -- it was not used after all
-        local share = campaigns.share(t[TENDER.campaign_id])
-        if share then
-          campaigns.use(share, t[TENDER.counted], record[REDEMPTION.store_id],
-            record[REDEMPTION.day], -1)
-        end
+      local stays, rest = arithmetic.muldiv(number, left, before)
+      t[TENDER.amount], t[TENDER.points] = left, rest > 0 and stays + 1 or stays
+      local share = left == 0 and t[TENDER.counted] > 0 and campaigns.share(t[TENDER.campaign_id])
+      if share then  -- it was not used after all
+        campaigns.use(share, t[TENDER.counted], record[REDEMPTION.store_id],
+          record[REDEMPTION.day], -1)
         t[TENDER.counted] = 0
       end
     end
@@ -201,7 +202,8 @@ function redemptions.fact_tenders(handle, record)
     local spent, done, id = 0, 0, ''
     if t[TENDER.kind] == TENDER_KIND.STORED_VALUE then
       id = 'C' .. handle .. t[TENDER.serial]
-      _, spent, done = uses.noted(handle, t[TENDER.serial])
+      local noted = uses.noted(handle, t[TENDER.serial])
+      spent, done = noted.spent, noted.done
     end
     tenders[i] = { t[TENDER.kind], id, t[TENDER.campaign_id], t[TENDER.terms_revision],
       t[TENDER.amount], t[TENDER.points], t[TENDER.balance], spent, done,
@@ -219,7 +221,10 @@ local function fact_parts(handle, record)
   end
   for i, c in ipairs(record[REDEMPTION.coupons]) do
     local used, done = -1, 0
-    if (c[APPLIED.uses] or 1) > 1 then used, _, done = uses.noted(handle, c[APPLIED.serial]) end
+    if (c[APPLIED.uses] or 1) > 1 then
+      local noted = uses.noted(handle, c[APPLIED.serial])
+      used, done = noted.used, noted.done
+    end
     coupons[i] = { 'C' .. handle .. c[APPLIED.serial], c[APPLIED.campaign_id],
       c[APPLIED.terms_revision], c[APPLIED.benefit], c[APPLIED.value], c[APPLIED.discount],
       fact_shares(c[APPLIED.lines]), used, done }

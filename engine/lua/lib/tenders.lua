@@ -37,5 +37,5 @@ function tenders.judge(basket, asked, available)
     if share > 0 then lines[#lines + 1] = { i - 1, share, 0 } end
   end
   return OUTCOME.DONE, 0, { TENDER_KIND.POINTS, '', fen, number, available - number, 0, 0, '', 0,
-    lines, 0, 0, 0, 0, {} }
+    lines, 0, 0, 0, 0, 0, {} }
 end

@@ -23,6 +23,15 @@ function uses.left(coupon, terms, now, given_up)
   return left, money
 end
 
+-- What is left of so much stored value.
+function uses.balance(coupon, total, now)
+  local money = total - (coupon[COUPON.spent] or 0)
+  for _, hold in ipairs(coupon[COUPON.holds] or {}) do
+    if now < hold[COUPON_HOLD.until] then money = money - hold[COUPON_HOLD.amount] end
+  end
+  return money
+end
+
 -- Forget holds that have lapsed, and the one that is given up.
 function uses.tidy(coupon, now, given_up)
   local open = {}
@@ -76,10 +85,10 @@ end
 
 -- Remember how it stands now, for the fact of this act.
 function uses.note(handle, serial, coupon, part)
-  uses.totals[handle .. serial] = { coupon[COUPON.used] or 0, coupon[COUPON.spent] or 0,
-    uses.done(coupon, part) and 1 or 0 }
+  uses.totals[handle .. serial] = { used = coupon[COUPON.used] or 0,
+    spent = coupon[COUPON.spent] or 0, done = uses.done(coupon, part) and 1 or 0 }
 end
 
 function uses.noted(handle, serial)
-  return unpack(uses.totals[handle .. serial] or { 0, 0, 0 })
+  return uses.totals[handle .. serial]
 end
