@@ -216,7 +216,7 @@ class PointsRecord(msgspec.Struct, array_like=True):
 class EntryRecord(msgspec.Struct, array_like=True):
     """Key ``p:<handle><serial>``: an entry of points; the record is the receipt."""
 
-    kind: str  # earn | spend | adjust | reversal | purchase
+    kind: str  # earn | spend | adjust | purchase | <kind>_reversal
     points: int  # signed
     at: int
     user_id: str
