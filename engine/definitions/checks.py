@@ -20,6 +20,7 @@ from engine.definitions.bodies import (
     Settings,
     Store,
 )
+from engine.definitions.earning import faults
 from engine.definitions.parking import ParkingSettings
 from engine.definitions.times import parse_time
 
@@ -244,18 +245,30 @@ _DEFAULTS = Settings()
 
 def check_settings(s: Settings) -> list[Problem]:
     """Every problem of the settings; [] = they can be published."""
-    unbuilt = (
-        "points_per_yuan", "earn", "points_max_per_redemption", "points_max_percent",
-        "retention_days",
-    )  # fmt: skip
+    unbuilt = ("retention_days",)
     problems = [_unbuilt(f) for f in unbuilt if getattr(s, f) != getattr(_DEFAULTS, f)]
     problems += _parking(s.parking) if s.parking else []
+    problems += _points(s)
     problems += [
         Problem(f"jwt_keys.{kid}.key", "Must be a PEM public key.", "必须是 PEM 格式的公钥。")
         for kid, key in s.jwt_keys.items()
         if key.alg == "EdDSA" and not key.key.lstrip().startswith("-----BEGIN PUBLIC KEY-----")
     ]
     return problems
+
+
+def _points(s: Settings) -> Iterator[Problem]:
+    if s.points_max_percent is not None and basis_points(s.points_max_percent) is None:
+        yield Problem("points_max_percent", *_EARNING["decimals"])
+    for field, fault in faults(s.earn) if s.earn else []:
+        yield Problem(f"earn.{field}", *_EARNING[fault])
+
+
+_EARNING = {
+    "decimals": ("At most two decimals.", "最多两位小数。"),
+    "day": ("There is no such day.", "没有这一天。"),
+    "order": ("Must not be before first.", "不得早于 first。"),
+}
 
 
 def _parking(s: ParkingSettings) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from engine.definitions.bodies import (
     Store,
 )
 from engine.definitions.checks import basis_points, minutes_of
+from engine.definitions.earning import compile_earn
 from engine.definitions.times import parse_time
 
 
@@ -134,4 +135,13 @@ def compile_store(s: Store, version: int) -> records.StoreRecord:
 
 def compile_settings(s: Settings, version: int) -> records.SettingsRecord:
     """What the scripts need of the settings."""
-    return records.SettingsRecord(version, s.payable_floor, s.max_hold_seconds)
+    percent = s.points_max_percent
+    return records.SettingsRecord(
+        version=version,
+        payable_floor=s.payable_floor,
+        max_hold_seconds=s.max_hold_seconds,
+        points_per_yuan=s.points_per_yuan,
+        points_max_per_redemption=_limit(s.points_max_per_redemption),
+        points_max_basis_points=-1 if percent is None else basis_points(percent) or 0,
+        earn=compile_earn(s.earn) if s.earn else None,
+    )
