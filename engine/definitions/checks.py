@@ -16,6 +16,8 @@ from engine.definitions.bodies import (
     FixedPrice,
     FixedValidity,
     Gift,
+    ParkingFree,
+    ParkingMinutes,
     PercentOff,
     Settings,
     Store,
@@ -101,8 +103,23 @@ def _percent(field: str, percent: float) -> Iterator[Problem]:
         yield Problem(field, "At most two decimals.", "最多两位小数。")
 
 
+_FOR_PARKING = (ParkingMinutes, ParkingFree, AmountOff, PercentOff, FixedPrice)
+
+
 def _kind(c: Campaign) -> Iterator[Problem]:
-    if c.kind != "coupon":
+    if c.kind == "parking":
+        if not isinstance(c.benefit, _FOR_PARKING):
+            yield Problem(
+                "benefit.type",
+                "Of a parking campaign: parking_minutes, parking_free, amount_off, percent_off or"
+                " fixed_price.",
+                "停车类活动的优惠只能是减免时长、免停车费、立减、折扣或一口价。",
+            )
+    elif isinstance(c.benefit, ParkingMinutes | ParkingFree):
+        yield Problem(
+            "benefit.type", "It goes with kind parking.", "该优惠仅可用于停车类(parking)活动。"
+        )
+    elif c.kind != "coupon":
         yield _unbuilt("kind")
     elif not isinstance(c.benefit, AmountOff | PercentOff | FixedPrice | Gift | Exchange):
         yield _unbuilt("benefit.type")

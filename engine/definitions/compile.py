@@ -10,6 +10,8 @@ from engine.definitions.bodies import (
     FixedPrice,
     FixedValidity,
     Gift,
+    ParkingFree,
+    ParkingMinutes,
     PercentOff,
     Scope,
     Settings,
@@ -121,6 +123,10 @@ def compile_terms(c: Campaign) -> records.Terms:
             terms.amount = benefit.amount
         case Gift():
             terms.sku, terms.amount = benefit.sku, _limit(benefit.amount)
+        case ParkingMinutes():
+            terms.amount = benefit.minutes
+        case ParkingFree():
+            terms.amount = _limit(benefit.max_amount)
         case Exchange():
             terms.item, terms.value = benefit.item, benefit.value
         case _:

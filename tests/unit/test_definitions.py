@@ -134,7 +134,7 @@ CASES: list[tuple[str, Any, str | None]] = [
     ("stock.total", -1, None),
     ("stock.total", True, None),
     ("stock.total", "5", None),
-    ("kind", "parking", None),
+    ("kind", "parking", ""),
     ("kind", "ticket", None),
     ("kind", "pass", None),
     ("kind", "stored_value", None),
