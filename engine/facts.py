@@ -274,7 +274,7 @@ class PointsChanged(Fact, tag="points_changed", frozen=True):
     """An entry of points was made; ``act`` is its id. ``per_yuan`` points are worth one yuan."""
 
     user_id: str
-    kind: str  # earn, spend, adjust, reversal
+    kind: str  # earn, spend, adjust; <kind>_reversal
     points: int  # signed
     balance: int  # after it
     reason: str

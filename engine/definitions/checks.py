@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine.definitions.bodies import (
+    Admission,
     AmountOff,
     Campaign,
+    FixedPrice,
     FixedValidity,
     ParkingFree,
     ParkingMinutes,
@@ -20,6 +22,7 @@ from engine.definitions.bodies import (
     Store,
     StoredValue,
 )
+from engine.definitions.earning import faults
 from engine.definitions.parking import ParkingSettings
 from engine.definitions.times import parse_time
 
@@ -100,29 +103,44 @@ def _percent(field: str, percent: float) -> Iterator[Problem]:
         yield Problem(field, "At most two decimals.", "最多两位小数。")
 
 
+_FOR_PARKING = (ParkingMinutes, ParkingFree, AmountOff, PercentOff, FixedPrice)
+
+
 def _kind(c: Campaign) -> Iterator[Problem]:
-    stored = isinstance(c.benefit, StoredValue)
-    if c.kind not in ("coupon", "pass", "stored_value"):
-        yield _unbuilt("kind")
+    if c.kind == "parking":
+        if not isinstance(c.benefit, _FOR_PARKING):
+            yield Problem(
+                "benefit.type",
+                "Of a parking campaign: parking_minutes, parking_free, amount_off, percent_off or"
+                " fixed_price.",
+                "停车类活动的优惠只能是减免时长、免停车费、立减、折扣或一口价。",
+            )
     elif isinstance(c.benefit, ParkingMinutes | ParkingFree):
+        yield Problem(
+            "benefit.type", "It goes with kind parking.", "该优惠仅可用于停车类(parking)活动。"
+        )
+    elif c.kind in ("ticket", "pass", "stored_value"):
+        yield _unbuilt("kind")
+        return
+    elif isinstance(c.benefit, Admission):
         yield _unbuilt("benefit.type")
-    elif stored != (c.kind == "stored_value"):
+    if isinstance(c.benefit, StoredValue) != (c.kind == "stored_value"):
         yield Problem(
             "benefit.type",
             "Kind stored_value and benefit stored_value go together.",
             "kind 与 benefit 的 stored_value 必须同时使用。",
         )
-    elif c.kind == "pass" and c.usage.uses == 1:
-        yield Problem("usage.uses", "A pass has more than one use.", "次卡的 uses 必须大于 1。")
-    elif c.kind != "pass" and c.usage.uses != 1:
-        yield Problem(
-            "usage.uses", "Only a pass has more than one use.", "只有次卡(pass)可多次使用。"
-        )
-    if stored and c.stock.budget is not None:
+    if c.kind == "stored_value" and c.stock.budget is not None:
         yield Problem(
             "stock.budget",
             "A budget limits discounts; limit what is given away by stock.total.",
             "预算只限制优惠金额;储值请用 stock.total 限量。",
+        )
+    if c.kind == "pass" and c.usage.uses == 1:
+        yield Problem("usage.uses", "A pass has more than one use.", "次卡的 uses 必须大于 1。")
+    if c.kind != "pass" and c.usage.uses != 1:
+        yield Problem(
+            "usage.uses", "Only a pass has more than one use.", "只有次卡(pass)可多次使用。"
         )
 
 
@@ -259,18 +277,30 @@ _DEFAULTS = Settings()
 
 def check_settings(s: Settings) -> list[Problem]:
     """Every problem of the settings; [] = they can be published."""
-    unbuilt = (
-        "points_per_yuan", "earn", "points_max_per_redemption", "points_max_percent",
-        "retention_days",
-    )  # fmt: skip
+    unbuilt = ("retention_days",)
     problems = [_unbuilt(f) for f in unbuilt if getattr(s, f) != getattr(_DEFAULTS, f)]
     problems += _parking(s.parking) if s.parking else []
+    problems += _points(s)
     problems += [
         Problem(f"jwt_keys.{kid}.key", "Must be a PEM public key.", "必须是 PEM 格式的公钥。")
         for kid, key in s.jwt_keys.items()
         if key.alg == "EdDSA" and not key.key.lstrip().startswith("-----BEGIN PUBLIC KEY-----")
     ]
     return problems
+
+
+def _points(s: Settings) -> Iterator[Problem]:
+    if s.points_max_percent is not None and basis_points(s.points_max_percent) is None:
+        yield Problem("points_max_percent", *_EARNING["decimals"])
+    for field, fault in faults(s.earn) if s.earn else []:
+        yield Problem(f"earn.{field}", *_EARNING[fault])
+
+
+_EARNING = {
+    "decimals": ("At most two decimals.", "最多两位小数。"),
+    "day": ("There is no such day.", "没有这一天。"),
+    "order": ("Must not be before first.", "不得早于 first。"),
+}
 
 
 def _parking(s: ParkingSettings) -> Iterator[Problem]:

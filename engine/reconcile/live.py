@@ -26,6 +26,9 @@ class Kind(Enum):
     REDEMPTION = "r"
     CAMPAIGN = "g"
     OPENS = "o"
+    ENTRY = "p"
+    PURCHASE = "b"
+    TRANSACTION = "t"
     UNKNOWN = ""
 
 
@@ -73,6 +76,7 @@ class Live:
                 keys.cell_key(cell.tag),
                 keys.facts_key(cell.tag),
                 keys.holds_key(cell.tag),
+                keys.points_due_key(cell.tag),
             )
         }
         at = len(cell.tag) + 1
