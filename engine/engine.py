@@ -18,6 +18,7 @@ from engine.acting import Acting, Mall, fingerprint_of, to_json
 from engine.batching import Fence, Observer, Reply
 from engine.fastpath import serial_of
 from engine.outcomes import Outcome
+from engine.parking.stays import Parking
 from engine.points import Points
 from engine.records import CouponRecord, Line, RedemptionRecord, SkippedCoupon, UserRecord
 from engine.server import Server
@@ -44,6 +45,7 @@ class Engine(Acting):
         super().__init__(mall, server, fence, observe)
         self._snapshots = Snapshots(self, server)
         self.points = Points(self)
+        self.parking = Parking(self)
 
     # ---- giving out --------------------------------------------------------------------------
 

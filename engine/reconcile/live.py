@@ -29,6 +29,9 @@ class Kind(Enum):
     ENTRY = "p"
     PURCHASE = "b"
     TRANSACTION = "t"
+    VEHICLE = "v"
+    STAY = "s"
+    POCKET = "k"
     UNKNOWN = ""
 
 
