@@ -85,6 +85,7 @@ class FactCoupon(msgspec.Struct, array_like=True, frozen=True):
     lines: list[FactShare]
     used: int = -1  # of a pass: uses redeemed so far, this one included once it is; else -1
     done: int = 0  # 1: of a pass, that was the last use
+    uses: int = 1  # more than 1: a pass
 
 
 class FactTender(msgspec.Struct, array_like=True, frozen=True):
@@ -101,9 +102,10 @@ class FactTender(msgspec.Struct, array_like=True, frozen=True):
     amount: int  # fen
     points: int
     balance: int  # what was left after it
-    spent: int  # of a stored value: fen redeemed so far, these included once they are
+    spent: int  # fen of the coupon redeemed so far; of points: their whole balance after it
     done: int  # 1: nothing of the stored value is left
     lines: list[FactShare]
+    per_yuan: int = 100  # points
 
 
 class FactDeduction(msgspec.Struct, array_like=True, frozen=True):
@@ -229,7 +231,8 @@ class BackTender(msgspec.Struct, array_like=True, frozen=True):
     amount_after: int
     points_before: int
     points_after: int
-    spent: int  # of a stored value: fen that stay redeemed over all redemptions
+    spent: int  # fen of the coupon that stay redeemed; of points: their whole balance after it
+    per_yuan: int = 100  # points
 
 
 class Reversed(Fact, tag="reversed", frozen=True):

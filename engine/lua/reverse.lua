@@ -196,7 +196,7 @@ local function refund_points(handle, record, t, now)
   local mine = points.read(redis.call('HGET', wallet, 'p'), now)
   t[TENDER.parts] = points.give_back(mine, t[TENDER.parts], number)
   t[TENDER.points_back] = t[TENDER.points_back] + number
-  points.put(handle, record[REDEMPTION.user_id], mine, now)
+  redemptions.purses[handle] = points.put(handle, record[REDEMPTION.user_id], mine, now)
   return number
 end
 
@@ -210,6 +210,7 @@ local function refund(handle, record, before, now)
       local number, spent, id = 0, 0, ''
       if t[TENDER.kind] == TENDER_KIND.POINTS then
         number = refund_points(handle, record, t, now)
+        spent = redemptions.purses[handle]
       else
         refund_value(handle, record, t, back, t[TENDER.back] == amount)
         id = 'C' .. handle .. t[TENDER.serial]
@@ -218,7 +219,8 @@ local function refund(handle, record, before, now)
       local stays = t[TENDER.points] - t[TENDER.points_back]
       kept[#kept + 1] = { t[TENDER.kind], t[TENDER.serial], back, number }
       told[#told + 1] = { t[TENDER.kind], id, t[TENDER.campaign_id], t[TENDER.terms_revision],
-        amount - before[n], amount - t[TENDER.back], stays + number, stays, spent }
+        amount - before[n], amount - t[TENDER.back], stays + number, stays, spent,
+        points.per_yuan() }
     end
   end
   return kept, told

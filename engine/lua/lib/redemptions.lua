@@ -1,6 +1,6 @@
 -- include: arithmetic, batch, campaigns, keys, points, receipts, records, uses
 -- Redemption records: find, keep, hand coupons and what was tendered back.
-local redemptions = {}
+local redemptions = { purses = {} }  -- balances of points that this act leaves, by handle
 
 function redemptions.get(handle, serial)
   return receipts.get(handle, serial)
@@ -103,7 +103,7 @@ function redemptions.spend_points(handle, serial, record, number, now)
     parts = points.give_back(held, parts, sum - number)
     if number > 0 then tender[TENDER.parts] = parts end
   end
-  points.put(handle, record[REDEMPTION.user_id], held, now)
+  redemptions.purses[handle] = points.put(handle, record[REDEMPTION.user_id], held, now)
   if record[REDEMPTION.state] == REDEMPTION_STATE.REDEEMED then
     tender[TENDER.balance] = points.available(held, now)
   end
@@ -204,10 +204,12 @@ function redemptions.fact_tenders(handle, record)
       id = 'C' .. handle .. t[TENDER.serial]
       local noted = uses.noted(handle, t[TENDER.serial])
       spent, done = noted.spent, noted.done
+    else
+      spent = redemptions.purses[handle] or 0
     end
     tenders[i] = { t[TENDER.kind], id, t[TENDER.campaign_id], t[TENDER.terms_revision],
       t[TENDER.amount], t[TENDER.points], t[TENDER.balance], spent, done,
-      fact_shares(t[TENDER.lines]) }
+      fact_shares(t[TENDER.lines]), points.per_yuan() }
   end
   return tenders
 end
@@ -227,7 +229,7 @@ local function fact_parts(handle, record)
     end
     coupons[i] = { 'C' .. handle .. c[APPLIED.serial], c[APPLIED.campaign_id],
       c[APPLIED.terms_revision], c[APPLIED.benefit], c[APPLIED.value], c[APPLIED.discount],
-      fact_shares(c[APPLIED.lines]), used, done }
+      fact_shares(c[APPLIED.lines]), used, done, c[APPLIED.uses] or 1 }
   end
   return lines, coupons
 end
