@@ -33,6 +33,7 @@ TIMEOUT_SECONDS = 5.0
 PRIORITY = (
     "redeem", "commit", "release", "reverse", "void", "lapse", "profile", "member", "points_credit",
     "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire", "claim",
+    "shut",
 )  # fmt: skip
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -67,6 +68,9 @@ class Fence(Protocol):
 
     @property
     def trusted(self) -> bool: ...
+
+    @property
+    def doubts(self) -> int: ...
 
 
 Observer = Callable[[str, int, float], None]

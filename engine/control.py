@@ -30,7 +30,7 @@ from engine.definitions import (
 )
 from engine.errors import Unavailable
 from engine.outcomes import Outcome
-from engine.records import StoreRecord, pack
+from engine.records import PromiseRecord, StoreRecord, pack
 from engine.server import Server
 
 if TYPE_CHECKING:
@@ -39,9 +39,11 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 1.0
 BUDGETS_EVERY = 5  # of these, budgets are looked at
 SWEEP_AT_ONCE = 256
+MOST_PROMISED_MS = 200  # issuing.promise, and what clocks differ by
 SYSTEM = json.dumps({"key": "", "label": "engine", "role": "engine"})
 
 log = structlog.get_logger()
+_promise = msgspec.msgpack.Decoder(PromiseRecord).decode
 _answer = msgspec.msgpack.Decoder(tuple[int, int, int | None]).decode
 
 
@@ -57,6 +59,7 @@ class Control:
         self._tags = [keys.cell_tag(tenant, cell, cells) for cell in range(cells)]
         self._replids: dict[int, str] = {}  # of the servers that these cells were compared on
         self._trusted = False
+        self._doubts = 0
         self._refused_at = 0.0
         self._lock = asyncio.Lock()
         self.budgets_used: dict[str, float] = {}  # of campaigns with a budget: percent
@@ -71,6 +74,12 @@ class Control:
     def doubt(self) -> None:
         """Something happened (a lost connection, NOSCRIPT): compare before the next act."""
         self._trusted = False
+        self._doubts += 1
+
+    @property
+    def doubts(self) -> int:
+        """How often: what was learnt of a server before may be of another one."""
+        return self._doubts
 
     async def verify(self, cell: int) -> None:
         """Compare the cells with the books and load the scripts; Unavailable while fenced."""
@@ -171,6 +180,7 @@ class Control:
         body = msgspec.json.decode(row.body, type=Campaign)
         terms = pack(compile_terms(body))
         shares, budgets = json.loads(row.shares), json.loads(row.budgets)
+        changed = False
         for cell in range(self.cells):
             share = shares[cell] if row.total is not None else -1
             issue = pack(compile_issue(body, row.revision, cell, self.cells))
@@ -181,6 +191,22 @@ class Control:
             outcome, _, left = _answer(bytes(reply))  # type: ignore[call-overload]
             if outcome > Outcome.REPEATED:
                 log.error("publish_refused", campaign=campaign_id, cell=cell, left=left)
+            changed = changed or outcome == Outcome.DONE
+        if changed and not now:
+            await self._promises_kept(campaign_id)
+
+    async def _promises_kept(self, campaign_id: str) -> None:
+        """Wait, a tenth of a second at most, until no process refuses what is open now.
+
+        So whoever changed a campaign finds it changed everywhere once that is answered.
+        """
+        last = 0
+        for tag in self._tags:
+            (packed,) = await self._server.fields(keys.campaign_key(tag, campaign_id), "promise")
+            last = max(last, _promise(packed).until_ms if packed else 0)
+        left = last - self._server.clock() + 5  # clocks are known to a millisecond or two
+        if 0 < left <= MOST_PROMISED_MS:
+            await asyncio.sleep(left / 1000)
 
     async def publish_store(self, store_id: str) -> None:
         """Bring a store to every cell."""
