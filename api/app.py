@@ -23,6 +23,7 @@ CHANNELS = (
     "api.wallets",
     "api.redemptions",
     "api.till",
+    "api.closing",
     "api.office",
     "api.directory",
     "api.finance",

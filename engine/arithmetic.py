@@ -6,6 +6,7 @@ by a property test. Money is fen, every number an exact integer.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,20 +30,90 @@ def split(amount: int, weights: Sequence[int]) -> list[int]:
     return shares
 
 
+# What the benefit of a coupon may take off a parking fee.
+_FOR_PARKING = {"parking_minutes", "parking_free", "amount_off", "percent_off", "fixed_price"}
+
+
+@dataclass(slots=True, frozen=True)
+class Fee:
+    """What makes a basket a parking fee: one line, of which more than coupons takes something off.
+
+    Minutes go before amounts. What they are worth is looked up in ``worth``, a table of (minutes,
+    fen) from ``engine.parking.tariff``; None: the tariff is not known, so they are worth nothing
+    yet. ``taken`` minutes are given already: those before this payment, and those that are no
+    coupons' and take ``off`` fen from the line.
+    """
+
+    worth: Sequence[tuple[int, int]] | None
+    taken: int = 0
+    off: int = 0
+    most_minutes: int | None = None  # that a stay may be given, those taken included
+    most_coupons: int = 12
+    amounts: int = 0  # fen that is taken off after the minutes and before other coupons
+
+
+def _worth(table: Sequence[tuple[int, int]], minutes: int) -> int:
+    at = bisect_right(table, minutes, key=lambda row: row[0])
+    return table[at - 1][1] if at else 0
+
+
 class Basket:
     """A basket as it stands while coupons are applied."""
 
-    __slots__ = ("floor", "lines", "paying", "running")
+    __slots__ = ("amounts", "fee", "floor", "lines", "paying", "running", "taken")
 
-    def __init__(self, lines: Sequence[Line], floor: int) -> None:
+    def __init__(self, lines: Sequence[Line], floor: int, fee: Fee | None = None) -> None:
         self.lines = lines
         self.running = [line.amount for line in lines]
         self.paying = [line.quantity for line in lines]  # units that are not free yet
         self.floor = floor
+        self.fee = fee
+        self.taken = fee.taken if fee else 0
+        self.amounts = fee.amounts if fee else 0  # not yet taken off
+        if fee:
+            self.running[0] -= fee.off
+
+    def settle_amounts(self) -> None:
+        """Take off what goes after minutes and before other coupons; once."""
+        if self.amounts:
+            self.running[0] -= max(0, min(self.amounts, self.running[0] - self.floor))
+            self.amounts = 0
+
+    def minutes_of(self, terms: Terms) -> int:
+        """How many minutes a parking coupon still gives."""
+        if self.fee is None or self.fee.most_minutes is None:
+            return terms.amount
+        return min(terms.amount, self.fee.most_minutes - self.taken)
+
+    def worth_table(self) -> Sequence[tuple[int, int]]:
+        """What minutes are worth, as far as the stay may be given any."""
+        if self.fee is None or not self.fee.worth:
+            return ()
+        most = self.fee.most_minutes
+        return [row for row in self.fee.worth if most is None or row[0] <= most]
+
+    def worth_of(self, minutes: int) -> int:
+        """What so many more minutes take off a parking fee."""
+        table = self.fee.worth if self.fee else None
+        return _worth(table, self.taken + minutes) - _worth(table, self.taken) if table else 0
+
+    def most_worth(self, minutes: int) -> int:
+        """The most that so many minutes may take off, whatever was given before them."""
+        table = self.worth_table()
+        return max((fen - _worth(table, at - minutes) for at, fen in table), default=0)
 
     def eligible(self, terms: Terms) -> list[int]:
-        """Indices of the lines a coupon is for: include is a union, exclude wins, a gift's sku."""
+        """Indices of the lines a coupon is for: include is a union, exclude wins, a gift's sku.
+
+        Parking coupons are for a parking fee alone; others reach it only where they name "parking".
+        """
         everything = terms.include_categories is None and terms.include_skus is None
+        if self.fee is not None:
+            if terms.benefit not in _FOR_PARKING:
+                return []
+            everything = everything and terms.kind == "parking"
+        elif terms.kind == "parking":
+            return []
         return [
             i
             for i, line in enumerate(self.lines)
@@ -122,7 +193,7 @@ def _spend(basket: Basket, terms: Terms, eligible: Sequence[int]) -> int:
 def effect_of(basket: Basket, terms: Terms) -> Effect:
     """What this coupon would do; the basket is not changed."""
     eligible = basket.eligible(terms)
-    if terms.benefit == "exchange":
+    if terms.benefit == "exchange" and basket.fee is None:
         if terms.min_spend == 0 and terms.min_quantity == 0:
             return Effect()
         return _basket_conditions(basket, terms, eligible)
@@ -143,6 +214,10 @@ def effect_of(basket: Basket, terms: Terms) -> Effect:
             discount = _capped((base * terms.basis_points + 5000) // 10_000, terms.max_amount)
         case "fixed_price":
             discount = left - terms.amount
+        case "parking_minutes":
+            discount = basket.worth_of(basket.minutes_of(terms))
+        case "parking_free":
+            discount = _capped(left, terms.amount)
         case "gift":
             unit = basket.cheapest_unit(eligible)
             if unit is None:

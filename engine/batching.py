@@ -32,6 +32,7 @@ TIMEOUT_SECONDS = 5.0
 # Taking coupons back goes before giving out: a till has a queue, a claim has a phone.
 PRIORITY = (
     "redeem", "commit", "release", "reverse", "void", "lapse", "profile", "member", "points_credit",
+    "vehicle", "attend", "amend", "validate", "pocket",
     "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire", "claim",
     "shut",
 )  # fmt: skip

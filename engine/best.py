@@ -15,8 +15,11 @@ from engine.outcomes import Outcome
 from engine.records import Line, Terms
 from engine.rules import Candidate, Judgement, Scene, alone, judge, least, parts
 
-KINDS = {"gift": 0, "fixed_price": 1, "percent_off": 2, "amount_off": 3}
-STEPS, EVERY = 4, 5
+KINDS = {  # as fastpath numbers them
+    "gift": 0, "fixed_price": 1, "percent_off": 2, "amount_off": 3, "parking_free": 3,
+    "parking_minutes": 6,
+}  # fmt: skip
+STEPS, EVERY, MINUTES = 4, 5, 6
 
 
 @dataclass(slots=True, frozen=True)
@@ -72,8 +75,10 @@ def _later(candidate: Candidate, effect: Effect) -> bool:
     """Whether a coupon worth nothing by itself may take something off after another one.
 
     A gift whose cheapest unit costs nothing: when that unit is given away, the next one may cost.
+    Minutes that only reach into a unit of parking that others complete.
     """
-    return effect.outcome is Outcome.NO_EFFECT and candidate.terms.benefit == "gift"
+    later = candidate.terms.benefit in ("gift", "parking_minutes")
+    return later and effect.outcome is Outcome.NO_EFFECT
 
 
 def _limited_alike(usable: Sequence[tuple[Candidate, Effect]]) -> bool:
@@ -91,15 +96,18 @@ def _search(
     """The ids of the best set of at most 12."""
     if not usable:
         return frozenset()
-    basket = Basket(lines, scene.payable_floor)
+    basket = Basket(lines, scene.payable_floor, scene.fee)
+    # Off the fee in any case, and the whole is the same whether minutes go before it or after.
+    basket.settle_amounts()
     offers = _offers(usable, basket)
     budgets = [-1] * (1 + max(offer.campaign for offer in offers))
     for offer, (candidate, _) in zip(offers, usable, strict=True):
         if candidate.room is not None and candidate.room.budget is not None:
             budgets[offer.campaign] = max(0, candidate.room.budget)
-    found = search(
-        [(line.amount, line.quantity) for line in lines], scene.payable_floor, offers, budgets
-    )
+    fee = scene.fee
+    parking = (basket.worth_table(), fee.taken, fee.most_coupons) if fee else ()
+    costs = list(zip(basket.running, basket.paying, strict=True))
+    found = search(costs, scene.payable_floor, offers, budgets, *parking)
     return frozenset(usable[i][0].id for i in found)
 
 
@@ -147,8 +155,9 @@ def _offer(
 ) -> Offer:
     eligible = basket.eligible(terms)
     gift = terms.benefit == "gift"
-    amount = total if terms.amount < 0 else min(terms.amount, total)
     kind = KINDS[terms.benefit]
+    minutes = kind == MINUTES
+    amount = total if terms.amount < 0 else terms.amount if minutes else min(terms.amount, total)
     if kind == KINDS["amount_off"]:
         kind = EVERY if terms.every > 0 else STEPS if terms.steps else kind
     most = discount
@@ -156,10 +165,12 @@ def _offer(
         most = min(amount, max(basket.running[i] for i in eligible))
     elif kind == STEPS:  # after others a lower step may be reached, which may be worth more
         most = min(max(off for _, off in terms.steps), total)
+    elif minutes:  # after others they may complete a unit, or reach hours that cost more
+        most = min(basket.most_worth(amount), total)
     return Offer(
         benefit=kind,
         amount=amount,
-        cap=-1 if gift or kind in (1, 3, STEPS) else min(terms.max_amount, total),
+        cap=-1 if gift or kind in (1, 3, STEPS, MINUTES) else min(terms.max_amount, total),
         basis_points=terms.basis_points,
         every=terms.every,
         steps=[(least, min(off, total)) for least, off in terms.steps],

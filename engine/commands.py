@@ -201,3 +201,65 @@ class Refund(Command, frozen=True, kw_only=True):
     transaction_id: str
     refund_id: str
     amount: int
+
+
+class Vehicle(Command, frozen=True, kw_only=True):
+    """Say whose car a plate is; ``handle`` stands for the plate."""
+
+    plate: str
+    user_ids: list[str]  # [] = nobody's any more
+    anyones: int  # 1: also where it belongs to others, none of whom stays
+
+
+class Attend(Command, frozen=True, kw_only=True):
+    """A car entered, a stay found its person, or it left; ``handle`` stands for the stay."""
+
+    what: str  # entered | owned | left
+    lot_id: str
+    session_id: str
+    plate: str  # "" = not known
+    entered: int
+    exited: int  # of what = left
+    user_id: str  # of what = owned, as is
+    owner: str  # their handle
+
+
+class Amend(Command, frozen=True, kw_only=True):
+    """Correct the plate of a stay, or take money off by hand; ``handle`` stands for the stay."""
+
+    what: str  # plate | override
+    serial: str
+    serial_before: str
+    window: int
+    fingerprint: str
+    plate: str
+    owner: str  # of what = plate: whose holds were released, "" = nobody's
+    keep: int  # 1: that person stays (something was committed)
+    amount: int
+    reason: str
+    staff_id: str
+
+
+class Validate(Command, frozen=True, kw_only=True):
+    """A shop gives parking to a stay, a plate or a person; ``handle`` stands for which."""
+
+    serial: str
+    serial_before: str
+    window: int
+    fingerprint: str
+    offset: int
+    stay: int  # 1: handle is a stay's, which must be open
+    lot_id: str
+    session_id: str
+    plate: str
+    user_id: str
+    campaign_id: str
+    store_id: str
+    per_day: int  # what a store may give a day, over all cells; -1 = unlimited
+
+
+class Pocket(Operation, frozen=True, kw_only=True):
+    """The validations of a stay, a plate or a person that a stay has or may take."""
+
+    stay: str  # handle of the stay
+    take: int  # 1: from now on they are that stay's

@@ -19,6 +19,7 @@ from engine.batching import Fence, Observer, Reply
 from engine.doors import Doors
 from engine.fastpath import serial_of
 from engine.outcomes import Outcome
+from engine.parking.stays import Parking
 from engine.points import Points
 from engine.records import CouponRecord, Line, RedemptionRecord, SkippedCoupon, UserRecord
 from engine.server import Server
@@ -44,6 +45,7 @@ class Engine(Acting):
         self._doors = Doors(self)
         self._snapshots = Snapshots(self, server)
         self.points = Points(self)
+        self.parking = Parking(self)
 
     async def drain(self) -> None:
         """Wait until nothing is queued or in flight."""

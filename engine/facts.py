@@ -274,7 +274,7 @@ class PointsChanged(Fact, tag="points_changed", frozen=True):
     """An entry of points was made; ``act`` is its id. ``per_yuan`` points are worth one yuan."""
 
     user_id: str
-    kind: str  # earn, spend, adjust, reversal
+    kind: str  # earn, spend, adjust; <kind>_reversal
     points: int  # signed
     balance: int  # after it
     reason: str
@@ -333,6 +333,50 @@ class PurchaseRefunded(Fact, tag="purchase_refunded", frozen=True):
     per_yuan: int
 
 
+class VehicleTold(Fact, tag="vehicle_told", frozen=True):
+    """Whose car a plate is; ``act`` is the plate's handle."""
+
+    plate: str
+    user_ids: list[str]
+    removed: list[str]  # whose it was before and is not any more
+
+
+class StayTold(Fact, tag="stay_told", frozen=True):
+    """Something became of a stay; ``act`` is its handle. The stay as it is from then on.
+
+    ``what``: entered | owned | left | plate | override.
+    """
+
+    what: str
+    lot_id: str
+    session_id: str
+    plate: str
+    entered: int
+    closed: int
+    exited: int
+    user_id: str
+    before: str  # of a correction: the plate before it
+    amount: int  # of an override
+    reason: str
+    staff_id: str
+
+
+class Validated(Fact, tag="validated", frozen=True):
+    """A shop gave parking; ``act`` is the validation's id. See parking/records.ValidationRecord."""
+
+    lot_id: str  # and session_id: of the stay it was given to, or ""
+    session_id: str
+    plate: str
+    user_id: str
+    campaign_id: str
+    terms_revision: int
+    store_id: str
+    merchant_id: str
+    minutes: int
+    amount: int
+    valid_until: int
+
+
 AnyFact = (
     Claimed
     | ProfileTold
@@ -348,6 +392,9 @@ AnyFact = (
     | PointsExpired
     | Purchased
     | PurchaseRefunded
+    | VehicleTold
+    | StayTold
+    | Validated
 )
 
 _decoder = msgspec.msgpack.Decoder(list[AnyFact])

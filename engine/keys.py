@@ -3,7 +3,8 @@
 A cell's keys all carry its tag, so one act touches one slot:
 
 ==================  ======  ===============================================================
-``{tag}:cell``      hash    epoch, seq, definitions (stores ``s<id>``, ``settings``)
+``{tag}:cell``      hash    epoch, seq, definitions (stores ``s<id>``, lots ``l<id>``,
+                            ``settings``), ``v<store>`` validations of the day
 ``{tag}:facts``     stream  the outbox: entries ``<epoch>-<last seq>``, field ``f``
 ``{tag}:w:<h>``     hash    a wallet: ``u`` user, ``C<serial>`` coupons, ``n<campaign>`` counts,
                             ``a<audience>`` memberships, ``h<store>/<order_ref>`` open hold,
@@ -17,6 +18,9 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:points``    zset    people by the time their next lot of points expires, for the sweeper
 ``{tag}:b:<h><s>``  string  a purchase (records.PurchaseRecord)
 ``{tag}:t:<h>``     string  whose purchase a transaction is: ``h`` stands for its id
+``{tag}:v:<h>``     string  a vehicle; ``h`` stands for its plate (parking/records.py, as below)
+``{tag}:s:<h>``     string  a stay; ``h`` stands for its lot and session
+``{tag}:k:<h>``     string  a pocket: validations given to a stay, a plate or a person
 ``{tag}:holds``     zset    open holds by the time they lapse (``<h><s>``), for the sweeper
 ==================  ======  ===============================================================
 
@@ -159,3 +163,18 @@ def purchase_key(tag: str, handle: str, serial: str) -> str:
 def transaction_key(tag: str, handle: str) -> str:
     """String: whose purchase a transaction is; ``handle`` stands for the transaction's id."""
     return f"{tag}:t:{handle}"
+
+
+def vehicle_key(tag: str, handle: str) -> str:
+    """String: a vehicle; ``handle`` stands for its plate."""
+    return f"{tag}:v:{handle}"
+
+
+def stay_key(tag: str, handle: str) -> str:
+    """String: a stay; ``handle`` stands for its lot and session."""
+    return f"{tag}:s:{handle}"
+
+
+def pocket_key(tag: str, handle: str) -> str:
+    """String: validations given to a stay, a plate or a person."""
+    return f"{tag}:k:{handle}"

@@ -141,8 +141,10 @@ class Terms(msgspec.Struct, array_like=True):
     """Field ``t<revision>`` of a campaign's hash: what a coupon issued under it may do."""
 
     kind: str
-    benefit: str  # amount_off | percent_off | fixed_price | gift | exchange
-    amount: int  # amount_off, fixed_price; gift: most it may take off; -1 = none
+    benefit: str  # the type of the campaign's benefit
+    # amount_off, fixed_price; gift, parking_free: most it may take off; parking_minutes: minutes;
+    # -1 = none
+    amount: int
     steps: list[tuple[int, int]]  # amount_off: (min, amount), ascending by min
     every: int  # amount_off: 0 = not "every"
     max_amount: int  # -1 = no cap
@@ -223,7 +225,7 @@ class PointsRecord(msgspec.Struct, array_like=True):
 class EntryRecord(msgspec.Struct, array_like=True):
     """Key ``p:<handle><serial>``: an entry of points; the record is the receipt."""
 
-    kind: str  # earn | spend | adjust | reversal | purchase
+    kind: str  # earn | spend | adjust | purchase | <kind>_reversal
     points: int  # signed
     at: int
     user_id: str

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from engine.arithmetic import Basket, Effect, Return, effect_of, reverse
+from engine.arithmetic import Basket, Effect, Fee, Return, effect_of, reverse
 from engine.outcomes import Outcome
 from engine.records import CouponRecord, CouponState, Line, LineShare, Terms
 
@@ -23,7 +23,11 @@ __all__ = [
 DAY_MS = 86_400_000
 MAX_COUPONS = 12
 # Order of application by benefit; an exchange touches no basket and comes last.
-RANK = {"gift": 0, "fixed_price": 1, "percent_off": 2, "amount_off": 3, "exchange": 9}
+# On a parking fee minutes go before all that takes off an amount.
+RANK = {
+    "parking_minutes": -1, "gift": 0, "fixed_price": 1, "percent_off": 2, "amount_off": 3,
+    "parking_free": 4, "exchange": 9,
+}  # fmt: skip
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
@@ -71,6 +75,7 @@ class Scene:
     user_frozen: bool = False
     member_stale: bool = False
     member_used: bool = False  # the member code's step is spent
+    fee: Fee | None = None  # of a parking payment: its only line is a parking fee
 
 
 @dataclass(slots=True, frozen=True)
@@ -200,7 +205,7 @@ def parts(one: Terms, other: Terms) -> bool:
     return "exclusive" in classes and "always" not in classes
 
 
-def _joins(candidate: Candidate, accepted: Sequence[Candidate]) -> Outcome:
+def _joins(candidate: Candidate, accepted: Sequence[Candidate], most: int = MAX_COUPONS) -> Outcome:
     """Whether one more may join those accepted."""
     terms = candidate.terms
     if any(parts(terms, other.terms) for other in accepted):
@@ -218,7 +223,7 @@ def _joins(candidate: Candidate, accepted: Sequence[Candidate]) -> Outcome:
     limit = least([*campaign, terms.per_redemption])
     if limit is not None and len(campaign) + 1 > limit:
         return Outcome.CAMPAIGN_LIMIT
-    return Outcome.TOO_MANY_COUPONS if len(accepted) >= MAX_COUPONS else Outcome.DONE
+    return Outcome.TOO_MANY_COUPONS if len(accepted) >= most else Outcome.DONE
 
 
 def part(limit: int, cell: int, cells: int, window: int) -> int:
@@ -260,21 +265,33 @@ def _judge_one(
     effect = effect_of(basket, candidate.terms)
     if effect.outcome is not Outcome.DONE:
         return effect
-    outcome = _joins(candidate, accepted)
+    outcome = _joins(candidate, accepted, scene.fee.most_coupons if scene.fee else MAX_COUPONS)
     if outcome is Outcome.DONE:
         outcome = fits(candidate, effect.discount + candidate.terms.value)
-    if outcome is Outcome.DONE and not effect.discount and candidate.terms.benefit != "exchange":
+    something = effect.discount or candidate.terms.benefit == "exchange"
+    if outcome is Outcome.DONE and not something and not _given_untold(candidate, basket):
         outcome = Outcome.NO_EFFECT
     return effect if outcome is Outcome.DONE else Effect(outcome)
+
+
+def _given_untold(candidate: Candidate, basket: Basket) -> bool:
+    """Minutes are given though nobody knows yet what they are worth: the tariff is not told."""
+    if candidate.terms.benefit != "parking_minutes" or basket.fee is None:
+        return False
+    return basket.fee.worth is None and basket.minutes_of(candidate.terms) > 0
 
 
 def alone(
     candidates: Sequence[Candidate], lines: Sequence[Line], scene: Scene
 ) -> list[tuple[Candidate, Effect]]:
     """What each coupon would do by itself, in order of application."""
-    basket = Basket(lines, scene.payable_floor)
-    ordered = sorted(candidates, key=_order)
-    return [(candidate, _judge_one(candidate, basket, (), scene)) for candidate in ordered]
+    basket = Basket(lines, scene.payable_floor, scene.fee)
+    found = []
+    for candidate in sorted(candidates, key=_order):
+        if RANK[candidate.terms.benefit] >= 0:
+            basket.settle_amounts()
+        found.append((candidate, _judge_one(candidate, basket, (), scene)))
+    return found
 
 
 def judge(
@@ -289,7 +306,7 @@ def judge(
     as not sent. Under policy "all" one refusal refuses the whole, with the code of ``skipped[0]``.
     ``chosen``: only these are used, the rest is told why not (``engine.best.best`` says how).
     """
-    basket = Basket(lines, scene.payable_floor)
+    basket = Basket(lines, scene.payable_floor, scene.fee)
     rooms: dict[int, Room] = {}  # as they are used up; those handed in are not changed
     accepted: list[Candidate] = []
     applied: list[Applied] = []
@@ -299,6 +316,8 @@ def judge(
         if given.room is not None:
             room = rooms.setdefault(id(given.room), replace(given.room))
             candidate = replace(given, room=room)
+        if RANK[candidate.terms.benefit] >= 0:
+            basket.settle_amounts()
         effect = _judge_one(candidate, basket, accepted, scene)
         if effect.outcome is Outcome.DONE and chosen is not None and candidate.id not in chosen:
             outcome = _joins(candidate, [c for c in candidates if c.id in chosen])
@@ -310,6 +329,8 @@ def judge(
             basket.running[i] -= share
         if effect.free is not None:
             basket.paying[effect.free] -= 1
+        if candidate.terms.benefit == "parking_minutes":
+            basket.taken += basket.minutes_of(candidate.terms)
         accepted.append(candidate)
         _occupy(candidate, effect.discount + candidate.terms.value)
         shares = [
@@ -319,4 +340,5 @@ def judge(
         ]
         value = candidate.terms.value if candidate.terms.benefit == "exchange" else 0
         applied.append(Applied(candidate.id, effect.discount, value, shares))
+    basket.settle_amounts()
     return Judgement(applied, skipped, basket.running)

@@ -21,6 +21,7 @@ import msgspec
 
 from engine import commands, records
 from engine.outcomes import Outcome
+from engine.parking import records as parking
 
 LUA = Path(__file__).parent / "lua"
 
@@ -68,6 +69,17 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "REVERSE": commands.Reverse,
     "VOID": commands.Void,
     "LAPSE": commands.Lapse,
+    "LOT": parking.LotRecord,
+    "CAR": parking.VehicleRecord,
+    "STAY": parking.StayRecord,
+    "CORRECTION": parking.CorrectionRecord,
+    "OVERRIDE": parking.OverrideRecord,
+    "VALIDATION": parking.ValidationRecord,
+    "VEHICLE": commands.Vehicle,
+    "ATTEND": commands.Attend,
+    "AMEND": commands.Amend,
+    "VALIDATE": commands.Validate,
+    "POCKET": commands.Pocket,
     "CREDIT": commands.Credit,
     "UNDO": commands.Undo,
     "EXPIRE": commands.Expire,

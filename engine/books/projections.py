@@ -17,6 +17,8 @@ from engine.books import ledger, schema
 from engine.books.arrivals import Arrival, Position
 from engine.books.bulk import Bulk, Row, Rows
 from engine.books.ledger import LedgerError, Original
+from engine.books.projections_parking import ParkingPlan, ParkingTold
+from engine.books.projections_points import PointsPlan, Told
 
 _json = msgspec.json.Encoder().encode
 _source = msgspec.json.Decoder().decode
@@ -151,6 +153,8 @@ class Plan:
         self._entries: list[Row] = []
         self._postings: list[Row] = []
         self._fundings: list[Row] = []
+        self._points = PointsPlan(tenant, cell, currency, self._postings)
+        self._parking = ParkingPlan(tenant, cell)
 
     def add(self, arrival: Arrival, fact: facts.AnyFact) -> None:
         """Take one fact in; LedgerError (and nothing changed) when it cannot be settled."""
@@ -217,6 +221,12 @@ class Plan:
     def _voided(self, place: Position, fact: facts.Voided) -> None:
         self._set_coupon(fact.act, "voided", None, fact.at, place)
 
+    def _points_told(self, place: Position, fact: Told) -> None:
+        self._points.add(place, fact)
+
+    def _parking_told(self, place: Position, fact: ParkingTold) -> None:
+        self._parking.add(place, fact, version_of(place))
+
     def _published(self, _place: Position, _fact: facts.Published) -> None:
         """Definitions are born in the books; that one reached a cell changes nothing here."""
 
@@ -256,6 +266,13 @@ class Plan:
         facts.Reversed: _reversed,
         facts.Voided: _voided,
         facts.Published: _published,
+        facts.PointsChanged: _points_told,
+        facts.PointsExpired: _points_told,
+        facts.Purchased: _points_told,
+        facts.PurchaseRefunded: _points_told,
+        facts.VehicleTold: _parking_told,
+        facts.StayTold: _parking_told,
+        facts.Validated: _parking_told,
     }
 
     # ---- shared ------------------------------------------------------------------------------
@@ -355,6 +372,8 @@ class Plan:
         await rows.insert(schema.reversals, self._reversals)
         await rows.insert(schema.entries, self._entries)
         await rows.insert(schema.fundings, self._fundings)
+        await self._points.write(rows)
+        await self._parking.write(rows)
         if self._postings:
             # Last, because until the commit nobody else gets numbers of this tenant.
             first = await next_postings(len(self._postings))

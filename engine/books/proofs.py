@@ -16,6 +16,7 @@ from engine.books.schema import (
     counters,
     entries,
     facts,
+    points_entries,
     postings,
     redemption_coupons,
     redemptions,
@@ -236,6 +237,14 @@ async def _entries_are_postings(conn: AsyncConnection, tenant: str) -> Proof:
             )
         )
         .where(entries.c.tenant.is_(None))
+        .where(
+            ~select(points_entries.c.seq)
+            .where(
+                points_entries.c.tenant == tenant,
+                *(points_entries.c[name] == booked.c[name] for name in place),
+            )
+            .exists()
+        )
         .limit(_SHOWN)
     )
     broken += [

@@ -3,7 +3,8 @@
 Times are Unix milliseconds in BIGINT, money is fen in BIGINT, JSON is text. Every table starts
 with the tenant. ``facts`` and ``postings`` are append-only; projections carry ``version`` (the
 fact's seq) and only move forward. Migrations: ``engine/books/migrations`` (Alembic).
-What finance adds (adjustments, fundings, tracked events) is in ``schema_finance``.
+What finance adds (adjustments, fundings, tracked events) is in ``schema_finance``;
+points and purchases are in ``schema_points``, lots and stays in ``schema_parking``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,14 @@ from engine.books.schema_base import metadata as metadata
 from engine.books.schema_finance import adjustments as adjustments
 from engine.books.schema_finance import fundings as fundings
 from engine.books.schema_finance import track_events as track_events
+from engine.books.schema_parking import lots as lots
+from engine.books.schema_parking import parking_overrides as parking_overrides
+from engine.books.schema_parking import parking_stays as parking_stays
+from engine.books.schema_parking import parking_validations as parking_validations
+from engine.books.schema_parking import vehicle_users as vehicle_users
+from engine.books.schema_points import points_entries as points_entries
+from engine.books.schema_points import purchase_refunds as purchase_refunds
+from engine.books.schema_points import purchases as purchases
 
 # ---- definitions: born here, published to the cells -----------------------------------------
 

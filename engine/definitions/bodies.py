@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
+from engine.definitions.earning import EarnRule
 from engine.definitions.parking import ParkingSettings
 from engine.definitions.shapes import (
     FUNDER_PATTERN,
@@ -297,7 +298,7 @@ class Settings(Body, frozen=True):
 
     payable_floor: Money = 0
     points_per_yuan: Annotated[int, Meta(ge=1, le=MAX_COUNT)] = 100
-    earn: dict[str, Any] | None = None
+    earn: EarnRule | None = None  # null: purchases earn nothing
     points_max_per_redemption: Count | None = None
     points_max_percent: PercentOrNone | None = None
     retention_days: Annotated[int, Meta(ge=30, le=36_500)] | None = None

@@ -16,10 +16,13 @@ from engine.definitions.bodies import (
     FixedPrice,
     FixedValidity,
     Gift,
+    ParkingFree,
+    ParkingMinutes,
     PercentOff,
     Settings,
     Store,
 )
+from engine.definitions.earning import faults
 from engine.definitions.parking import ParkingSettings
 from engine.definitions.times import parse_time
 
@@ -100,8 +103,23 @@ def _percent(field: str, percent: float) -> Iterator[Problem]:
         yield Problem(field, "At most two decimals.", "最多两位小数。")
 
 
+_FOR_PARKING = (ParkingMinutes, ParkingFree, AmountOff, PercentOff, FixedPrice)
+
+
 def _kind(c: Campaign) -> Iterator[Problem]:
-    if c.kind != "coupon":
+    if c.kind == "parking":
+        if not isinstance(c.benefit, _FOR_PARKING):
+            yield Problem(
+                "benefit.type",
+                "Of a parking campaign: parking_minutes, parking_free, amount_off, percent_off or"
+                " fixed_price.",
+                "停车类活动的优惠只能是减免时长、免停车费、立减、折扣或一口价。",
+            )
+    elif isinstance(c.benefit, ParkingMinutes | ParkingFree):
+        yield Problem(
+            "benefit.type", "It goes with kind parking.", "该优惠仅可用于停车类(parking)活动。"
+        )
+    elif c.kind != "coupon":
         yield _unbuilt("kind")
     elif not isinstance(c.benefit, AmountOff | PercentOff | FixedPrice | Gift | Exchange):
         yield _unbuilt("benefit.type")
@@ -244,18 +262,30 @@ _DEFAULTS = Settings()
 
 def check_settings(s: Settings) -> list[Problem]:
     """Every problem of the settings; [] = they can be published."""
-    unbuilt = (
-        "points_per_yuan", "earn", "points_max_per_redemption", "points_max_percent",
-        "retention_days",
-    )  # fmt: skip
+    unbuilt = ("retention_days",)
     problems = [_unbuilt(f) for f in unbuilt if getattr(s, f) != getattr(_DEFAULTS, f)]
     problems += _parking(s.parking) if s.parking else []
+    problems += _points(s)
     problems += [
         Problem(f"jwt_keys.{kid}.key", "Must be a PEM public key.", "必须是 PEM 格式的公钥。")
         for kid, key in s.jwt_keys.items()
         if key.alg == "EdDSA" and not key.key.lstrip().startswith("-----BEGIN PUBLIC KEY-----")
     ]
     return problems
+
+
+def _points(s: Settings) -> Iterator[Problem]:
+    if s.points_max_percent is not None and basis_points(s.points_max_percent) is None:
+        yield Problem("points_max_percent", *_EARNING["decimals"])
+    for field, fault in faults(s.earn) if s.earn else []:
+        yield Problem(f"earn.{field}", *_EARNING[fault])
+
+
+_EARNING = {
+    "decimals": ("At most two decimals.", "最多两位小数。"),
+    "day": ("There is no such day.", "没有这一天。"),
+    "order": ("Must not be before first.", "不得早于 first。"),
+}
 
 
 def _parking(s: ParkingSettings) -> Iterator[Problem]:

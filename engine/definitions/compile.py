@@ -10,12 +10,15 @@ from engine.definitions.bodies import (
     FixedPrice,
     FixedValidity,
     Gift,
+    ParkingFree,
+    ParkingMinutes,
     PercentOff,
     Scope,
     Settings,
     Store,
 )
 from engine.definitions.checks import basis_points, minutes_of
+from engine.definitions.earning import compile_earn
 from engine.definitions.times import parse_time
 
 
@@ -120,6 +123,10 @@ def compile_terms(c: Campaign) -> records.Terms:
             terms.amount = benefit.amount
         case Gift():
             terms.sku, terms.amount = benefit.sku, _limit(benefit.amount)
+        case ParkingMinutes():
+            terms.amount = benefit.minutes
+        case ParkingFree():
+            terms.amount = _limit(benefit.max_amount)
         case Exchange():
             terms.item, terms.value = benefit.item, benefit.value
         case _:
@@ -134,4 +141,13 @@ def compile_store(s: Store, version: int) -> records.StoreRecord:
 
 def compile_settings(s: Settings, version: int) -> records.SettingsRecord:
     """What the scripts need of the settings."""
-    return records.SettingsRecord(version, s.payable_floor, s.max_hold_seconds)
+    percent = s.points_max_percent
+    return records.SettingsRecord(
+        version=version,
+        payable_floor=s.payable_floor,
+        max_hold_seconds=s.max_hold_seconds,
+        points_per_yuan=s.points_per_yuan,
+        points_max_per_redemption=_limit(s.points_max_per_redemption),
+        points_max_basis_points=-1 if percent is None else basis_points(percent) or 0,
+        earn=compile_earn(s.earn) if s.earn else None,
+    )

@@ -19,6 +19,8 @@ from engine.definitions.bodies import (
     FixedPrice,
     FixedValidity,
     Gift,
+    ParkingFree,
+    ParkingMinutes,
     PercentOff,
     Scope,
 )
@@ -97,6 +99,12 @@ def _benefit(c: Campaign, w: _Words) -> Iterator[Rule]:
         case Exchange():
             text = w.say(f"Exchanged for {benefit.item}.", f"兑换{benefit.item}。")
             yield "exchange", text
+        case ParkingMinutes():
+            minutes = benefit.minutes
+            yield "parking_minutes", w.say(f"{minutes} min of parking.", f"停车减免{minutes}分钟。")
+        case ParkingFree():
+            text = w.say("Free parking", "免停车费") + _at_most(benefit.max_amount, w)
+            yield "parking_free", text + w.say(".", "。")
 
 
 def _at_most(amount: int | None, w: _Words) -> str:

@@ -17,6 +17,7 @@ cdef enum:
     MAX_OFFERS = 12
     MAX_LINES = 512
     MAX_STEPS = 16
+    MAX_WORTH = 1024
 
 cdef int64_t LARGEST = 1 << 31  # of a basket, fen
 cdef int64_t EXACT = 1 << 53  # doubles below hold every integer
@@ -28,6 +29,7 @@ cdef enum:
     AMOUNT_OFF = 3
     STEPS = 4
     EVERY = 5
+    MINUTES = 6
 
 
 cdef struct COffer:
@@ -42,8 +44,10 @@ cdef struct COffer:
 
 
 cdef struct State:
-    int offers, used
-    int64_t room
+    int offers, used, most, worths
+    int64_t room, taken
+    int64_t minutes[MAX_WORTH]
+    int64_t worth[MAX_WORTH]
     int64_t running[MAX_LINES]
     int64_t paying[MAX_LINES]
     int64_t budget[MAX_OFFERS]
@@ -69,6 +73,8 @@ cdef bint joins(State* s, COffer* offer) noexcept nogil:
     cdef int64_t group_limit = offer.group_limit, campaign_limit = offer.campaign_limit
     cdef int in_group = 1, in_campaign = 1, k, n
     cdef COffer* other
+    if s.used >= s.most:
+        return False
     for k in range(s.used):
         n = s.chosen[k]
         other = &s.offer[n]
@@ -83,6 +89,18 @@ cdef bint joins(State* s, COffer* offer) noexcept nogil:
     if 0 <= group_limit < in_group:
         return False
     return not (0 <= campaign_limit < in_campaign)
+
+
+cdef int64_t worth_of(State* s, int64_t minutes) noexcept nogil:
+    """What so many minutes take off a parking fee: the last step they reach."""
+    cdef int low = 0, high = s.worths, middle
+    while low < high:
+        middle = (low + high) // 2
+        if s.minutes[middle] <= minutes:
+            low = middle + 1
+        else:
+            high = middle
+    return s.worth[low - 1] if low else 0
 
 
 cdef int64_t take(State* s, COffer* offer, int* free) noexcept nogil:
@@ -121,6 +139,8 @@ cdef int64_t take(State* s, COffer* offer, int* free) noexcept nogil:
                 discount = offer.off[k]
     elif offer.benefit == EVERY:
         discount = spend // offer.every * offer.amount
+    elif offer.benefit == MINUTES:
+        discount = worth_of(s, s.taken + offer.amount) - worth_of(s, s.taken)
     if 0 <= offer.cap < discount:
         discount = offer.cap
     if discount > left:
@@ -202,6 +222,8 @@ cdef void visit(State* s, int i, int64_t discount, int64_t ends, int64_t names) 
                 keep(s, discount + taken, ends + offer.end, names + offer.name)
             else:
                 s.room -= taken
+                if offer.benefit == MINUTES:
+                    s.taken += offer.amount
                 if s.budget[offer.campaign] >= 0:
                     s.budget[offer.campaign] -= taken
                 if free >= 0:
@@ -221,6 +243,8 @@ cdef void visit(State* s, int i, int64_t discount, int64_t ends, int64_t names) 
                 if s.budget[offer.campaign] >= 0:
                     s.budget[offer.campaign] += taken
                 s.room += taken
+                if offer.benefit == MINUTES:
+                    s.taken -= offer.amount
             s.used -= 1
     visit(s, i + 1, discount, ends, names)
 
@@ -244,18 +268,21 @@ cdef bint fill(COffer* c, offer) except -1:
     return True
 
 
-def search(lines, floor, offers, budgets):
+def search(lines, floor, offers, budgets, worth=(), taken=0, most=MOST):
     """As `_best_py.search`."""
     cdef int i, count = len(offers)
     cdef State* s
     total = sum([amount for amount, _ in lines])
-    if count > MOST or total >= LARGEST or len(lines) > MAX_LINES:
-        return _best_py.search(lines, floor, offers, budgets)
+    if count > MOST or total >= LARGEST or len(lines) > MAX_LINES or len(worth) > MAX_WORTH:
+        return _best_py.search(lines, floor, offers, budgets, worth, taken, most)
     s = <State*>PyMem_Malloc(sizeof(State))
     if s == NULL:
         raise MemoryError
     try:
         s.offers, s.used, s.room = count, 0, total - floor
+        s.taken, s.most, s.worths = taken, most, len(worth)
+        for i in range(s.worths):
+            s.minutes[i], s.worth[i] = worth[i]
         s.best_discount = s.best_ends = s.best_names = 0
         s.best_used = 0
         for i in range(len(lines)):
@@ -264,7 +291,7 @@ def search(lines, floor, offers, budgets):
             s.budget[i] = budgets[i]
         for i in range(count):
             if not fill(&s.offer[i], offers[i]):
-                return _best_py.search(lines, floor, offers, budgets)
+                return _best_py.search(lines, floor, offers, budgets, worth, taken, most)
         s.to_come[count] = 0
         for i in reversed(range(count)):
             s.to_come[i] = s.to_come[i + 1] + s.offer[i].most

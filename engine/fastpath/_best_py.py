@@ -9,18 +9,19 @@ holds it. Money is fen.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
 MOST = 12  # coupons of one search
-GIFT, FIXED_PRICE, PERCENT_OFF, AMOUNT_OFF, STEPS, EVERY = range(6)
+GIFT, FIXED_PRICE, PERCENT_OFF, AMOUNT_OFF, STEPS, EVERY, MINUTES = range(7)
 
 
 class Offer(NamedTuple):
     """One coupon that is usable by itself, as numbers; amounts are at most the basket's total."""
 
     benefit: int
-    amount: int  # gift: most it takes off; unused by PERCENT_OFF and STEPS
+    amount: int  # gift: most it takes off; MINUTES: minutes; unused by PERCENT_OFF and STEPS
     cap: int  # -1 = none; not for gifts
     basis_points: int
     every: int
@@ -49,7 +50,12 @@ class _Search:
         floor: int,
         offers: Sequence[Offer],
         budgets: Sequence[int],
+        worth: Sequence[tuple[int, int]],
+        taken: int,
+        most: int,
     ) -> None:
+        self.worth, self.taken = worth, taken
+        self.most_used = most
         self.running = [amount for amount, _ in lines]
         self.paying = [quantity for _, quantity in lines]
         self.room = sum(self.running) - floor  # what may still be taken off the basket
@@ -85,6 +91,8 @@ class _Search:
 
     def _joins(self, offer: Offer) -> bool:
         """Whether stacking lets it stand beside what is used already."""
+        if len(self.used) >= self.most_used:
+            return False
         group_limit, campaign_limit = offer.group_limit, offer.campaign_limit
         in_group = in_campaign = 1
         for n in self.used:
@@ -129,6 +137,8 @@ class _Search:
                         discount = amount
             case 5:  # EVERY
                 discount = spend // offer.every * offer.amount
+            case 6:  # MINUTES
+                discount = self._worth(self.taken + offer.amount) - self._worth(self.taken)
         if 0 <= offer.cap < discount:
             discount = offer.cap
         discount = min(discount, left, self.room)
@@ -138,6 +148,10 @@ class _Search:
         if free >= 0:
             return discount, (discount,), free
         return discount, _split(discount, [running[n] for n in offer.lines], left), -1
+
+    def _worth(self, minutes: int) -> int:
+        at = bisect_right(self.worth, minutes, key=lambda row: row[0])
+        return self.worth[at - 1][1] if at else 0
 
     def _cheapest(self, offer: Offer) -> tuple[int, int]:
         """(price, line) of the cheapest unit not yet free, the earlier line on a tie; or -1s."""
@@ -156,6 +170,8 @@ class _Search:
         self, offer: Offer, amount: int, shares: Sequence[int], free: int, units: int
     ) -> None:
         self.room += amount
+        if offer.benefit == MINUTES:
+            self.taken += offer.amount if amount < 0 else -offer.amount
         if self.budgets[offer.campaign] >= 0:
             self.budgets[offer.campaign] += amount
         if free >= 0:
@@ -189,15 +205,20 @@ def search(
     floor: int,
     offers: Sequence[Offer],
     budgets: Sequence[int],
+    worth: Sequence[tuple[int, int]] = (),
+    taken: int = 0,
+    most: int = MOST,
 ) -> tuple[int, ...]:
     """Which offers make up the best set; () when none takes anything off.
 
     ``lines``: (amount, quantity); ``floor``: the least the basket may cost; ``offers`` in order
     of application, at most MOST, else ValueError; ``budgets``: by campaign number, -1 = none.
+    Of a parking fee: ``worth`` (minutes, fen), ascending, what minutes take off it, of which
+    ``taken`` are given already. At most ``most`` offers are used.
     The best: largest discount, then fewest coupons, earliest ends, smallest ids.
     """
     if len(offers) > MOST:
         raise ValueError(f"more than {MOST} offers")
-    found = _Search(lines, floor, offers, budgets)
+    found = _Search(lines, floor, offers, budgets, worth, taken, most)
     found.visit(0, 0, 0, 0)
     return found.found

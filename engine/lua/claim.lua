@@ -32,18 +32,6 @@ local function counted(count, now, offset)
     month, more(COUNT.month, month, COUNT.month_count))
 end
 
--- From when and until when a coupon issued now is valid; until 0 = no end.
-local function validity(issue, now)
-  local last = issue[ISSUE.valid_end]
-  if issue[ISSUE.validity] == 'fixed' then
-    return issue[ISSUE.valid_start] > 0 and issue[ISSUE.valid_start] or now, last
-  end
-  local from, minutes = now + issue[ISSUE.delay_minutes] * 60000, issue[ISSUE.minutes]
-  if minutes < 0 then return from, last end
-  local to = from + minutes * 60000
-  return from, last > 0 and math.min(to, last) or to
-end
-
 return batch.run(function(op)
   local handle, serial = op[CLAIM.handle], op[CLAIM.serial]
   local campaign_id, offset = op[CLAIM.campaign_id], op[CLAIM.offset]
@@ -72,7 +60,7 @@ return batch.run(function(op)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now, nil, opens) end
 
   local issue = share.issue
-  local from, to = validity(issue, now)
+  local from, to = issuing.validity(issue, now)
   local extra = op[CLAIM.extra]
   local coupon = records.coupon({ campaign_id, issue[ISSUE.revision], COUPON_STATE.ISSUED, now,
     from - now, to > 0 and to - now or 0, op[CLAIM.fingerprint], op[CLAIM.channel], extra })

@@ -56,7 +56,8 @@ return batch.run(function(op)
     entry[ENTRY.parts] = points.give_back(record, entry[ENTRY.parts], wanted)
     entry[ENTRY.reversed] = entry[ENTRY.reversed] + wanted
   end
-  local reversal = points.new_entry('reversal', number > 0 and -wanted or wanted, now,
+  local reversal = points.new_entry(entry[ENTRY.kind] .. '_reversal',
+    number > 0 and -wanted or wanted, now,
     entry[ENTRY.user_id], op[UNDO.fingerprint], op[UNDO.reason],
     entry[ENTRY.ref], nil, op[UNDO.entry])
   -- After this point the act must succeed.

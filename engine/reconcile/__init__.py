@@ -15,6 +15,14 @@ from engine.books.proofs import proofs
 from engine.reconcile.campaigns import check_campaigns, check_stores, known_campaigns
 from engine.reconcile.check import Check, Difference, Report
 from engine.reconcile.live import Kind
+from engine.reconcile.parking import (
+    check_lots,
+    check_pockets,
+    check_stays,
+    check_vehicles,
+    missing_parking,
+)
+from engine.reconcile.points import check_entries, check_purchases, missing_purchases
 from engine.reconcile.redemptions import check_holds, check_redemptions, missing_redemptions
 from engine.reconcile.wallets import check_wallets, missing_people
 
@@ -78,18 +86,31 @@ async def _compare(check: Check) -> None:
                 await check_redemptions(check, cell, batch)
             elif kind is Kind.CAMPAIGN:
                 await known_campaigns(check, cell, batch)
-            elif kind is Kind.OPENS:
-                continue  # check_holds reads them
+            elif kind is Kind.ENTRY:
+                await check_entries(check, cell, batch)
+            elif kind is Kind.PURCHASE:
+                await check_purchases(check, cell, batch)
+            elif kind is Kind.VEHICLE:
+                await check_vehicles(check, cell, batch)
+            elif kind is Kind.STAY:
+                await check_stays(check, cell, batch)
+            elif kind is Kind.POCKET:
+                await check_pockets(check, cell, batch)
+            elif kind in (Kind.OPENS, Kind.TRANSACTION):
+                continue  # check_holds reads them; a transaction's owner is its purchase's
             elif kind is Kind.HOLDERS:
-                continue  # check_campaigns does
+                continue  # check_campaigns counts them
             else:
                 for key in batch:
                     check.differs("unknown key", key.decode(errors="replace"), "there", "", ())
         await check_holds(check, cell)
         await check_stores(check, cell)
+        await check_lots(check, cell)
     await check_campaigns(check, None)
     await missing_people(check)
     await missing_redemptions(check)
+    await missing_purchases(check)
+    await missing_parking(check)
     await _prove(check)
 
 
@@ -119,10 +140,21 @@ async def _look_again(check: Check, places: list[tuple[int, int]], wait_seconds:
                 await check_wallets(check, cells[cell], [key.encode()], again=True)
             elif kind == "redemption":
                 await check_redemptions(check, cells[cell], [key.encode()], again=True)
+            elif kind == "points":
+                await check_entries(check, cells[cell], [key.encode()], again=True)
+            elif kind == "purchase":
+                await check_purchases(check, cells[cell], [key.encode()], again=True)
+            elif kind == "vehicle":
+                await check_vehicles(check, cells[cell], [key.encode()], again=True)
+            elif kind == "stay":
+                await check_stays(check, cells[cell], [key.encode()], again=True)
+            elif kind == "pocket":
+                await check_pockets(check, cells[cell], [key.encode()], again=True)
         if any(s[:1] in (("store",), ("holds",)) for s in suspects):
             for one in cells:
                 await check_holds(check, one)
                 await check_stores(check, one)
+                await check_lots(check, one)
         if named := sorted({s[1] for s in suspects if s[:1] == ("campaign",)}):
             await check_campaigns(check, named)
         if _PROOFS in suspects:

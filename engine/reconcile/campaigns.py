@@ -11,7 +11,14 @@ from sqlalchemy import and_, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
-from engine.books.schema import campaigns, coupons, redemption_coupons, redemptions, stores
+from engine.books.schema import (
+    campaigns,
+    coupons,
+    parking_validations,
+    redemption_coupons,
+    redemptions,
+    stores,
+)
 from engine.reconcile.check import Check
 from engine.reconcile.live import BATCH, Cell
 from engine.records import StoreRecord
@@ -29,7 +36,11 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
     counted = select(coupons.c.cell, coupons.c.campaign_id, coupons.c.state, func.count()).where(
         coupons.c.tenant == check.tenant
     )
+    given = select(
+        parking_validations.c.cell, parking_validations.c.campaign_id, func.count()
+    ).where(parking_validations.c.tenant == check.tenant)
     if only is not None:
+        given = given.where(parking_validations.c.campaign_id.in_(only))
         listed = listed.where(campaigns.c.id.in_(only))
         counted = counted.where(coupons.c.campaign_id.in_(only))
     counts: Counts = {}
@@ -41,6 +52,9 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
         groups = counted.group_by(coupons.c.cell, coupons.c.campaign_id, coupons.c.state)
         for cell, campaign, state, count in await conn.execute(groups):
             counts.setdefault((cell, campaign), {})[state] = count
+        validated = given.group_by(parking_validations.c.cell, parking_validations.c.campaign_id)
+        for cell, campaign, count in await conn.execute(validated):
+            counts.setdefault((cell, campaign), {})["given to stays"] = count
         spent = await _spent(check, conn, only)
     for i, campaign in enumerate(found):
         shares, budgets = json.loads(campaign.shares), json.loads(campaign.budgets)

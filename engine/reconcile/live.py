@@ -27,6 +27,12 @@ class Kind(Enum):
     CAMPAIGN = "g"
     OPENS = "o"
     HOLDERS = "h"
+    ENTRY = "p"
+    PURCHASE = "b"
+    TRANSACTION = "t"
+    VEHICLE = "v"
+    STAY = "s"
+    POCKET = "k"
     UNKNOWN = ""
 
 
@@ -75,6 +81,7 @@ class Live:
                 keys.facts_key(cell.tag),
                 keys.holds_key(cell.tag),
                 keys.frozen_key(cell.tag),
+                keys.points_due_key(cell.tag),
             )
         }
         at = len(cell.tag) + 1

@@ -13,9 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
-from engine.books.schema import audience_members, coupons, users
+from engine.books.schema import audience_members, coupons, points_entries, users
 from engine.reconcile.check import Again, Check, Limits
 from engine.reconcile.live import Cell
+from engine.reconcile.points import compare_points
 from engine.records import CountRecord, CouponRecord, UserRecord
 
 STATES = ("issued", "held", "redeemed", "voided")
@@ -59,6 +60,7 @@ class _Wallet:
     extras: dict[str, str] = field(default_factory=dict)  # source and metadata as claimed, by id
     counts: dict[str, int] = field(default_factory=dict)  # by campaign
     audiences: set[str] = field(default_factory=set)
+    points: bytes = b""
 
 
 async def check_wallets(
@@ -78,6 +80,7 @@ async def check_wallets(
         await _compare_coupons(check, conn, wallets, again)
         await _compare_users(check, conn, wallets, again)
         await _compare_audiences(check, conn, wallets, again)
+        await compare_points(check, conn, wallets, again)
     await _check_frozen(check, cell, wallets)
     for wallet in wallets.values():
         _check_limits(check, wallet)
@@ -110,6 +113,8 @@ def _read(check: Check, cell: Cell, key: str, fields: dict[bytes, bytes]) -> _Wa
             wallet.audiences.add(rest)
         elif first == b"h":
             check.hold_fields[handle + value.decode()] = rest
+        elif name == b"p":
+            wallet.points = value
         elif name != b"u":
             check.differs("wallet", handle, f"field {name!r}", "unknown", again)
     return wallet
@@ -280,6 +285,7 @@ async def missing_people(check: Check) -> None:
         ("coupons", coupons, ()),
         ("users", users, ()),
         ("memberships", audience_members, (present,)),
+        ("points entries", points_entries, ()),
     ):
         if await check.count_of(table, *conditions) == check.report.checked.get(what, 0):
             continue

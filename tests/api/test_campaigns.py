@@ -131,7 +131,6 @@ async def test_copies_at_once(api: Api) -> None:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"kind": "parking"}, "kind"),
         ({"benefit": {"type": "parking_minutes", "minutes": 60}}, "benefit.type"),
         ({"issue": {"price": 100}}, "issue.price"),
         ({"usage": {"uses": 2}}, "usage.uses"),

@@ -134,7 +134,7 @@ CASES: list[tuple[str, Any, str | None]] = [
     ("stock.total", -1, None),
     ("stock.total", True, None),
     ("stock.total", "5", None),
-    ("kind", "parking", None),
+    ("kind", "parking", ""),
     ("kind", "ticket", None),
     ("kind", "pass", None),
     ("kind", "stored_value", None),
@@ -489,11 +489,23 @@ def test_settings() -> None:
     assert check_settings(default) == []
     changed = merge_settings({"payable_floor": 1}, {"max_hold_seconds": 60})
     assert compile_settings(changed, 7) == records.SettingsRecord(7, 1, 60)
+    rule = {"per_yuan": 0.5, "tiers": {"gold": 1.5}, "days": [
+        {"factor": 2, "dates": ["1970-01-03", "1970-01-02"], "weekdays": [5]}]}
+    earn = compile_settings(merge_settings({}, {"earn": rule, "points_max_percent": 12.5}), 1)
+    assert earn.points_max_basis_points == 1250
+    assert earn.earn == records.EarnRule(
+        50, [("gold", 150)], [records.SpecialDays(n, n, [5], 200) for n in (1, 2)],
+        0, -1, -1, [], 0, -1, "within_balance",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("patch", "field"), [
-    ({"points_per_yuan": 50}, "points_per_yuan"),
-    ({"earn": {"per_yuan": 1}}, "earn"),
+    ({"points_per_yuan": 0}, "points_per_yuan"),
+    ({"points_max_percent": 12.345}, "points_max_percent"),
+    ({"earn": {"per_yuan": 1.005}}, "earn.per_yuan"),
+    ({"earn": {"tiers": {}}}, "earn.per_yuan"),
+    ({"earn": {"per_yuan": 1, "days": [{"factor": 2, "dates": ["2026-02-30"]}]}},
+     "earn.days[0].dates[0]"),
     ({"parking": {"tiers": {"gold": {}}}}, "parking.tiers.gold"),
     ({"parking": {"tiers": {"gold": {"amount": 0}}}}, "parking.tiers[...].amount"),
     ({"parking": {"spend": [{"min": 100}]}}, "parking.spend[0]"),

@@ -55,10 +55,21 @@ local function listed(list, value)
   return false
 end
 
+-- What the benefit of a coupon may take off a parking fee.
+local for_parking = { parking_minutes = true, parking_free = true, amount_off = true,
+  percent_off = true, fixed_price = true }
+
 -- The lines (indices) that a coupon is for: include is a union, exclude wins, a gift's sku.
+-- Parking coupons are for a parking fee alone; others reach it only where they name "parking".
 function arithmetic.eligible(basket, terms)
   local everything = not terms[TERMS.include_categories] and not terms[TERMS.include_skus]
-  local eligible = {}
+  local eligible, parking = {}, terms[TERMS.kind] == 'parking'
+  if basket.parking then
+    if not for_parking[terms[TERMS.benefit]] then return {} end
+    everything = everything and parking
+  elseif parking then
+    return {}
+  end
   for i, line in ipairs(basket.lines) do
     local sku, category = line[4], line[5]
     if (everything or listed(terms[TERMS.include_categories], category)
@@ -70,6 +81,28 @@ function arithmetic.eligible(basket, terms)
     end
   end
   return eligible
+end
+
+-- How many minutes a stay may still be given.
+function arithmetic.minutes_left(basket)
+  return basket.most_minutes and basket.most_minutes - basket.taken or math.huge
+end
+
+-- How many minutes a parking coupon still gives.
+function arithmetic.minutes(basket, terms)
+  return math.min(terms[TERMS.amount], arithmetic.minutes_left(basket))
+end
+
+-- What m more minutes take off a parking fee, after those taken already: a step of the table
+-- {minutes, fen} that basket.worth is; 0 where the tariff is not known.
+function arithmetic.worth(basket, minutes)
+  local before, after = 0, 0
+  for _, step in ipairs(basket.worth or {}) do
+    if step[1] <= basket.taken then before = step[2] end
+    if step[1] > basket.taken + minutes then break end
+    after = step[2]
+  end
+  return after - before
 end
 
 local function total(basket, eligible, initial)
@@ -118,7 +151,7 @@ end
 -- fen}, line of the unit that becomes free. Nothing is changed.
 function arithmetic.judge(basket, terms)
   local benefit = terms[TERMS.benefit]
-  local exchange = benefit == 'exchange'
+  local exchange = benefit == 'exchange' and not basket.parking
   local eligible = arithmetic.eligible(basket, terms)
   if exchange and terms[TERMS.min_spend] == 0 and terms[TERMS.min_quantity] == 0 then
     return OUTCOME.DONE, 0, 0, {}
@@ -147,6 +180,10 @@ function arithmetic.judge(basket, terms)
       terms[TERMS.max_amount])
   elseif benefit == 'fixed_price' then
     discount = left - terms[TERMS.amount]
+  elseif benefit == 'parking_minutes' then
+    discount = arithmetic.worth(basket, arithmetic.minutes(basket, terms))
+  elseif benefit == 'parking_free' then
+    discount = capped(left, terms[TERMS.amount])
   else  -- gift
     local price
     free, price = cheapest_unit(basket, eligible)

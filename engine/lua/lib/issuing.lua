@@ -107,3 +107,15 @@ function issuing.judge(share, user, count, membership, channel, now, offset)
   end
   return outcome, opens
 end
+
+-- From when and until when a coupon issued now is valid; until 0 = no end.
+function issuing.validity(issue, now)
+  local last = issue[ISSUE.valid_end]
+  if issue[ISSUE.validity] == 'fixed' then
+    return issue[ISSUE.valid_start] > 0 and issue[ISSUE.valid_start] or now, last
+  end
+  local from, minutes = now + issue[ISSUE.delay_minutes] * 60000, issue[ISSUE.minutes]
+  if minutes < 0 then return from, last end
+  local to = from + minutes * 60000
+  return from, last > 0 and math.min(to, last) or to
+end

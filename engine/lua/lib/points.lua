@@ -211,13 +211,14 @@ function points.tell(handle, serial, entry, balance, who)
   return points.keep(handle, serial, entry)
 end
 
--- How many points of an entry can still be reversed: never what expired of it.
+-- How many points of an entry can still be reversed: never what expired of it (a part may have
+-- been taken back from other lots first, and its own have ended since: then nothing).
 function points.rest(record, serial, entry)
   local rest = math.abs(entry[ENTRY.points]) - entry[ENTRY.reversed] - entry[ENTRY.expired]
   for _, lot in ipairs(record.expired) do  -- not told yet
     if lot[PART.serial] == serial then rest = rest - lot[PART.points] end
   end
-  return rest
+  return math.max(0, rest)
 end
 
 -- How many points that an entry brought in can be taken back. Policies: only_unspent takes what is

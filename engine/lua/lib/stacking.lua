@@ -1,7 +1,7 @@
 -- include: arithmetic, calendar, records
 -- Several coupons on one basket: order of application, the ladder of each, who stacks with whom.
-local stacking = { rank = { gift = 0, fixed_price = 1, percent_off = 2, amount_off = 3,
-  exchange = 9 } }
+local stacking = { rank = { parking_minutes = -1, gift = 0, fixed_price = 1, percent_off = 2,
+  amount_off = 3, parking_free = 4, exchange = 9 } }
 
 local function listed(list, value)
   for _, v in ipairs(list) do if v == value then return true end end
@@ -60,7 +60,7 @@ local function smaller(a, b)
 end
 
 -- Whether one more may join those accepted.
-local function joins(item, accepted)
+local function joins(item, accepted, most)
   local terms = item.terms
   local class, group, campaign = terms[TERMS.stacking], terms[TERMS.group],
     item.record[COUPON.campaign_id]
@@ -85,7 +85,7 @@ local function joins(item, accepted)
     return OUTCOME.GROUP_LIMIT
   end
   if campaign_limit >= 0 and in_campaign > campaign_limit then return OUTCOME.CAMPAIGN_LIMIT end
-  if #accepted >= 12 then return OUTCOME.TOO_MANY_COUPONS end
+  if #accepted >= most then return OUTCOME.TOO_MANY_COUPONS end
   return OUTCOME.DONE
 end
 
@@ -113,27 +113,39 @@ local function occupy(item, cost)
   if room.budget then room.budget = room.budget - cost end
 end
 
+-- Minutes are given though nobody knows yet what they are worth: the vendor's tariff is not told.
+local function given_untold(basket, item)
+  return item.rank < 0 and basket.parking and not basket.worth
+    and arithmetic.minutes_left(basket) > 0
+end
+
 -- Judge all, in order; a refused one counts as not sent. Returns the accepted (with discount and
 -- shares) and the refused (with outcome and short_by).
 function stacking.judge(items, basket, at)
   stacking.sort(items)
   local accepted, refused = {}, {}
   for _, item in ipairs(items) do
+    -- Minutes go before amounts, those that are no coupons included.
+    if basket.amounts and item.rank >= 0 then basket.amounts(basket) end
     local short, discount, shares, free = 0, 0, nil, nil
     local outcome = state(item, at)
     if outcome == OUTCOME.DONE then
       outcome, short, discount, shares, free = arithmetic.judge(basket, item.terms)
     end
-    if outcome == OUTCOME.DONE then outcome = joins(item, accepted) end
+    if outcome == OUTCOME.DONE then outcome = joins(item, accepted, basket.most or 12) end
     local cost = (discount or 0) + item.terms[TERMS.value]
     if outcome == OUTCOME.DONE then outcome = fits(item, cost) end
     if outcome == OUTCOME.DONE and discount == 0
-      and item.terms[TERMS.benefit] ~= 'exchange' then
+      and item.terms[TERMS.benefit] ~= 'exchange' and not given_untold(basket, item) then
       outcome = OUTCOME.NO_EFFECT
     end
     if outcome == OUTCOME.DONE then
       item.discount, item.shares = discount, shares
       arithmetic.apply(basket, shares, free)
+      if item.rank < 0 then
+        item.minutes = arithmetic.minutes(basket, item.terms)
+        basket.taken = basket.taken + item.minutes
+      end
       occupy(item, cost)
       accepted[#accepted + 1] = item
     else

@@ -11,6 +11,12 @@ function stores.get(id)
   return stores.known[id] or nil
 end
 
+-- parking/records.LotRecord, or nil when there is no such lot.
+function stores.lot(id)
+  local packed = redis.call('HGET', keys.cell, 'l' .. id)
+  return packed and cmsgpack.unpack(packed) or nil
+end
+
 -- records.SettingsRecord; an empty table where none are published yet.
 function stores.settings()
   if not stores.set then
