@@ -135,7 +135,7 @@ def _compare(
         "version": campaign.version,
         "share": share,
         "issued": issued,
-        "holders": issued,
+        "holders": live["issued"],
         "redeemed": states.get("redeemed", 0),
         "left": share - issued if share >= 0 else None,
         **money,
