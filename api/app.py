@@ -24,6 +24,7 @@ CHANNELS = (
     "api.redemptions",
     "api.till",
     "api.closing",
+    "api.points",
     "api.office",
     "api.directory",
     "api.finance",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.outcomes import Outcome
-from engine.records import AppliedCoupon, Line, Terms
+from engine.records import AppliedCoupon, Line, Tender, Terms
 
 
 def split(amount: int, weights: Sequence[int]) -> list[int]:
@@ -190,10 +190,18 @@ def _spend(basket: Basket, terms: Terms, eligible: Sequence[int]) -> int:
     return (basket.running_of if terms.min_spend_running else basket.initial_of)(eligible)
 
 
-def effect_of(basket: Basket, terms: Terms) -> Effect:
-    """What this coupon would do; the basket is not changed."""
+def stands_alone(benefit: str) -> bool:
+    """Whether it takes nothing off the basket and is settled at its value."""
+    return benefit in ("exchange", "admission")
+
+
+def effect_of(basket: Basket, terms: Terms, balance: int = 0) -> Effect:
+    """What this coupon would do; the basket is not changed.
+
+    Of stored value, which is no discount: ``discount`` is what it pays, at most ``balance``.
+    """
     eligible = basket.eligible(terms)
-    if terms.benefit == "exchange" and basket.fee is None:
+    if stands_alone(terms.benefit) and basket.fee is None:
         if terms.min_spend == 0 and terms.min_quantity == 0:
             return Effect()
         return _basket_conditions(basket, terms, eligible)
@@ -224,9 +232,13 @@ def effect_of(basket: Basket, terms: Terms) -> Effect:
                 return Effect()  # all units are free already: no effect
             free, price = unit
             discount, left = _capped(price, terms.amount), basket.running[free]
+        case "stored_value":
+            discount = balance
         case benefit:
             raise ValueError(f"unknown benefit: {benefit}")
-    discount = max(0, min(discount, left, sum(basket.running) - basket.floor))
+    if terms.benefit != "stored_value":
+        left = min(left, sum(basket.running) - basket.floor)
+    discount = max(0, min(discount, left))
     if free is not None:
         return Effect(discount=discount, lines=(free,), shares=(discount,), free=free)
     shares = split(discount, [basket.running[i] for i in eligible])
@@ -238,15 +250,16 @@ def effect_of(basket: Basket, terms: Terms) -> Effect:
 
 @dataclass(slots=True, frozen=True)
 class LineBack:
-    """Goods of one line that come back; ``refund`` is what the customer gets."""
+    """Goods of one line that come back; ``refund`` is what the customer gets at the till."""
 
     line: int
     gross: int
     discount_back: int
+    tendered_back: int = 0
 
     @property
     def refund(self) -> int:
-        return self.gross - self.discount_back
+        return self.gross - self.discount_back - self.tendered_back
 
 
 @dataclass(slots=True, frozen=True)
@@ -266,6 +279,7 @@ class Return:
     lines: list[LineBack]
     coupons: list[CouponBack]
     whole: bool
+    tenders: list[tuple[int, int]]  # (fen, points) that go back to each
 
 
 def back(discount: int, returned: int, gross: int) -> int:
@@ -280,8 +294,11 @@ def reverse(
     lines: Sequence[Line],
     coupons: Sequence[AppliedCoupon],
     goods: Sequence[tuple[int, int]] | None = None,
+    tenders: Sequence[Tender] = (),
 ) -> Return | Outcome:
     """What a return of goods gives back; records are read, not changed.
+
+    What is refunded of a line goes back to its tenders in proportion, cumulative too.
 
     A line's discounts go back together, so that no refund is below zero; each coupon's part is in
     proportion to what of it is still there, by largest remainder, ties to the earlier coupon.
@@ -303,6 +320,8 @@ def reverse(
     returned = [line.returned + g for line, g in zip(lines, gross, strict=True)]
     done = [r == line.amount for line, r in zip(lines, returned, strict=True)]
     line_back = [0] * len(lines)
+    to_tenders = [0] * len(lines)
+    of_tender = [0] * len(tenders)
     parts: dict[tuple[int, int], int] = {}  # (coupon, line): what goes back now
     for i, line in enumerate(lines):
         on_line = [(n, s) for n, c in enumerate(coupons) for s in c.lines if s.line == i]
@@ -310,10 +329,22 @@ def reverse(
         line_back[i] = back(sum(s.discount for _, s in on_line), returned[i], line.amount) - gone
         shares = split(line_back[i], [s.discount - s.back for _, s in on_line])
         parts.update(((n, i), part) for (n, _), part in zip(on_line, shares, strict=True))
+        off = sum(s.discount for _, s in on_line)
+        paid = [(n, s) for n, t in enumerate(tenders) for s in t.lines if s.line == i]
+        refunded, price = returned[i] - gone - line_back[i], line.amount - off
+        to_tenders[i] = back(sum(s.discount for _, s in paid), refunded, price)
+        to_tenders[i] -= sum(s.back for _, s in paid)
+        shares = split(to_tenders[i], [s.discount - s.back for _, s in paid])
+        for (n, _), part in zip(paid, shares, strict=True):
+            of_tender[n] += part
     coupon_backs = []
     for n, coupon in enumerate(coupons):
         taken = [(s.line, parts[n, s.line]) for s in coupon.lines]
         whole = all(done[s.line] for s in coupon.lines) if coupon.lines else all(done)
         coupon_backs.append(CouponBack(coupon.serial, sum(p for _, p in taken), taken, whole))
-    line_backs = [LineBack(i, g, line_back[i]) for i, g in enumerate(gross) if g]
-    return Return(line_backs, coupon_backs, all(done))
+    line_backs = [LineBack(i, g, line_back[i], to_tenders[i]) for i, g in enumerate(gross) if g]
+    given = [
+        (fen, back(t.points, t.back + fen, t.amount) - t.points_back if fen else 0)
+        for t, fen in zip(tenders, of_tender, strict=True)
+    ]
+    return Return(line_backs, coupon_backs, all(done), given)

@@ -97,15 +97,23 @@ class Redeem(Command, frozen=True, kw_only=True):
     hold_seconds: int  # 0 = redeem at once
     all_or_nothing: int  # 1 = policy "all"
     expected: int = -1  # what it takes off, else WALLET_MOVED: of a set that was searched
+    expected_tendered: int = 0  # and what is then paid with stored value and points
+    points: int = 0  # to pay with, last; -1 = as many as are useful
 
 
 class Finish(Command, frozen=True, kw_only=True):
-    """Commit or release a hold."""
+    """Release a hold."""
 
     redemption: str  # serial of the redemption
     key: str  # digest of the Idempotency-Key
     fingerprint: str
     store_id: str  # the store the caller is bound to, "" when to none
+
+
+class Commit(Finish, frozen=True, kw_only=True):
+    """Commit a hold."""
+
+    amount: int = -1  # what was tendered at last, -1 = all that was held
 
 
 class Reverse(Command, frozen=True, kw_only=True):

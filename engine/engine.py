@@ -24,6 +24,7 @@ from engine.points import Points
 from engine.records import CouponRecord, Line, RedemptionRecord, SkippedCoupon, UserRecord
 from engine.server import Server
 from engine.snapshots import Snapshots
+from engine.tenders import STORED_VALUE
 from engine.views import Answer, CouponView, Live, Offer, Redemption, Reversal, Wallet
 
 _coupon = msgspec.msgpack.Decoder(CouponRecord).decode
@@ -31,6 +32,7 @@ _redemption = msgspec.msgpack.Decoder(RedemptionRecord).decode
 _user = msgspec.msgpack.Decoder(UserRecord).decode
 _skipped = msgspec.msgpack.Decoder(list[SkippedCoupon] | None).decode
 _detail = msgspec.msgpack.Decoder(str | int | None).decode
+_kind = msgspec.msgpack.Decoder(tuple[str, str, int, int] | None).decode
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}  # a third of what Outcome(n) takes
 _AT_ONCE = 1000  # members of an audience that are told in one go
 
@@ -110,7 +112,13 @@ class Engine(Acting):
         record = _coupon(reply.value)
         # A repeat may have found the coupon of the window before; its issue time tells which.
         serial = used[keys.window_of(record.issued) != keys.window_of(reply.now)]
-        return Answer(outcome, CouponView(f"C{handle}{serial}", user_id, record, reply.now))
+        view = CouponView(f"C{handle}{serial}", user_id, record, reply.now)
+        told = _kind(reply.detail)
+        if told is not None:
+            kind, benefit, uses, amount = told
+            value = amount if benefit == STORED_VALUE else None
+            view = msgspec.structs.replace(view, kind=kind, uses=uses, value=value)
+        return Answer(outcome, view)
 
     async def offers(
         self, *, user_id: str, campaign_ids: Sequence[str], channel: str | None = None, now: int = 0
@@ -139,13 +147,15 @@ class Engine(Acting):
         hold_seconds: int = 0,
         best_effort: bool = False,
         asked: str = "",
-        expected: int = -1,
+        expected: tuple[int, int] | None = None,
+        points: int = 0,
         now: int = 0,
     ) -> Answer[Redemption]:
         """Redeem or hold coupons. ``coupons``: (coupon id, step of its code or 0, stale).
 
         ``asked``: what was asked for where the coupons were searched, not named; it stands for
-        them under the key, and ``expected`` is what they must take off, else WALLET_MOVED.
+        them under the key, and ``expected`` is what they must take off and then pay, else
+        WALLET_MOVED. ``points``: to pay with after all coupons, -1 = as many as are useful.
         """
         presented = [
             commands.Presented(coupon_id[-keys.SERIAL_LENGTH :], step, int(stale))
@@ -154,7 +164,8 @@ class Engine(Acting):
         basket = [(line.id, line.amount, line.quantity, line.sku, line.category) for line in lines]
         named = asked or sorted(item.serial for item in presented)
         told = (store_id, terminal_id, staff_id, channel, order_ref)
-        fingerprint = fingerprint_of(named, *told, amount, basket, hold_seconds, best_effort)
+        asked_for = [amount, basket, hold_seconds, best_effort, *([points] if points else [])]
+        fingerprint = fingerprint_of(named, *told, *asked_for)
 
         def build(at: int) -> commands.Redeem:
             serial, before, window = self.serials("redeem", handle, key, at)
@@ -179,7 +190,9 @@ class Engine(Acting):
                 lines=basket,
                 hold_seconds=hold_seconds,
                 all_or_nothing=int(not best_effort),
-                expected=expected,
+                expected=-1 if expected is None else expected[0],
+                expected_tendered=0 if expected is None else expected[1],
+                points=points,
             )
 
         reply = await self.keyed("redeem", now, build)
@@ -194,40 +207,59 @@ class Engine(Acting):
         return Redemption(redemption_id, handle, _redemption(reply.value), reply.now)
 
     async def commit(
-        self, *, redemption_id: str, key: str, who: str, store_id: str = "", now: int = 0
+        self,
+        *,
+        redemption_id: str,
+        key: str,
+        who: str,
+        store_id: str = "",
+        amount: int | None = None,
+        now: int = 0,
     ) -> Answer[Redemption]:
-        """Commit a hold. ``store_id``: the caller's own ("" = none); another's is FORBIDDEN."""
-        return await self._finish("commit", redemption_id, key, who, store_id, now)
+        """Commit a hold. ``store_id``: the caller's own ("" = none); another's is FORBIDDEN.
+
+        ``amount``: what was tendered at last (stored value and points), at most what was held;
+        the rest returns. None = all that was held.
+        """
+        place = keys.split_id("R", redemption_id)
+        if place is None:
+            return Answer(Outcome.NOT_FOUND)
+        finish = self._finish("commit", redemption_id, key, who, store_id, now, amount)
+        command = commands.Commit(**finish, amount=-1 if amount is None else amount)
+        return await self._finished("commit", command)
 
     async def release(
         self, *, redemption_id: str, key: str, who: str, store_id: str = "", now: int = 0
     ) -> Answer[Redemption]:
         """Release a hold. ``store_id``: the caller's own ("" = none); another's is FORBIDDEN."""
-        return await self._finish("release", redemption_id, key, who, store_id, now)
-
-    async def _finish(
-        self, verb: str, redemption_id: str, key: str, who: str, store_id: str, now: int
-    ) -> Answer[Redemption]:
         place = keys.split_id("R", redemption_id)
         if place is None:
             return Answer(Outcome.NOT_FOUND)
-        handle, serial = place
-        reply = await self.act(
-            verb,
-            commands.Finish(
-                handle=handle,
-                now=now,
-                who=who,
-                redemption=serial,
-                key=serial_of(self.mall.handle_key, verb, handle, key, 0),
-                fingerprint=fingerprint_of(verb, redemption_id),
-                store_id=store_id,
-            ),
-        )
+        finish = self._finish("release", redemption_id, key, who, store_id, now)
+        return await self._finished("release", commands.Finish(**finish))
+
+    def _finish(
+        self, verb: str, redemption_id: str, key: str, who: str, store_id: str, now: int, *more: Any
+    ) -> dict[str, Any]:
+        handle, serial = keys.split_id("R", redemption_id) or ("", "")
+        said = [part for part in more if part is not None]
+        return {
+            "handle": handle,
+            "now": now,
+            "who": who,
+            "redemption": serial,
+            "key": serial_of(self.mall.handle_key, verb, handle, key, 0),
+            "fingerprint": fingerprint_of(verb, redemption_id, *said),
+            "store_id": store_id,
+        }
+
+    async def _finished(self, verb: str, command: commands.Finish) -> Answer[Redemption]:
+        reply = await self.act(verb, command)
         outcome = Outcome(reply.outcome)
         if outcome > Outcome.REPEATED:
-            return Answer(outcome)
-        return Answer(outcome, self._redemption(handle, serial, reply))
+            field = _detail(reply.detail)
+            return Answer(outcome, details={"field": field} if field else {})
+        return Answer(outcome, self._redemption(command.handle, command.redemption, reply))
 
     async def reverse(
         self,
@@ -300,8 +332,9 @@ class Engine(Acting):
         if outcome > Outcome.REPEATED:
             return Answer(outcome)
         record = _coupon(reply.value)
-        user_id = (await self._snapshots.user(handle)).user_id
-        return Answer(outcome, CouponView(coupon_id, user_id, record, reply.now))
+        wallet = await self._snapshots.wallet(handle, [serial], now)
+        view = wallet.view(serial)
+        return Answer(outcome, msgspec.structs.replace(view, record=record, now=reply.now))
 
     async def lapse(self, *, redemption_id: str, who: str, now: int = 0) -> Outcome:
         """Tell the books that a hold's time has passed (the sweeper)."""
@@ -391,6 +424,11 @@ class Engine(Acting):
         return await self._snapshots.live(campaign_id)
 
 
+def _coupon_id(handle: str, serial: str) -> str | None:
+    """None for what is no coupon: the points of a redemption."""
+    return keys.make_id("C", handle, serial) if serial else None
+
+
 def _redeem_details(handle: str, outcome: Outcome, reply: Reply) -> dict[str, Any]:
     """What helps with a refused redemption: all that failed, the first of them by name."""
     if outcome == Outcome.NOT_FOUND:
@@ -402,10 +440,10 @@ def _redeem_details(handle: str, outcome: Outcome, reply: Reply) -> dict[str, An
     if not failed:
         return {}
     details: dict[str, Any] = {
-        "coupon_id": keys.make_id("C", handle, failed[0].serial),
+        "coupon_id": _coupon_id(handle, failed[0].serial),
         "failed": [
             {
-                "coupon_id": keys.make_id("C", handle, item.serial),
+                "coupon_id": _coupon_id(handle, item.serial),
                 "outcome": Outcome(item.outcome),
                 "short_by": item.short_by,
             }

@@ -215,7 +215,7 @@ class BackCoupon(msgspec.Struct, array_like=True, frozen=True):
     value_before: int
     value_after: int
     returned: int  # 1: the coupon went back to its owner
-    used: int = -1  # of a pass: uses that stay redeemed; else -1
+    used: int = -1  # of a pass that gets its use back: uses that stay redeemed; else -1
 
 
 class BackTender(msgspec.Struct, array_like=True, frozen=True):

@@ -358,7 +358,10 @@ class Tender(msgspec.Struct, array_like=True):
     lines: list[LineShare] = []  # what it paid of each line
     counted: int = 0  # as AppliedCoupon.counted
     total: int = 0  # what the coupon was worth when it was issued
-    held: int = 0  # what its hold had set aside, where less was tendered at last
+    held: int = 0  # once a hold is committed: what it had set aside
+    held_points: int = 0
+    held_balance: int = 0  # and what was left then
+    parts: list[PointsLot] = []  # where the points were taken from, those given back left out
 
 
 class Deduction(msgspec.Struct, array_like=True):

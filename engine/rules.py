@@ -8,12 +8,14 @@ a property test holds the two together to the fen. Money is fen, times are Unix 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 
-from engine.arithmetic import Basket, Effect, Fee, Return, effect_of, reverse
+from engine import tenders
+from engine.arithmetic import Basket, Effect, Fee, Return, effect_of, reverse, stands_alone
 from engine.outcomes import Outcome
 from engine.records import CouponRecord, CouponState, Line, LineShare, Terms
+from engine.tenders import STORED_VALUE, Paid, Purse
 
 __all__ = [
     "Applied", "Candidate", "Judgement", "Return", "Room", "Scene", "Skipped", "alone", "calendar",
@@ -22,11 +24,11 @@ __all__ = [
 
 DAY_MS = 86_400_000
 MAX_COUPONS = 12
-# Order of application by benefit; an exchange touches no basket and comes last.
+# Order of application by benefit; an exchange touches no basket. Then what pays what is left.
 # On a parking fee minutes go before all that takes off an amount.
 RANK = {
     "parking_minutes": -1, "gift": 0, "fixed_price": 1, "percent_off": 2, "amount_off": 3,
-    "parking_free": 4, "exchange": 9,
+    "parking_free": 4, "exchange": 9, "admission": 9, STORED_VALUE: 10,
 }  # fmt: skip
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
@@ -61,6 +63,11 @@ class Candidate:
         record = self.record
         return record.issued + record.valid_until if record.valid_until > 0 else None
 
+    @property
+    def tender(self) -> bool:
+        """Whether it pays rather than takes off."""
+        return self.terms.benefit == STORED_VALUE
+
 
 @dataclass(slots=True, frozen=True)
 class Scene:
@@ -75,6 +82,7 @@ class Scene:
     user_frozen: bool = False
     member_stale: bool = False
     member_used: bool = False  # the member code's step is spent
+    replaced: str = ""  # serial of the hold that this act takes the place of
     fee: Fee | None = None  # of a parking payment: its only line is a parking fee
 
 
@@ -84,13 +92,17 @@ class Applied:
 
     id: str
     discount: int
-    value: int  # an exchange's worth at settlement, 0 else
+    value: int  # an exchange's or admission's worth at settlement, 0 else
     shares: list[LineShare]
+    uses_left: int = 0  # of a pass
 
 
 @dataclass(slots=True, frozen=True)
 class Skipped:
-    """A coupon that does not apply; ``short_by`` fen (min_spend) or units (min_quantity)."""
+    """A coupon that does not apply; ``short_by`` fen (min_spend) or units (min_quantity).
+
+    ``id`` "": the points that were asked for.
+    """
 
     id: str
     outcome: Outcome
@@ -99,15 +111,20 @@ class Skipped:
 
 @dataclass(slots=True, frozen=True)
 class Judgement:
-    """Both in order of application; ``running`` = what each line still costs."""
+    """All in order of application; ``running`` = what is to pay of each line, tenders paid."""
 
     applied: list[Applied]
     skipped: list[Skipped]
     running: list[int]
+    tenders: list[Paid] = field(default_factory=list)
 
     @property
     def discount(self) -> int:
         return sum(coupon.discount for coupon in self.applied)
+
+    @property
+    def tendered(self) -> int:
+        return sum(tender.amount for tender in self.tenders)
 
 
 # ---- the calendar ------------------------------------------------------------------------------
@@ -171,7 +188,7 @@ def _state(candidate: Candidate, scene: Scene) -> Outcome:
         return Outcome.USER_FROZEN
     if record.state == CouponState.REDEEMED:
         return Outcome.ALREADY_REDEEMED
-    if record.state == CouponState.HELD and now < record.held_until and not candidate.own_hold:
+    if _held(candidate, scene):
         return Outcome.HELD
     if 0 < candidate.step <= record.step or scene.member_used:
         return Outcome.CODE_USED
@@ -188,6 +205,27 @@ def _state(candidate: Candidate, scene: Scene) -> Outcome:
     if not is_open(terms.weekdays, terms.hours, now, scene.offset):
         return Outcome.OUTSIDE_HOURS
     return Outcome.DONE
+
+
+def _held(candidate: Candidate, scene: Scene) -> bool:
+    """Whether open holds leave nothing of it to use."""
+    record = candidate.record
+    if tenders.many(candidate.terms):
+        uses, money = tenders.left(record, candidate.terms, scene.now, scene.replaced)
+        return (money if candidate.tender else uses) <= 0
+    held = record.state == CouponState.HELD and scene.now < record.held_until
+    return held and not candidate.own_hold
+
+
+def _person(scene: Scene) -> Outcome:
+    """Whether anything of this person can be used here now, whichever coupon it is."""
+    if scene.member_stale:
+        return Outcome.CODE_EXPIRED
+    if scene.user_frozen:
+        return Outcome.USER_FROZEN
+    if scene.member_used:
+        return Outcome.CODE_USED
+    return Outcome.STORE_NOT_ALLOWED if scene.store_closed else Outcome.DONE
 
 
 def _allowed(values: Sequence[str] | None, value: str) -> bool:
@@ -208,7 +246,8 @@ def parts(one: Terms, other: Terms) -> bool:
 def _joins(candidate: Candidate, accepted: Sequence[Candidate], most: int = MAX_COUPONS) -> Outcome:
     """Whether one more may join those accepted."""
     terms = candidate.terms
-    if any(parts(terms, other.terms) for other in accepted):
+    others = [] if candidate.tender else [other for other in accepted if not other.tender]
+    if any(parts(terms, other.terms) for other in others):  # money stands beside every class
         return Outcome.STACKING_CONFLICT
     if terms.group:
         group = [c.terms.group_limit for c in accepted if c.terms.group == terms.group]
@@ -262,16 +301,24 @@ def _judge_one(
     outcome = _state(candidate, scene)
     if outcome is not Outcome.DONE:
         return Effect(outcome)
-    effect = effect_of(basket, candidate.terms)
+    balance = 0
+    if candidate.tender:
+        balance = tenders.left(candidate.record, candidate.terms, scene.now, scene.replaced)[1]
+    effect = effect_of(basket, candidate.terms, balance)
     if effect.outcome is not Outcome.DONE:
         return effect
     outcome = _joins(candidate, accepted, scene.fee.most_coupons if scene.fee else MAX_COUPONS)
     if outcome is Outcome.DONE:
-        outcome = fits(candidate, effect.discount + candidate.terms.value)
-    something = effect.discount or candidate.terms.benefit == "exchange"
+        outcome = fits(candidate, _cost(candidate, effect))
+    something = effect.discount or stands_alone(candidate.terms.benefit)
     if outcome is Outcome.DONE and not something and not _given_untold(candidate, basket):
         outcome = Outcome.NO_EFFECT
     return effect if outcome is Outcome.DONE else Effect(outcome)
+
+
+def _cost(candidate: Candidate, effect: Effect) -> int:
+    """What it costs its campaign's budget: that limits what is taken off, not what is paid."""
+    return 0 if candidate.tender else effect.discount + candidate.terms.value
 
 
 def _given_untold(candidate: Candidate, basket: Basket) -> bool:
@@ -299,17 +346,20 @@ def judge(
     lines: Sequence[Line],
     scene: Scene,
     chosen: Collection[str] | None = None,
+    purse: Purse | None = None,
 ) -> Judgement:
     """Judge coupons of one wallet on one basket; the order they are given in does not matter.
 
     Each is judged in order of application on what the ones before it left; a refused one counts
     as not sent. Under policy "all" one refusal refuses the whole, with the code of ``skipped[0]``.
     ``chosen``: only these are used, the rest is told why not (``engine.best.best`` says how).
+    ``purse``: the points that pay what coupons and stored value leave, last.
     """
     basket = Basket(lines, scene.payable_floor, scene.fee)
     rooms: dict[int, Room] = {}  # as they are used up; those handed in are not changed
     accepted: list[Candidate] = []
     applied: list[Applied] = []
+    paid: list[Paid] = []
     skipped: list[Skipped] = []
     for given in sorted(candidates, key=_order):
         candidate = given
@@ -332,13 +382,38 @@ def judge(
         if candidate.terms.benefit == "parking_minutes":
             basket.taken += basket.minutes_of(candidate.terms)
         accepted.append(candidate)
-        _occupy(candidate, effect.discount + candidate.terms.value)
+        _occupy(candidate, _cost(candidate, effect))
         shares = [
             LineShare(i, share)
             for i, share in zip(effect.lines, effect.shares, strict=True)
             if share
         ]
-        value = candidate.terms.value if candidate.terms.benefit == "exchange" else 0
-        applied.append(Applied(candidate.id, effect.discount, value, shares))
+        uses, money = tenders.left(candidate.record, candidate.terms, scene.now, scene.replaced)
+        if candidate.tender:
+            amount = effect.discount
+            paid.append(Paid(candidate.id, amount, 0, money - amount, shares))
+            continue
+        value = candidate.terms.value if stands_alone(candidate.terms.benefit) else 0
+        left = uses - 1 if tenders.many(candidate.terms) else 0
+        applied.append(Applied(candidate.id, effect.discount, value, shares, left))
     basket.settle_amounts()
-    return Judgement(applied, skipped, basket.running)
+    if purse is not None:
+        refused = _pay_with_points(purse, basket, scene, paid)
+        skipped += [refused] if refused else []
+    return Judgement(applied, skipped, basket.running, paid)
+
+
+def _pay_with_points(
+    purse: Purse, basket: Basket, scene: Scene, paid: list[Paid]
+) -> Skipped | None:
+    """Add what points pay, or say why they do not; nobody asked who left the number open."""
+    outcome, short = _person(scene), 0
+    tender = None
+    if outcome is Outcome.DONE:
+        outcome, short, tender = tenders.pay_with_points(purse, basket.running)
+    if tender is None:
+        return None if purse.asked < 0 else Skipped("", outcome, short)
+    for share in tender.shares:
+        basket.running[share.line] -= share.discount
+    paid.append(tender)
+    return None

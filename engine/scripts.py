@@ -66,6 +66,7 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "PRESENTED": commands.Presented,
     "REDEEM": commands.Redeem,
     "FINISH": commands.Finish,
+    "COMMIT": commands.Commit,
     "REVERSE": commands.Reverse,
     "VOID": commands.Void,
     "LAPSE": commands.Lapse,

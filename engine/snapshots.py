@@ -13,7 +13,14 @@ from redis.exceptions import NoScriptError, RedisError
 from engine import keys, scripts
 from engine.errors import Unavailable
 from engine.outcomes import Outcome
-from engine.records import CouponRecord, Issue, RedemptionRecord, Terms, UserRecord
+from engine.records import (
+    CouponRecord,
+    Issue,
+    PointsRecord,
+    RedemptionRecord,
+    Terms,
+    UserRecord,
+)
 from engine.server import Server
 from engine.views import CampaignShare, Live, Offer, Redemption, RoomView, Wallet
 
@@ -33,6 +40,7 @@ class _Snapshot(msgspec.Struct, array_like=True):
     counts: list[tuple[str, int]]
     shares: list[tuple[str, Issue, int | None, RoomView | None]]
     terms: list[tuple[str, int, Terms]]
+    points: PointsRecord | None
 
 
 class _Offers(msgspec.Struct, array_like=True):
@@ -82,6 +90,7 @@ class Snapshots:
                 name: CampaignShare(issue, left, room) for name, issue, left, room in found.shares
             },
             terms={(name, revision): terms for name, revision, terms in found.terms},
+            points=found.points,
         )
 
     async def user(self, handle: str) -> Wallet:

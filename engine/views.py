@@ -7,11 +7,13 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from engine import tenders
 from engine.outcomes import Outcome
 from engine.records import (
     CouponRecord,
     CouponState,
     Issue,
+    PointsRecord,
     RedemptionRecord,
     ReversalRecord,
     Terms,
@@ -45,6 +47,22 @@ class CouponView(msgspec.Struct, frozen=True):
     user_id: str
     record: CouponRecord
     now: int
+    kind: str = "coupon"
+    uses: int = 1  # that it was issued with
+    value: int | None = None  # fen that it was issued with; stored value only
+
+    @property
+    def left(self) -> tuple[int, int]:
+        """(uses, fen) neither redeemed nor set aside."""
+        return tenders.what_is_left(self.record, self.uses, self.value or 0, self.now)
+
+    @property
+    def used_up(self) -> bool:
+        """Whether open holds leave nothing to use of a coupon of several uses or stored value."""
+        uses, money = self.left
+        if self.value is not None:
+            return money <= 0
+        return self.uses > 1 and uses <= 0
 
     @property
     def valid_from(self) -> int:
@@ -65,9 +83,18 @@ class CouponView(msgspec.Struct, frozen=True):
             return "voided"
         if record.state == CouponState.HELD and self.now < record.held_until:
             return "held"
+        if self.used_up:
+            return "held"
         if self.valid_until and self.now >= self.valid_until:
             return "expired"
         return "issued"
+
+    def under(self, terms: Terms | None) -> CouponView:
+        """The same with what the terms it was issued under say of it."""
+        if terms is None:
+            return self
+        value = terms.amount if terms.benefit == tenders.STORED_VALUE else None
+        return msgspec.structs.replace(self, kind=terms.kind, uses=terms.uses, value=value)
 
 
 class RoomView(msgspec.Struct, array_like=True, frozen=True):
@@ -101,6 +128,7 @@ class Wallet:
     counts: dict[str, int]  # campaign id -> claimed in all
     campaigns: dict[str, CampaignShare]
     terms: dict[tuple[str, int], Terms]
+    points: PointsRecord | None = None
 
     @property
     def user_id(self) -> str:
@@ -108,7 +136,9 @@ class Wallet:
 
     def view(self, serial: str) -> CouponView:
         """One coupon of it; KeyError when it is not there."""
-        return CouponView("C" + self.handle + serial, self.user_id, self.coupons[serial], self.now)
+        record = self.coupons[serial]
+        view = CouponView("C" + self.handle + serial, self.user_id, record, self.now)
+        return view.under(self.terms.get((record.campaign_id, record.terms_revision)))
 
 
 @dataclass(slots=True, frozen=True)

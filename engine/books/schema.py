@@ -3,8 +3,9 @@
 Times are Unix milliseconds in BIGINT, money is fen in BIGINT, JSON is text. Every table starts
 with the tenant. ``facts`` and ``postings`` are append-only; projections carry ``version`` (the
 fact's seq) and only move forward. Migrations: ``engine/books/migrations`` (Alembic).
-What finance adds (adjustments, fundings, tracked events) is in ``schema_finance``;
-points and purchases are in ``schema_points``, lots and stays in ``schema_parking``.
+What finance adds (adjustments, fundings, tracked events) is in ``schema_finance``, points and
+purchases in ``schema_points``, lots and stays in ``schema_parking``, jobs and refused tries in
+``schema_office``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from engine.books.schema_base import metadata as metadata
 from engine.books.schema_finance import adjustments as adjustments
 from engine.books.schema_finance import fundings as fundings
 from engine.books.schema_finance import track_events as track_events
+from engine.books.schema_office import attempts as attempts
+from engine.books.schema_office import job_items as job_items
+from engine.books.schema_office import jobs as jobs
 from engine.books.schema_parking import lots as lots
 from engine.books.schema_parking import parking_overrides as parking_overrides
 from engine.books.schema_parking import parking_stays as parking_stays

@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine.definitions.bodies import (
+    Admission,
     AmountOff,
     Campaign,
-    Exchange,
     FixedPrice,
     FixedValidity,
-    Gift,
     ParkingFree,
     ParkingMinutes,
     PercentOff,
     Settings,
     Store,
+    StoredValue,
 )
 from engine.definitions.earning import faults
 from engine.definitions.parking import ParkingSettings
@@ -119,10 +119,29 @@ def _kind(c: Campaign) -> Iterator[Problem]:
         yield Problem(
             "benefit.type", "It goes with kind parking.", "该优惠仅可用于停车类(parking)活动。"
         )
-    elif c.kind != "coupon":
+    elif c.kind in ("ticket", "pass", "stored_value"):
         yield _unbuilt("kind")
-    elif not isinstance(c.benefit, AmountOff | PercentOff | FixedPrice | Gift | Exchange):
+        return
+    elif isinstance(c.benefit, Admission):
         yield _unbuilt("benefit.type")
+    if isinstance(c.benefit, StoredValue) != (c.kind == "stored_value"):
+        yield Problem(
+            "benefit.type",
+            "Kind stored_value and benefit stored_value go together.",
+            "kind 与 benefit 的 stored_value 必须同时使用。",
+        )
+    if c.kind == "stored_value" and c.stock.budget is not None:
+        yield Problem(
+            "stock.budget",
+            "A budget limits discounts; limit what is given away by stock.total.",
+            "预算只限制优惠金额;储值请用 stock.total 限量。",
+        )
+    if c.kind == "pass" and c.usage.uses == 1:
+        yield Problem("usage.uses", "A pass has more than one use.", "次卡的 uses 必须大于 1。")
+    if c.kind != "pass" and c.usage.uses != 1:
+        yield Problem(
+            "usage.uses", "Only a pass has more than one use.", "只有次卡(pass)可多次使用。"
+        )
 
 
 def _benefit(c: Campaign) -> Iterator[Problem]:
@@ -211,10 +230,6 @@ def _hours(field: str, hours: list[tuple[str, str]] | None) -> Iterator[Problem]
 def _usage(c: Campaign) -> Iterator[Problem]:
     usage = c.usage
     yield from _hours("usage.hours", usage.hours)
-    unbuilt = {
-        "usage.uses": usage.uses != 1,
-    }
-    yield from (_unbuilt(field) for field, is_set in unbuilt.items() if is_set)
 
 
 def _stacking(c: Campaign) -> Iterator[Problem]:

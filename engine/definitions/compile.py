@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine import records
 from engine.definitions.bodies import (
+    Admission,
     AmountOff,
     Campaign,
     Exchange,
@@ -16,6 +17,7 @@ from engine.definitions.bodies import (
     Scope,
     Settings,
     Store,
+    StoredValue,
 )
 from engine.definitions.checks import basis_points, minutes_of
 from engine.definitions.earning import compile_earn
@@ -129,6 +131,10 @@ def compile_terms(c: Campaign) -> records.Terms:
             terms.amount = _limit(benefit.max_amount)
         case Exchange():
             terms.item, terms.value = benefit.item, benefit.value
+        case Admission():
+            terms.value = benefit.value
+        case StoredValue():
+            terms.amount = benefit.amount
         case _:
             raise ValueError(f"{terms.benefit} is not built in this version")
     return terms

@@ -32,6 +32,15 @@ local function counted(count, now, offset)
     month, more(COUNT.month, month, COUNT.month_count))
 end
 
+-- A coupon as it is answered: of other kinds than "coupon" with what its terms say of uses.
+local function answered(outcome, now, share, revision, coupon)
+  local terms = share and share.issue[ISSUE.kind] ~= 'coupon' and campaigns.terms(share, revision)
+  if not terms then return batch.record(outcome, now, coupon) end
+  return pack.header(4) .. cmsgpack.pack(outcome, now) .. coupon
+    .. pack.array(terms[TERMS.kind], terms[TERMS.benefit], terms[TERMS.uses] or 1,
+      terms[TERMS.amount])
+end
+
 return batch.run(function(op)
   local handle, serial = op[CLAIM.handle], op[CLAIM.serial]
   local campaign_id, offset = op[CLAIM.campaign_id], op[CLAIM.offset]
@@ -44,10 +53,12 @@ return batch.run(function(op)
     'n' .. campaign_id)
   local receipt = row[1] or row[2]
   if receipt then
-    if cmsgpack.unpack(receipt)[COUPON.fingerprint] ~= op[CLAIM.fingerprint] then
+    local record = cmsgpack.unpack(receipt)
+    if record[COUPON.fingerprint] ~= op[CLAIM.fingerprint] then
       return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
     end
-    return batch.record(OUTCOME.REPEATED, now, receipt)
+    return answered(OUTCOME.REPEATED, now, campaigns.share(campaign_id),
+      record[COUPON.terms_revision], receipt)
   end
   local share = campaigns.share(campaign_id)
   if not share then return batch.answer(OUTCOME.NOT_FOUND, now) end
@@ -73,5 +84,5 @@ return batch.run(function(op)
     op[CLAIM.user_id], campaign_id, issue[ISSUE.revision], from, to, op[CLAIM.channel],
     op[CLAIM.source],
     op[CLAIM.metadata])
-  return batch.record(OUTCOME.DONE, now, coupon)
+  return answered(OUTCOME.DONE, now, share, issue[ISSUE.revision], coupon)
 end)

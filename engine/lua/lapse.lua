@@ -10,6 +10,8 @@ derived:
   campaign    hash    the campaign's share in this cell
   redemption  string  the hold
   holds       zset    open holds by the time they lapse
+  points      string  entries whose lots expire meanwhile
+  points_due  zset    people by the time their next lot expires
   opens       zset    open holds on a limited campaign
   facts       stream  the outbox
 arguments:

@@ -1,9 +1,10 @@
 --[[
-Redeem coupons of one wallet for one basket, or set them aside for a while (a hold).
+Redeem coupons of one wallet for one basket, or set them aside for a while (a hold). Stored value
+and points pay what is left after all discounts.
 
 flags:    allow-oom
-include:  arithmetic, batch, calendar, campaigns, keys, pack, records, redemptions, rooms,
-          stacking, stores
+include:  arithmetic, batch, calendar, campaigns, keys, pack, points, receipts, records,
+          redemptions, rooms, stacking, stores, tenders, uses
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -12,6 +13,8 @@ derived:
   redemption  string  the record: its id comes from the Idempotency-Key, so it is the receipt
   opens       zset    open holds on a limited campaign; lapsed ones give way to this act
   holds       zset    open holds by the time they lapse
+  points      string  entries whose lots expire meanwhile
+  points_due  zset    people by the time their next lot expires
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.Redeem
@@ -20,7 +23,7 @@ outcomes:
   ALREADY_REDEEMED HELD CODE_USED VOIDED EXPIRED NOT_YET_VALID STORE_NOT_ALLOWED
   CHANNEL_NOT_ALLOWED OUTSIDE_HOURS NO_ELIGIBLE_ITEMS MIN_QUANTITY MIN_SPEND STACKING_CONFLICT
   GROUP_LIMIT CAMPAIGN_LIMIT TOO_MANY_COUPONS CAMPAIGN_DAY_LIMIT STORE_LIMIT BUDGET_EXHAUSTED
-  NO_EFFECT WINDOW_MOVED WALLET_MOVED
+  POINTS_INSUFFICIENT NO_EFFECT WINDOW_MOVED WALLET_MOVED
 ]]
 
 -- The first answer again: the record of this key, in this window or the one before.
@@ -90,33 +93,102 @@ local function skipped(refused)
   return list
 end
 
-local function applied(item)
+local function shares_of(item)
   local shares = {}
   for line, share in pairs(item.shares) do
     if share > 0 then shares[#shares + 1] = { line - 1, share, 0 } end
   end
   table.sort(shares, function(a, b) return a[1] < b[1] end)
+  return shares
+end
+
+local function applied(item)
+  local terms = item.terms
   return { item.serial, item.record[COUPON.campaign_id], item.record[COUPON.terms_revision],
-    item.terms[TERMS.benefit], item.terms[TERMS.value], item.discount, shares, 0,
-    item.terms[TERMS.item], 0, item.counted, 1 }
+    terms[TERMS.benefit], terms[TERMS.value], item.discount, shares_of(item),
+    item.many and item.uses_left - 1 or 0, terms[TERMS.item], 0, item.counted,
+    terms[TERMS.uses] or 1 }
+end
+
+local function paid(item)
+  return { TENDER_KIND.STORED_VALUE, item.serial, item.tendered, 0, item.balance - item.tendered,
+    0, 0, item.record[COUPON.campaign_id], item.record[COUPON.terms_revision], shares_of(item),
+    item.counted, item.terms[TERMS.amount], 0, 0, 0, {} }
 end
 
 -- The record of a redemption that will stand; `hold` 0 = redeemed at once.
-local function compose(op, user, store, accepted, refused, now, hold, day)
-  local lines, coupons, discount, counted = {}, {}, 0, 0
+local function compose(op, user, store, accepted, refused, by_points, now, hold, day)
+  local lines, coupons, tenders_of, discount, counted = {}, {}, {}, 0, 0
   for i, line in ipairs(op[REDEEM.lines]) do
     lines[i] = { line[1], line[2], line[3], line[4], line[5], 0 }
   end
-  for i, item in ipairs(accepted) do
-    coupons[i], discount = applied(item), discount + item.discount
+  for _, item in ipairs(accepted) do
+    if item.tender then tenders_of[#tenders_of + 1] = paid(item)
+    else coupons[#coupons + 1], discount = applied(item), discount + item.discount end
     counted = counted + item.counted
   end
+  tenders_of[#tenders_of + 1] = by_points
   return { hold > 0 and REDEMPTION_STATE.HELD or REDEMPTION_STATE.REDEEMED, now,
     hold > 0 and now + hold * 1000 or 0, op[REDEEM.fingerprint], user[USER.user_id],
     op[REDEEM.store_id], store[STORE.merchant_id], op[REDEEM.terminal_id],
     op[REDEEM.staff_id], op[REDEEM.channel], op[REDEEM.order_ref], op[REDEEM.amount], discount,
-    lines, coupons, skipped(refused), {}, {}, 0, counted > 0 and day or 0,
-    {}, '', {} }
+    lines, coupons, skipped(refused), {}, {}, 0, counted > 0 and day or 0, tenders_of, '', {} }
+end
+
+-- Judge the points asked for, on what the coupons left: the tender or nil, and what refuses them.
+local function by_points(op, basket, row, at, serial)
+  local asked = op[REDEEM.points]
+  if asked == 0 then return nil end
+  local outcome, short, tender = stacking.scene(at), 0, nil
+  if outcome == OUTCOME.DONE then
+    local record = points.read(row, at.now)
+    local old = at.replaced and points.unhold(record, at.replaced)
+    if old then points.give_back(record, old, math.huge) end
+    outcome, short, tender = tenders.judge(basket, asked, points.available(record, at.now))
+  end
+  if tender then return tender end
+  if asked < 0 then return nil end  -- as many as are useful: none are
+  return nil, { serial = '', outcome = outcome, short = short }
+end
+
+-- Take the coupons out of the wallet, or set them aside.
+local function use_coupons(handle, wallet, serial, accepted, record, now, replaced)
+  local held = record[REDEMPTION.state] == REDEMPTION_STATE.HELD
+  for _, item in ipairs(accepted) do
+    local coupon = item.record
+    coupon[COUPON.step] = math.max(item.step, coupon[COUPON.step] or 0)
+    if item.many then
+      local number = item.tender and 0 or 1
+      local part = { uses = item.terms[TERMS.uses] or 1,
+        total = item.tender and item.terms[TERMS.amount] or nil }
+      uses.tidy(coupon, now, replaced)
+      if held then
+        uses.hold(coupon, serial, record[REDEMPTION.until], number, item.tendered)
+      else
+        uses.redeem(coupon, part, number, item.tendered)
+      end
+      uses.note(handle, item.serial, coupon, part)
+    else
+      coupon[COUPON.state] = held and COUPON_STATE.HELD or COUPON_STATE.REDEEMED
+      coupon[COUPON.redemption] = serial
+      coupon[COUPON.held_until] = record[REDEMPTION.until]
+    end
+    redis.call('HSET', wallet, 'C' .. item.serial, records.coupon(coupon))
+  end
+end
+
+-- Take the points, or set them aside.
+local function use_points(handle, wallet, serial, record, now)
+  local tender = receipts.points(record)
+  if not tender then return end
+  local mine = points.read(redis.call('HGET', wallet, 'p'), now)
+  local taken = points.take(mine, tender[TENDER.points], now)
+  if record[REDEMPTION.state] == REDEMPTION_STATE.HELD then
+    points.hold(mine, serial, record[REDEMPTION.until], taken)
+  else
+    tender[TENDER.parts] = taken
+  end
+  points.put(handle, record[REDEMPTION.user_id], mine, now)
 end
 
 return batch.run(function(op)
@@ -129,9 +201,11 @@ return batch.run(function(op)
   if again then return again end
   -- One stale picture costs no more than this look-up.
   local first = op[REDEEM.coupons][1]
-  if not first then return batch.answer(OUTCOME.NO_EFFECT, now) end  -- a search found nothing
-  if not op[REDEEM.coupons][2] and (first[PRESENTED.stale] == 1 or op[REDEEM.member_stale] == 1)
-  then
+  if not first and op[REDEEM.points] == 0 then  -- a search found nothing
+    return batch.answer(OUTCOME.NO_EFFECT, now)
+  end
+  if first and not op[REDEEM.coupons][2]
+    and (first[PRESENTED.stale] == 1 or op[REDEEM.member_stale] == 1) then
     return batch.answer(OUTCOME.CODE_EXPIRED, now,
       { { first[PRESENTED.serial], OUTCOME.CODE_EXPIRED, 0 } })
   end
@@ -144,10 +218,15 @@ return batch.run(function(op)
   for i, presented in ipairs(op[REDEEM.coupons]) do
     fields[i + 2] = 'C' .. presented[PRESENTED.serial]
   end
+  if op[REDEEM.points] ~= 0 then fields[#fields + 1] = 'p' end
   local row = redis.call('HMGET', wallet, unpack(fields))
   local replaced = hold > 0 and op[REDEEM.order_ref] ~= '' and row[2] or nil
   local items, missing = gather(op, row, replaced)
   if not items then return batch.answer(OUTCOME.NOT_FOUND, now, nil, missing) end
+  if not row[1] then  -- nobody is known by that name
+    return batch.answer(op[REDEEM.points] < 0 and OUTCOME.NO_EFFECT or OUTCOME.POINTS_INSUFFICIENT,
+      now)
+  end
   local user = cmsgpack.unpack(row[1])
   local member_step = op[REDEEM.member_step]
   local basket = arithmetic.basket(op[REDEEM.lines], stores.payable_floor())
@@ -157,21 +236,25 @@ return batch.run(function(op)
   end
   local day = calendar.of(now, op[REDEEM.offset])
   local tidy = make_room(items, op, now, day, old)
-  local accepted, refused = stacking.judge(items, basket, {
+  local at = {
     now = now, offset = op[REDEEM.offset], store = op[REDEEM.store_id],
     store_closed = store[STORE.closed] == 1, channel = op[REDEEM.channel],
     user_frozen = user[USER.frozen] == 1, member_stale = op[REDEEM.member_stale] == 1,
     member_used = member_step > 0 and member_step <= user[USER.member_step],
-  })
-  if #accepted == 0 or (#refused > 0 and op[REDEEM.all_or_nothing] == 1) then
+    replaced = replaced,
+  }
+  local accepted, refused = stacking.judge(items, basket, at)
+  local tender, why_not = by_points(op, basket, row[#fields], at)
+  if why_not then refused[#refused + 1] = why_not end
+  if (#accepted == 0 and not tender) or (#refused > 0 and op[REDEEM.all_or_nothing] == 1) then
+    if #refused == 0 then return batch.answer(OUTCOME.NO_EFFECT, now) end
     return batch.answer(refused[1].outcome, now, skipped(refused))
   end
-  local discount = 0
-  for _, item in ipairs(accepted) do discount = discount + item.discount end
-  if op[REDEEM.expected] >= 0 and discount ~= op[REDEEM.expected] then
+  local record = compose(op, user, store, accepted, refused, tender, now, hold, day)
+  if op[REDEEM.expected] >= 0 and (record[REDEMPTION.discount] ~= op[REDEEM.expected]
+    or receipts.tendered(record) ~= op[REDEEM.expected_tendered]) then
     return batch.answer(OUTCOME.WALLET_MOVED, now)
   end
-  local record = compose(op, user, store, accepted, refused, now, hold, day)
   -- After this point the act must succeed.
   for _, lapsed in ipairs(tidy) do
     redemptions.give_up(lapsed[1], lapsed[2], lapsed[3], REDEMPTION_STATE.LAPSED, now, '',
@@ -181,19 +264,13 @@ return batch.run(function(op)
     redemptions.give_up(handle, replaced, old, REDEMPTION_STATE.RELEASED, now,
       op[REDEEM.fingerprint], op[REDEEM.who])
   end
-  for _, item in ipairs(accepted) do
-    local coupon = item.record
-    coupon[COUPON.state] = hold > 0 and COUPON_STATE.HELD or COUPON_STATE.REDEEMED
-    coupon[COUPON.step] = math.max(item.step, coupon[COUPON.step] or 0)
-    coupon[COUPON.redemption] = serial
-    coupon[COUPON.held_until] = record[REDEMPTION.until]
-    redis.call('HSET', wallet, 'C' .. item.serial, records.coupon(coupon))
-  end
+  use_coupons(handle, wallet, serial, accepted, record, now, replaced)
   if member_step > 0 then
     user[USER.member_step] = member_step
     redis.call('HSET', wallet, 'u', pack.array(unpack(user, 1, 5)))
   end
   redemptions.charge(record, 1)
+  use_points(handle, wallet, serial, record, now)
   if hold > 0 then
     redemptions.open_hold(handle, serial, record)
     if op[REDEEM.order_ref] ~= '' then redis.call('HSET', wallet, hold_field, serial) end

@@ -10,6 +10,8 @@ derived:
   campaign    hash    the campaign's share in this cell
   redemption  string  the hold; it keeps the key of the release
   holds       zset    open holds by the time they lapse
+  points      string  entries whose lots expire meanwhile
+  points_due  zset    people by the time their next lot expires
   opens       zset    open holds on a limited campaign
   facts       stream  the outbox
 arguments:
@@ -27,7 +29,8 @@ return batch.run(function(op)
   if op[FINISH.store_id] ~= '' and op[FINISH.store_id] ~= record[REDEMPTION.store_id] then
     return batch.answer(OUTCOME.FORBIDDEN, now)
   end
-  local again = redemptions.repeated(record, packed, 'release', op, now)
+  local again = redemptions.repeated(record, packed, 'release', op[FINISH.key],
+    op[FINISH.fingerprint], now)
   if again then return again end
   local outcome = redemptions.finishable(handle, serial, record, now)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end

@@ -2,12 +2,15 @@
 Reverse a redemption, whole or by line. Every reversal is an entry of its own.
 
 flags:    allow-oom
-include:  arithmetic, batch, campaigns, keys, pack, records, redemptions
+include:  arithmetic, batch, campaigns, keys, pack, points, receipts, records, redemptions,
+          uses
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaign's share in this cell
+  points      string  entries whose lots expire meanwhile
+  points_due  zset    people by the time their next lot expires
   redemption  string  the record; it keeps its reversals, each with its key
   facts       stream  the outbox
 arguments:
@@ -52,7 +55,7 @@ local function returned_goods(record, wanted)
   return gross
 end
 
--- What is left of the basket: gross not returned, and what was paid for it.
+-- What is left of the basket: gross not returned, and what was paid for it at the till.
 local function remains(record)
   local gross, paid = 0, 0
   for _, line in ipairs(record[REDEMPTION.lines]) do
@@ -63,6 +66,9 @@ local function remains(record)
     for _, share in ipairs(c[APPLIED.lines]) do
       paid = paid - (share[SHARE.discount] - share[SHARE.back])
     end
+  end
+  for _, t in ipairs(record[REDEMPTION.tenders] or {}) do
+    paid = paid - (t[TENDER.amount] - t[TENDER.back])
   end
   return gross, paid
 end
@@ -84,12 +90,40 @@ local function line_goes_back(line, entries)
   return now
 end
 
--- Return the goods in the record; what goes back of each line and each coupon.
+-- What was refunded of a line goes back to what it was paid with in proportion, all tenders of
+-- the line together: cumulative, half up. entries: {share, its tender}. Returns the sum.
+local function line_refunds(line, discounts, entries)
+  local off, off_back = 0, 0
+  for _, entry in ipairs(discounts) do
+    off, off_back = off + entry[1][SHARE.discount], off_back + entry[1][SHARE.back]
+  end
+  local total, gone, left = 0, 0, {}
+  for k, entry in ipairs(entries) do
+    local share = entry[1]
+    total, gone = total + share[SHARE.discount], gone + share[SHARE.back]
+    left[k] = share[SHARE.discount] - share[SHARE.back]
+  end
+  local now = arithmetic.back(total, line[LINE.returned] - off_back, line[LINE.amount] - off) - gone
+  for k, part in ipairs(arithmetic.split(now, left)) do
+    local share, t = entries[k][1], entries[k][2]
+    share[SHARE.back], t[TENDER.back] = share[SHARE.back] + part, t[TENDER.back] + part
+  end
+  return now
+end
+
+-- Return the goods in the record; what goes back of each line, each coupon, and of each line to
+-- what it was paid with.
 local function take_back(record, gross)
-  local line_back, coupon_back, on_line = {}, {}, {}
+  local line_back, coupon_back, line_tender, on_line, paid_line = {}, {}, {}, {}, {}
   for i, line in ipairs(record[REDEMPTION.lines]) do
     line[LINE.returned] = line[LINE.returned] + gross[i]
-    on_line[i] = {}
+    on_line[i], paid_line[i] = {}, {}
+  end
+  for _, t in ipairs(record[REDEMPTION.tenders] or {}) do
+    for _, share in ipairs(t[TENDER.lines]) do
+      local entries = paid_line[share[SHARE.line] + 1]
+      entries[#entries + 1] = { share, t }
+    end
   end
   for n, c in ipairs(record[REDEMPTION.coupons]) do
     local coupon = { before = 0, back = 0 }
@@ -102,32 +136,92 @@ local function take_back(record, gross)
   end
   for i, line in ipairs(record[REDEMPTION.lines]) do
     line_back[i] = line_goes_back(line, on_line[i])
+    line_tender[i] = line_refunds(line, on_line[i], paid_line[i])
   end
-  return line_back, coupon_back
+  return line_back, coupon_back, line_tender
 end
 
 -- Whether nothing of a coupon stays redeemed: every line it took something off is returned.
-local function wholly_back(record, c, whole)
-  if #c[APPLIED.lines] == 0 then return whole end
-  for _, share in ipairs(c[APPLIED.lines]) do
+local function wholly_back(record, shares, whole)
+  if #shares == 0 then return whole end
+  for _, share in ipairs(shares) do
     local line = record[REDEMPTION.lines][share[SHARE.line] + 1]
     if line[LINE.returned] < line[LINE.amount] then return false end
   end
   return true
 end
 
--- Hand a coupon back to its owner; an expired one stays expired, by the clock.
+-- Hand a coupon back to its owner, of a pass one use; an expired one stays expired, by the clock.
 local function hand_back(handle, serial, record, c)
   local wallet, field = keys.wallet(handle), 'C' .. c[APPLIED.serial]
   local coupon = cmsgpack.unpack(redis.call('HGET', wallet, field))
-  if coupon[COUPON.redemption] ~= serial then return end
-  coupon[COUPON.state], coupon[COUPON.redemption] = COUPON_STATE.ISSUED, ''
+  local number = c[APPLIED.uses] or 1
+  if number > 1 then
+    local part = { uses = number }
+    uses.redeem(coupon, part, -1, 0)
+    uses.note(handle, c[APPLIED.serial], coupon, part)
+  else
+    if coupon[COUPON.redemption] ~= serial then return end
+    coupon[COUPON.state], coupon[COUPON.redemption] = COUPON_STATE.ISSUED, ''
+  end
   redis.call('HSET', wallet, field, records.coupon(coupon))
   local share = campaigns.share(c[APPLIED.campaign_id])
   if not share then return end
   campaigns.count_redeemed(share, -1)
   campaigns.use(share, c[APPLIED.counted] or 0, record[REDEMPTION.store_id],
     record[REDEMPTION.day] or 0, -1)
+end
+
+-- Put money back on the coupon that paid; `all`: nothing of it stays tendered here.
+local function refund_value(handle, record, t, back, all)
+  local wallet, field = keys.wallet(handle), 'C' .. t[TENDER.serial]
+  local coupon = cmsgpack.unpack(redis.call('HGET', wallet, field))
+  local part = { total = t[TENDER.total] }
+  uses.redeem(coupon, part, 0, -back)
+  uses.note(handle, t[TENDER.serial], coupon, part)
+  redis.call('HSET', wallet, field, records.coupon(coupon))
+  local share = all and campaigns.share(t[TENDER.campaign_id])
+  if share then
+    campaigns.count_redeemed(share, -1)
+    campaigns.use(share, t[TENDER.counted], record[REDEMPTION.store_id], record[REDEMPTION.day],
+      -1)
+  end
+end
+
+-- Put points back into their lots: in proportion to the money that goes back, half up.
+local function refund_points(handle, record, t, now)
+  local wallet = keys.wallet(handle)
+  local number = arithmetic.back(t[TENDER.points], t[TENDER.back], t[TENDER.amount])
+    - t[TENDER.points_back]
+  local mine = points.read(redis.call('HGET', wallet, 'p'), now)
+  t[TENDER.parts] = points.give_back(mine, t[TENDER.parts], number)
+  t[TENDER.points_back] = t[TENDER.points_back] + number
+  points.put(handle, record[REDEMPTION.user_id], mine, now)
+  return number
+end
+
+-- Give tenders back as take_back reckoned; before: what had gone back of each until now.
+-- Returns them as the record keeps them and as the fact tells them.
+local function refund(handle, record, before, now)
+  local kept, told = {}, {}
+  for n, t in ipairs(record[REDEMPTION.tenders] or {}) do
+    local back, amount = t[TENDER.back] - before[n], t[TENDER.amount]
+    if back > 0 then
+      local number, spent, id = 0, 0, ''
+      if t[TENDER.kind] == TENDER_KIND.POINTS then
+        number = refund_points(handle, record, t, now)
+      else
+        refund_value(handle, record, t, back, t[TENDER.back] == amount)
+        id = 'C' .. handle .. t[TENDER.serial]
+        spent = uses.noted(handle, t[TENDER.serial]).spent
+      end
+      local stays = t[TENDER.points] - t[TENDER.points_back]
+      kept[#kept + 1] = { t[TENDER.kind], t[TENDER.serial], back, number }
+      told[#told + 1] = { t[TENDER.kind], id, t[TENDER.campaign_id], t[TENDER.terms_revision],
+        amount - before[n], amount - t[TENDER.back], stays + number, stays, spent }
+    end
+  end
+  return kept, told
 end
 
 return batch.run(function(op)
@@ -154,42 +248,52 @@ return batch.run(function(op)
   if not gross then return batch.answer(refusal, now, nil, line_id) end
   -- After this point the act must succeed.
   local gross_before, paid_before = remains(record)
-  local line_back, coupon_back = take_back(record, gross)
+  local tenders_before = {}
+  for n, t in ipairs(record[REDEMPTION.tenders] or {}) do tenders_before[n] = t[TENDER.back] end
+  local line_back, coupon_back, line_tender = take_back(record, gross)
+  local kept_tenders, fact_tenders = refund(handle, record, tenders_before, now)
   local gross_after, paid_after = remains(record)
   local whole = gross_after == 0
-  local kept_lines, kept_coupons, fact_lines, fact_coupons = {}, {}, {}, {}
+  local kept_lines, kept_coupons, line_tenders = {}, {}, {}
+  local fact_lines, fact_coupons = {}, {}
   for i, line in ipairs(record[REDEMPTION.lines]) do
     if gross[i] > 0 then
       kept_lines[#kept_lines + 1] = { i - 1, gross[i], line_back[i] }
-      fact_lines[#fact_lines + 1] = { line[LINE.id], gross[i], line_back[i] }
+      line_tenders[#line_tenders + 1] = line_tender[i]
+      fact_lines[#fact_lines + 1] = { line[LINE.id], gross[i], line_back[i], line_tender[i] }
     end
   end
   for n, c in ipairs(record[REDEMPTION.coupons]) do
     if c[APPLIED.returned] == 0 then
-      local all, cost = wholly_back(record, c, whole), redemptions.cost(c) + coupon_back[n].back
+      local all, cost = wholly_back(record, c[APPLIED.lines], whole),
+        receipts.cost(c) + coupon_back[n].back
       local returned = all and op[REVERSE.restore] == 1 and 1 or 0
       if returned == 1 then hand_back(handle, serial, record, c) end
       if all then c[APPLIED.returned] = returned == 1 and 1 or 2 end
       local share = campaigns.share(c[APPLIED.campaign_id])
-      if share then campaigns.spend(share, redemptions.cost(c) - cost) end
+      if share then campaigns.spend(share, receipts.cost(c) - cost) end
       local back, value = coupon_back[n], c[APPLIED.value]
       if all or back.back > 0 then
         kept_coupons[#kept_coupons + 1] = { c[APPLIED.serial], back.back, returned }
         fact_coupons[#fact_coupons + 1] = { 'C' .. handle .. c[APPLIED.serial],
           c[APPLIED.campaign_id], c[APPLIED.terms_revision], back.before,
-          back.before - back.back, value, all and 0 or value, returned }
+          back.before - back.back, value, all and 0 or value, returned,
+          returned == 1 and (c[APPLIED.uses] or 1) > 1
+            and uses.noted(handle, c[APPLIED.serial]).used or -1 }
       end
     end
   end
   if whole then record[REDEMPTION.state] = REDEMPTION_STATE.REVERSED end
   table.insert(record[REDEMPTION.reversals], { op[REVERSE.serial], op[REVERSE.fingerprint], now,
-    op[REVERSE.store_id], kept_lines, kept_coupons, op[REVERSE.reason] })
+    op[REVERSE.store_id], kept_lines, kept_coupons, op[REVERSE.reason], kept_tenders,
+    line_tenders })
   batch.fact('reversed', now, 'V' .. handle .. op[REVERSE.serial], op[REVERSE.fingerprint],
     op[REVERSE.who], 'R' .. handle .. serial,
     record[REDEMPTION.committed] > 0 and record[REDEMPTION.committed] or record[REDEMPTION.at],
     record[REDEMPTION.user_id], record[REDEMPTION.store_id], record[REDEMPTION.merchant_id],
     op[REVERSE.store_id], record[REDEMPTION.order_ref], op[REVERSE.reason], fact_lines,
-    fact_coupons, gross_before, gross_after, paid_before, paid_after, whole and 1 or 0)
+    fact_coupons, gross_before, gross_after, paid_before, paid_after, whole and 1 or 0,
+    fact_tenders, record[REDEMPTION.lot_id] or '')
   return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now)
     .. redemptions.put(handle, serial, record) .. cmsgpack.pack(op[REVERSE.serial])
 end)

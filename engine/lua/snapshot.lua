@@ -1,5 +1,6 @@
 --[[
-Read a wallet, or some coupons of it, with the campaigns and terms they name, at one moment.
+Read a wallet, or some coupons of it, with the campaigns and terms they name and the person's
+points, at one moment.
 
 flags:    no-writes allow-oom
 include:  batch, calendar, campaigns, keys, pack, rooms
@@ -18,6 +19,7 @@ outcomes:
 local request = cmsgpack.unpack(ARGV[1])
 local now, wallet = batch.at(request[1]), keys.wallet(request[2])
 local user, coupons, counts, shares, terms = '\192', {}, {}, {}, {}  -- \192 = nil
+local purse = '\192'
 local seen = {}
 
 local function coupon(serial, packed)
@@ -51,7 +53,8 @@ if request[3] then
     local packed = redis.call('HGET', wallet, 'C' .. serial)
     if packed then coupon(serial, packed) end
   end
-  user = redis.call('HGET', wallet, 'u') or user
+  local row = redis.call('HMGET', wallet, 'u', 'p')
+  user, purse = row[1] or user, row[2] or purse
 else
   local all = redis.call('HGETALL', wallet)
   for i = 1, #all, 2 do
@@ -59,8 +62,9 @@ else
     if first == 'C' then coupon(rest, all[i + 1])
     elseif first == 'n' then
       counts[#counts + 1] = pack.array(rest, cmsgpack.unpack(all[i + 1])[COUNT.total])
-    elseif all[i] == 'u' then user = all[i + 1] end
+    elseif all[i] == 'u' then user = all[i + 1]
+    elseif all[i] == 'p' then purse = all[i + 1] end
   end
 end
-return pack.header(6) .. cmsgpack.pack(now) .. user .. pack.join(coupons) .. pack.join(counts)
-  .. pack.join(shares) .. pack.join(terms)
+return pack.header(7) .. cmsgpack.pack(now) .. user .. pack.join(coupons) .. pack.join(counts)
+  .. pack.join(shares) .. pack.join(terms) .. purse

@@ -1,7 +1,7 @@
 --[[
 Withdraw a coupon that is not used.
 
-include:  batch, keys, records
+include:  batch, keys, records, uses
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -27,7 +27,10 @@ return batch.run(function(op)
   end
   local state, ends = coupon[COUPON.state], records.valid_until(coupon)
   if state == COUPON_STATE.REDEEMED then return batch.answer(OUTCOME.ALREADY_REDEEMED, now) end
-  if records.is_held(coupon, now) then return batch.answer(OUTCOME.HELD, now) end
+  uses.tidy(coupon, now)
+  if records.is_held(coupon, now) or #coupon[COUPON.holds] > 0 then
+    return batch.answer(OUTCOME.HELD, now)
+  end
   if state == COUPON_STATE.VOIDED then return batch.answer(OUTCOME.VOIDED, now) end
   if ends and now >= ends then return batch.answer(OUTCOME.EXPIRED, now) end
   coupon[COUPON.state], coupon[COUPON.voided] = COUPON_STATE.VOIDED, now

@@ -15,6 +15,7 @@ Set-up: ``mall zone=Europe/Berlin floor=100 cells=1`` (cells=1: on the cluster t
 ``store s1 [closed]`` · ``campaign ID WORDS`` and ``patch ID WORDS`` (see ``words.py``) ·
 ``stock ID +5`` · ``at 2026-01-05 12:00[:30]`` · ``later 29d`` · ``user u1 tier=gold frozen=1`` ·
 ``u1 joins vip`` · ``u1 leaves vip``.
+``u1 earns 500 as e1 [until 2026-02-01]`` (points).
 Acts: ``claims``, ``redeems``, ``holds`` (see ``_redeem``), ``commits``, ``releases``,
 ``reverses``, ``voids``, ``lapses``. Questions: ``look c1 -> held``, ``left ID -> 3``,
 ``offer u1 ID -> sold_out`` and ``facts: …`` (since the last such line, without ``published``).
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from engine import facts, keys
+from engine import facts, keys, lots
 from engine.outcomes import Outcome
 from engine.records import RedemptionState
 from engine.views import Answer
@@ -142,6 +143,19 @@ class Table:
         )
         assert answer.ok
 
+    async def _earn(self, user: str, points: str, key: str, until: str) -> None:
+        self.users.add(user)
+        answer = await self.mall.engine.points.credit(
+            user_id=user, kind="earn", points=int(points), key=key, who=WHO, now=self.mall.clock,
+            expires=self._ms(until) if until else 0,
+        )
+        assert answer.ok
+
+    async def _purse(self, user: str) -> str:
+        """``300 of 500``: points that can be spent now, of those in all."""
+        found = await self.mall.engine.points.purse(user, now=self.mall.clock)
+        return f"{lots.available(found.record, found.now)} of {found.record.balance}"
+
     async def _member(self, user: str, verb: str, audience: str) -> None:
         self.users.add(user)
         change = {"add": [user], "remove": []} if verb == "joins" else {"add": [], "remove": [user]}
@@ -182,15 +196,16 @@ class Table:
         """``u1 redeems c1 c2@5 c3@stale at s1 for 12000 as k1 order o1 via till member 7``.
 
         ``c2@5``: by a code of step 5. ``for nothing``, or ``for [1 sku category x2 500, …]``.
-        More words: ``order``, ``via``, ``member STEP|stale``, ``best effort``, ``60s`` (a hold).
+        More words: ``order``, ``via``, ``member STEP|stale``, ``best effort``, ``60s`` (a hold),
+        ``points 500|all``; ``-``: no coupons.
         """
         handle = self.mall.engine.handle_of(user)
-        said = dict(re.findall(r"(order|via|member) (\S+)", more))
+        said = dict(re.findall(r"(order|via|member|points) (\S+)", more))
         seconds = re.search(r"(\d+)s\b", more)
         lines = lines_of("" if basket == "nothing" else basket.strip("[]"))
         answer = await self.mall.engine.redeem(
             handle=handle,
-            coupons=[self._presented(word, handle) for word in coupons.split()],
+            coupons=[self._presented(word, handle) for word in coupons.split() if word != "-"],
             store_id=store,
             key=key,
             who=WHO,
@@ -202,6 +217,7 @@ class Table:
             order_ref=said.get("order", ""),
             hold_seconds=int(seconds[1]) if seconds else 900 if verb == "holds" else 0,
             best_effort="best effort" in more,
+            points={"all": -1}.get(said.get("points", ""), 0) or int(said.get("points", 0)),
             now=self.mall.clock,
         )
         if answer.value is None:
@@ -211,7 +227,7 @@ class Table:
                 assert failed[0]["outcome"] is answer.outcome
                 assert failed[0]["coupon_id"] == answer.details["coupon_id"]
                 return ", ".join(
-                    f"{item['outcome'].code} {self._name(item['coupon_id'])}"
+                    f"{item['outcome'].code} {self._name(item['coupon_id'] or 'points')}"
                     + (f" short {item['short_by']}" if item["short_by"] else "")
                     for item in failed
                 ), answer.outcome
@@ -226,27 +242,37 @@ class Table:
         parts = []
         for used in record.coupons:
             name = self._name(f"C{redemption.handle}{used.serial}")
+            if used.uses > 1:
+                name += f" of {used.uses}, {used.uses_left} left:"
             if used.benefit == "exchange":
                 parts.append(f"{name} for {used.item}")
                 continue
             shares = [f"{record.lines[s.line].id}:{s.discount}" for s in used.lines]
             parts.append(f"{name} {' '.join(shares) if len(record.lines) > 1 else used.discount}")
-        if len(parts) > 1 or len(record.lines) != 1:
+        if len(parts) > 1 or len(record.lines) != 1 or any(c.uses > 1 for c in record.coupons):
             said += f" ({', '.join(parts)})"
+        for paid in record.tenders:
+            what = f"{paid.points} points" if paid.points else ""
+            what = what or self._name(f"C{redemption.handle}{paid.serial}") if paid.serial else what
+            shares = "".join(f" {record.lines[s.line].id}:{s.discount}" for s in paid.lines)
+            shares = shares if len(record.lines) > 1 else ""
+            said += f", {what or '0 points'} pays {paid.amount}{shares} leaving {paid.balance}"
         for skip in record.skipped:
             short = f" short {skip.short_by}" if skip.short_by else ""
-            name = self._name(f"C{redemption.handle}{skip.serial}")
+            name = self._name(f"C{redemption.handle}{skip.serial}") if skip.serial else "points"
             said += f", not {name}: {Outcome(skip.outcome).code}{short}"
         return said
 
-    async def _finish(self, verb: str, name: str, key: str, store: str) -> Any:
+    async def _finish(self, verb: str, name: str, key: str, store: str, amount: str) -> Any:
         finish = self.mall.engine.commit if verb == "commits" else self.mall.engine.release
+        more = {"amount": int(amount)} if amount else {}
         answer = await finish(
             redemption_id=self._id("R", name), key=key, who=WHO, store_id=store,
-            now=self.mall.clock,
+            now=self.mall.clock, **more,
         )
         if answer.value is None:
-            return self._refused(answer)
+            where = answer.details.get("field")
+            return self._refused(answer, f" {where}" if where else "")
         return self._said(answer, self._redemption(answer.value))
 
     async def _reverse(self, name: str, key: str, lines: str, keep: str, store: str) -> Any:
@@ -264,6 +290,10 @@ class Table:
         said = f"reversed {self._name(answer.value.id)} goods {gross} back {back}"
         handle = answer.value.redemption.handle
         home = [self._name(f"C{handle}{serial}") for serial, _, home in entry.coupons if home]
+        for kind, serial, fen, points in entry.tenders:
+            what = f"{points} points" if kind else self._name(f"C{handle}{serial}")
+            said += f", {fen} to {what}"
+        assert sum(entry.line_tenders) == sum(t[2] for t in entry.tenders)
         return self._said(answer, said + (f", {' '.join(home)} returned" if home else ""))
 
     async def _void(self, name: str, key: str, why: str) -> Any:
@@ -291,7 +321,10 @@ class Table:
             return RedemptionState(found.record.state).name.lower()
         wallet = await self.mall.engine.coupon(self.ids[name], now=self.mall.clock)
         assert wallet is not None
-        return wallet.view(next(iter(wallet.coupons))).status
+        view = wallet.view(next(iter(wallet.coupons)))
+        uses, money = view.left
+        left = f", {uses} left" if view.uses > 1 else f", {money} left" if view.value else ""
+        return view.status + left
 
     async def _left(self, name: str) -> str:
         rows = [
@@ -340,9 +373,9 @@ class Table:
                 return said + f"{self._name(fact.act)} {fact.user_id}"
             case facts.Redeemed() | facts.Held():
                 old = f" instead of {self._name(fact.replaces)}" if fact.replaces else ""
-                return said + f"{self._name(fact.act)} {fact.discount}{old}"
+                return said + f"{self._name(fact.act)} {fact.discount}{self._paid(fact)}{old}"
             case facts.Committed():
-                return said + f"{self._name(fact.act)} {fact.discount}"
+                return said + f"{self._name(fact.act)} {fact.discount}{self._paid(fact)}"
             case facts.Released():
                 freed = "".join(f" {self._name(coupon)}" for coupon in fact.coupon_ids)
                 return said + self._name(fact.act) + freed + (" lapsed" if fact.lapsed else "")
@@ -350,7 +383,12 @@ class Table:
                 back = sum(line.discount_back for line in fact.lines)
                 paid = fact.payable_before - fact.payable_after
                 whole = " whole" if fact.whole else ""
-                return said + f"{self._name(fact.act)} refund {paid} back {back}{whole}"
+                tendered = sum(t.amount_before - t.amount_after for t in fact.tenders)
+                assert tendered == sum(line.tendered_back for line in fact.lines)
+                back_too = f" tendered {tendered}" if tendered else ""
+                return said + f"{self._name(fact.act)} refund {paid} back {back}{back_too}{whole}"
+            case facts.PointsChanged() | facts.PointsExpired():
+                return said + f"{fact.user_id} {fact.points}"
             case facts.Voided():
                 return said + self._name(fact.act)
             case facts.ProfileTold():
@@ -358,6 +396,14 @@ class Table:
             case facts.MemberTold():
                 return said + f"{fact.user_id} {fact.audience_id} {fact.present}"
         raise AssertionError(fact)
+
+    def _paid(self, fact: facts.Redeemed | facts.Held | facts.Committed) -> str:
+        """`` + 300 of 500`` for each tender: what it pays, what is spent of it in all."""
+        assert fact.payable == fact.amount - fact.discount - sum(t.amount for t in fact.tenders)
+        return "".join(
+            f" + {t.points} points" if t.kind else f" + {t.amount} ({t.spent} spent)"
+            for t in fact.tenders
+        )
 
     # ---- names, times, state ------------------------------------------------------------------
 
@@ -435,13 +481,22 @@ LINES = _patterns(
     (r"at (?P<moment>.*)", "_at"),
     (r"later (?P<number>\d+)(?P<unit>[smhd])", "_later"),
     (r"user (?P<user>\S+) (?P<words>.*)", "_user"),
+    (
+        r"(?P<user>\S+) earns (?P<points>\d+) as (?P<key>\S+)(?: until (?P<until>.+))?",
+        "_earn",
+    ),
+    (r"purse (?P<user>\S+)", "_purse"),
     (r"(?P<user>\S+) (?P<verb>joins|leaves) (?P<audience>\S+)", "_member"),
     (r"(?P<user>\S+) claims (?P<campaign>\S+) as (?P<key>\S+)(?: via (?P<via>\S+))?", "_claim"),
     (
         rf"(?P<user>\S+) (?P<verb>redeems|holds) (?P<coupons>.*?) at (?P<store>\S+) {REST}",
         "_redeem",
     ),
-    (r"(?P<verb>commits|releases) (?P<name>\S+) as (?P<key>\S+)" + AT_STORE, "_finish"),
+    (
+        r"(?P<verb>commits|releases) (?P<name>\S+) as (?P<key>\S+)(?: of (?P<amount>\d+))?"
+        + AT_STORE,
+        "_finish",
+    ),
     (
         r"reverses (?P<name>\S+) as (?P<key>\S+)(?: lines (?P<lines>\S+))?(?P<keep> keep)?"
         + AT_STORE,

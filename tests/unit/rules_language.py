@@ -27,7 +27,7 @@ NOW = "2026-01-05 12:00"  # a Monday
 PARTS = {
     "benefit": ("amount", "steps", "every", "max_amount", "percent_off", "sku", "item", "value"),
     "usage": ("min_spend", "min_spend_base", "min_quantity", "stores", "channels", "weekdays",
-              "hours", "include", "exclude"),
+              "hours", "include", "exclude", "uses"),
     "stacking": ("class", "group", "group_limit", "per_redemption", "order", "base"),
 }  # fmt: skip
 PART_OF = {name: part for part, names in PARTS.items() for name in names}
@@ -81,7 +81,13 @@ def campaign(words: str, **more: Any) -> Campaign:
             part.setdefault(name, {})[member] = _value(member, text)
         else:
             part[name] = _value(name, text)
-    return checked({**body, **more})
+    if benefit == "stored_value":
+        body["kind"] = "stored_value"
+    elif body.get("usage", {}).get("uses", 1) > 1:
+        body["kind"] = "pass"
+    for part, told in more.items():
+        body[part] = {**body.get(part, {}), **told} if part in ("usage", "stacking") else told
+    return checked(body)
 
 
 ABOUT_COUPON = ("campaign", "from", "until", "state", "step", "presented", "stale", "status")

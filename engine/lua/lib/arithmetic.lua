@@ -83,6 +83,13 @@ function arithmetic.eligible(basket, terms)
   return eligible
 end
 
+-- What all lines together still cost.
+function arithmetic.to_pay(basket)
+  local running = 0
+  for _, amount in ipairs(basket.running) do running = running + amount end
+  return running
+end
+
 -- How many minutes a stay may still be given.
 function arithmetic.minutes_left(basket)
   return basket.most_minutes and basket.most_minutes - basket.taken or math.huge
@@ -147,11 +154,17 @@ local function cheapest_unit(basket, eligible)
   return line, price
 end
 
+-- Whether a benefit takes nothing off the basket and is settled at its value.
+function arithmetic.stands_alone(benefit)
+  return benefit == 'exchange' or benefit == 'admission'
+end
+
 -- Judge one coupon against the basket: outcome, short_by, discount, shares {line index from 1 =
--- fen}, line of the unit that becomes free. Nothing is changed.
-function arithmetic.judge(basket, terms)
+-- fen}, line of the unit that becomes free. Nothing is changed. Of stored value, which is no
+-- discount: what it pays, at most `balance`.
+function arithmetic.judge(basket, terms, balance)
   local benefit = terms[TERMS.benefit]
-  local exchange = benefit == 'exchange' and not basket.parking
+  local exchange = arithmetic.stands_alone(benefit) and not basket.parking
   local eligible = arithmetic.eligible(basket, terms)
   if exchange and terms[TERMS.min_spend] == 0 and terms[TERMS.min_quantity] == 0 then
     return OUTCOME.DONE, 0, 0, {}
@@ -180,6 +193,8 @@ function arithmetic.judge(basket, terms)
       terms[TERMS.max_amount])
   elseif benefit == 'fixed_price' then
     discount = left - terms[TERMS.amount]
+  elseif benefit == 'stored_value' then
+    discount = balance
   elseif benefit == 'parking_minutes' then
     discount = arithmetic.worth(basket, arithmetic.minutes(basket, terms))
   elseif benefit == 'parking_free' then
@@ -190,9 +205,11 @@ function arithmetic.judge(basket, terms)
     discount = capped(price or 0, terms[TERMS.amount])
     if free then left = basket.running[free] end
   end
-  local running = 0
-  for _, amount in ipairs(basket.running) do running = running + amount end
-  discount = math.max(0, math.min(discount, left, running - basket.floor))
+  local most = left
+  if benefit ~= 'stored_value' then
+    most = math.min(left, arithmetic.to_pay(basket) - basket.floor)
+  end
+  discount = math.max(0, math.min(discount, most))
   local shares = {}
   if free then
     shares[free] = discount

@@ -1,17 +1,21 @@
 -- include: pack
 -- Packing records; positions such as COUPON.state come from engine/records.py at load.
 local records = {}
+local blank = { [COUPON.step] = 0, [COUPON.held_until] = 0, [COUPON.voided] = 0,
+  [COUPON.used] = 0, [COUPON.spent] = 0 }
 
 -- A coupon: the tail is written only as far as it says something.
 function records.coupon(c)
   local last = 8
   if c[COUPON.extra] and c[COUPON.extra] ~= '' then last = COUPON.extra end
   if c[COUPON.redemption] or c[COUPON.step] then last = COUPON.held_until end
-  if c[COUPON.voided] then last = COUPON.voided end
+  if (c[COUPON.voided] or 0) > 0 then last = COUPON.voided end
+  local holds = c[COUPON.holds]
+  if (c[COUPON.used] or 0) > 0 or (c[COUPON.spent] or 0) > 0 or (holds and #holds > 0) then
+    last = COUPON.holds
+  end
   for i = 9, last do
-    if not c[i] then
-      c[i] = (i == COUPON.step or i == COUPON.held_until or i == COUPON.voided) and 0 or ''
-    end
+    if not c[i] then c[i] = i == COUPON.holds and {} or blank[i] or '' end
   end
   return pack.array(unpack(c, 1, last))
 end

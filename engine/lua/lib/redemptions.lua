@@ -1,11 +1,9 @@
--- include: batch, campaigns, keys, records
--- Redemption records: find, keep, hand coupons back.
+-- include: arithmetic, batch, campaigns, keys, points, receipts, records, uses
+-- Redemption records: find, keep, hand coupons and what was tendered back.
 local redemptions = {}
 
--- The record, or nil.
 function redemptions.get(handle, serial)
-  local packed = redis.call('GET', keys.redemption(handle, serial))
-  return packed and cmsgpack.unpack(packed), packed
+  return receipts.get(handle, serial)
 end
 
 function redemptions.put(handle, serial, record)
@@ -20,10 +18,10 @@ function redemptions.hold_field(store_id, order_ref)
 end
 
 -- An act on a hold that was done before under this key: its answer, or nil.
-function redemptions.repeated(record, packed, verb, op, now)
+function redemptions.repeated(record, packed, verb, key, fingerprint, now)
   for _, act in ipairs(record[REDEMPTION.acts]) do
-    if act[ACT.key] == op[FINISH.key] and act[ACT.verb] == verb then
-      if act[ACT.fingerprint] ~= op[FINISH.fingerprint] then
+    if act[ACT.key] == key and act[ACT.verb] == verb then
+      if act[ACT.fingerprint] ~= fingerprint then
         return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
       end
       return batch.record(OUTCOME.REPEATED, now, packed)
@@ -31,15 +29,22 @@ function redemptions.repeated(record, packed, verb, op, now)
   end
 end
 
--- Whether a hold still sets its coupons aside. After a failover to a clock that is behind, one
--- that had lapsed would look open again: its coupons tell whether it is still theirs.
+-- Whether a hold still sets its coupons and points aside. After a failover to a clock that is
+-- behind, one that had lapsed would look open again: they tell whether they are still its own.
 function redemptions.is_open(handle, serial, record, now)
   if record[REDEMPTION.state] ~= REDEMPTION_STATE.HELD or now >= record[REDEMPTION.until] then
     return false
   end
-  for _, applied in ipairs(record[REDEMPTION.coupons]) do
-    local packed = redis.call('HGET', keys.wallet(handle), 'C' .. applied[APPLIED.serial])
-    if cmsgpack.unpack(packed)[COUPON.redemption] ~= serial then return false end
+  local wallet = keys.wallet(handle)
+  for _, part in ipairs(receipts.parts(record)) do
+    local coupon = cmsgpack.unpack(redis.call('HGET', wallet, 'C' .. part.serial))
+    local own = coupon[COUPON.redemption] == serial
+    if part.many then own = uses.is_held_by(coupon, serial) end
+    if not own then return false end
+  end
+  if receipts.points(record) then
+    local held = points.read(redis.call('HGET', wallet, 'p'), now)
+    return points.unhold(held, serial) ~= nil
   end
   return true
 end
@@ -54,40 +59,66 @@ function redemptions.finishable(handle, serial, record, now)
   return OUTCOME.HOLD_EXPIRED
 end
 
--- Write each coupon of the redemption that is still its own. Returns their serials.
-function redemptions.move_coupons(handle, serial, record, state)
+-- Write each coupon of the redemption that is still its own. Returns their ids.
+function redemptions.move_coupons(handle, serial, record, state, now)
   local wallet, moved = keys.wallet(handle), {}
-  for _, applied in ipairs(record[REDEMPTION.coupons]) do
-    local field = 'C' .. applied[APPLIED.serial]
+  for _, part in ipairs(receipts.parts(record)) do
+    local field = 'C' .. part.serial
     local coupon = cmsgpack.unpack(redis.call('HGET', wallet, field))
-    if coupon[COUPON.redemption] == serial and coupon[COUPON.state] == COUPON_STATE.HELD then
-      coupon[COUPON.state], coupon[COUPON.held_until] = state, 0
-      if state == COUPON_STATE.ISSUED then coupon[COUPON.redemption] = '' end
+    local own
+    if part.many then
+      own = uses.unhold(coupon, serial)
+      if own and state == COUPON_STATE.REDEEMED then
+        uses.redeem(coupon, part, part.tender and 0 or 1,
+          part.tender and part.tender[TENDER.amount] or 0)
+      end
+      uses.note(handle, part.serial, coupon, part)
+      if part.tender and state == COUPON_STATE.REDEEMED then
+        part.tender[TENDER.balance] = uses.balance(coupon, part.total, now)
+      end
+    else
+      own = coupon[COUPON.redemption] == serial and coupon[COUPON.state] == COUPON_STATE.HELD
+      if own then
+        coupon[COUPON.state], coupon[COUPON.held_until] = state, 0
+        if state == COUPON_STATE.ISSUED then coupon[COUPON.redemption] = '' end
+      end
+    end
+    if own then
       redis.call('HSET', wallet, field, records.coupon(coupon))
-      moved[#moved + 1] = 'C' .. handle .. applied[APPLIED.serial]
+      moved[#moved + 1] = 'C' .. handle .. part.serial
     end
   end
   return moved
 end
 
--- What a coupon of a redemption costs its campaign's budget: what it took off and did not give
--- back, and an exchange's worth.
-function redemptions.cost(c)
-  local sum = c[APPLIED.returned] == 0 and c[APPLIED.value] or 0
-  for _, share in ipairs(c[APPLIED.lines]) do
-    sum = sum + share[SHARE.discount] - share[SHARE.back]
+-- The points that a hold set aside are spent, as many as are tendered; the rest goes back.
+function redemptions.spend_points(handle, serial, record, number, now)
+  local tender = receipts.points(record)
+  if not tender then return end
+  local held = points.read(redis.call('HGET', keys.wallet(handle), 'p'), now)
+  local parts = points.unhold(held, serial)
+  if parts then
+    local sum = 0
+    for _, part in ipairs(parts) do sum = sum + part[PART.points] end
+    parts = points.give_back(held, parts, sum - number)
+    if number > 0 then tender[TENDER.parts] = parts end
   end
-  return sum
+  points.put(handle, record[REDEMPTION.user_id], held, now)
+  if record[REDEMPTION.state] == REDEMPTION_STATE.REDEEMED then
+    tender[TENDER.balance] = points.available(held, now)
+  end
 end
 
 -- Take from budgets and counts of uses what a redemption needs (change 1), or give it back (-1).
 function redemptions.charge(record, change)
-  for _, c in ipairs(record[REDEMPTION.coupons]) do
-    local share = campaigns.share(c[APPLIED.campaign_id])
+  for _, part in ipairs(receipts.parts(record)) do
+    local share = campaigns.share(part.campaign)
     if share then
-      if share.budget_left then campaigns.spend(share, change * redemptions.cost(c)) end
-      campaigns.use(share, c[APPLIED.counted] or 0, record[REDEMPTION.store_id],
-        record[REDEMPTION.day] or 0, change)
+      if share.budget_left and part.applied then
+        campaigns.spend(share, change * receipts.cost(part.applied))
+      end
+      campaigns.use(share, part.counted, record[REDEMPTION.store_id], record[REDEMPTION.day] or 0,
+        change)
     end
   end
 end
@@ -95,9 +126,9 @@ end
 -- Remember a hold with each campaign whose money or uses it sets aside.
 function redemptions.open_hold(handle, serial, record)
   redis.call('ZADD', keys.holds(), record[REDEMPTION.until], handle .. serial)
-  for _, c in ipairs(record[REDEMPTION.coupons]) do
-    local share = campaigns.share(c[APPLIED.campaign_id])
-    if share and (share.budget_left or c[APPLIED.counted] > 0) then
+  for _, part in ipairs(receipts.parts(record)) do
+    local share = campaigns.share(part.campaign)
+    if share and (share.budget_left or part.counted > 0) then
       redis.call('ZADD', keys.opens(share.id), record[REDEMPTION.until], handle .. serial)
     end
   end
@@ -106,9 +137,9 @@ end
 -- Forget that this hold is open.
 function redemptions.close_hold(handle, serial, record)
   redis.call('ZREM', keys.holds(), handle .. serial)
-  for _, c in ipairs(record[REDEMPTION.coupons]) do
-    local share = campaigns.share(c[APPLIED.campaign_id])
-    if share and (share.budget_left or (c[APPLIED.counted] or 0) > 0) then
+  for _, part in ipairs(receipts.parts(record)) do
+    local share = campaigns.share(part.campaign)
+    if share and (share.budget_left or part.counted > 0) then
       redis.call('ZREM', keys.opens(share.id), handle .. serial)
     end
   end
@@ -118,51 +149,117 @@ function redemptions.close_hold(handle, serial, record)
   if redis.call('HGET', wallet, field) == serial then redis.call('HDEL', wallet, field) end
 end
 
--- End a hold unused: its coupons are free again, the books are told.
+-- End a hold unused: its coupons and points are free again, the books are told.
 function redemptions.give_up(handle, serial, record, state, now, fingerprint, who)
   record[REDEMPTION.state] = state
-  local freed = redemptions.move_coupons(handle, serial, record, COUPON_STATE.ISSUED)
+  local freed = redemptions.move_coupons(handle, serial, record, COUPON_STATE.ISSUED, now)
+  redemptions.spend_points(handle, serial, record, 0, now)
   redemptions.close_hold(handle, serial, record)
   redemptions.charge(record, -1)
   batch.fact('released', now, 'R' .. handle .. serial, fingerprint, who,
-    record[REDEMPTION.user_id], freed, state == REDEMPTION_STATE.LAPSED and 1 or 0)
+    record[REDEMPTION.user_id], freed, state == REDEMPTION_STATE.LAPSED and 1 or 0,
+    redemptions.fact_tenders(handle, record))
   return redemptions.put(handle, serial, record)
 end
 
+-- A hold is tendered: `amount` of it, what is too much is taken from the last tender first.
+function redemptions.tender(record, amount)
+  local over = receipts.tendered(record) - amount
+  for i = #(record[REDEMPTION.tenders] or {}), 1, -1 do
+    local t = record[REDEMPTION.tenders][i]
+    local before, number = t[TENDER.amount], t[TENDER.points]
+    t[TENDER.held], t[TENDER.held_points] = before, number
+    t[TENDER.held_balance] = t[TENDER.balance]
+    local left, weights = math.max(0, before - over), {}
+    over = over - (before - left)
+    if left < before then
+      for n, share in ipairs(t[TENDER.lines]) do weights[n] = share[SHARE.discount] end
+      for n, part in ipairs(arithmetic.split(left, weights)) do
+        t[TENDER.lines][n][SHARE.discount] = part
+      end
+      local stays, rest = arithmetic.muldiv(number, left, before)
+      t[TENDER.amount], t[TENDER.points] = left, rest > 0 and stays + 1 or stays
+      local share = left == 0 and t[TENDER.counted] > 0 and campaigns.share(t[TENDER.campaign_id])
+      if share then  -- it was not used after all
+        campaigns.use(share, t[TENDER.counted], record[REDEMPTION.store_id],
+          record[REDEMPTION.day], -1)
+        t[TENDER.counted] = 0
+      end
+    end
+  end
+end
+
+local function fact_shares(lines)
+  local shares = {}
+  for n, share in ipairs(lines) do shares[n] = { share[SHARE.line], share[SHARE.discount] } end
+  return shares
+end
+
+-- What is tendered, as facts carry it (facts.FactTender).
+function redemptions.fact_tenders(handle, record)
+  local tenders = {}
+  for i, t in ipairs(record[REDEMPTION.tenders] or {}) do
+    local spent, done, id = 0, 0, ''
+    if t[TENDER.kind] == TENDER_KIND.STORED_VALUE then
+      id = 'C' .. handle .. t[TENDER.serial]
+      local noted = uses.noted(handle, t[TENDER.serial])
+      spent, done = noted.spent, noted.done
+    end
+    tenders[i] = { t[TENDER.kind], id, t[TENDER.campaign_id], t[TENDER.terms_revision],
+      t[TENDER.amount], t[TENDER.points], t[TENDER.balance], spent, done,
+      fact_shares(t[TENDER.lines]) }
+  end
+  return tenders
+end
+
 -- The lines and coupons of a record as facts carry them (engine/facts.py).
-function redemptions.fact_parts(handle, record)
-  local lines, coupons, payable = {}, {}, record[REDEMPTION.amount] - record[REDEMPTION.discount]
+local function fact_parts(handle, record)
+  local lines, coupons = {}, {}
   for i, line in ipairs(record[REDEMPTION.lines]) do
     lines[i] = { line[LINE.id], line[LINE.amount], line[LINE.quantity], line[LINE.sku],
       line[LINE.category] }
   end
   for i, c in ipairs(record[REDEMPTION.coupons]) do
-    local shares = {}
-    for n, share in ipairs(c[APPLIED.lines]) do
-      shares[n] = { share[SHARE.line], share[SHARE.discount] }
+    local used, done = -1, 0
+    if (c[APPLIED.uses] or 1) > 1 then
+      local noted = uses.noted(handle, c[APPLIED.serial])
+      used, done = noted.used, noted.done
     end
     coupons[i] = { 'C' .. handle .. c[APPLIED.serial], c[APPLIED.campaign_id],
       c[APPLIED.terms_revision], c[APPLIED.benefit], c[APPLIED.value], c[APPLIED.discount],
-      shares }
+      fact_shares(c[APPLIED.lines]), used, done }
   end
-  return lines, coupons, payable
+  return lines, coupons
 end
 
 -- Tell the books of a redemption, a hold or a commit; `more` are the fields of that fact alone.
 function redemptions.tell(kind, handle, serial, record, now, who, ...)
-  local lines, coupons, payable = redemptions.fact_parts(handle, record)
+  local lines, coupons = fact_parts(handle, record)
+  local payable = record[REDEMPTION.amount] - record[REDEMPTION.discount]
+    - receipts.tendered(record)
+  local deductions = {}
+  for i, d in ipairs(record[REDEMPTION.deductions] or {}) do
+    deductions[i] = { unpack(d, DEDUCTION.type, DEDUCTION.label) }
+  end
+  local fields = { ... }
+  local n = select('#', ...)
+  fields[n + 1], fields[n + 2] = redemptions.fact_tenders(handle, record),
+    record[REDEMPTION.lot_id] or ''
+  fields[n + 3] = deductions
   local r = record
   batch.fact(kind, now, 'R' .. handle .. serial, r[REDEMPTION.fingerprint], who,
     r[REDEMPTION.user_id], r[REDEMPTION.store_id], r[REDEMPTION.merchant_id],
     r[REDEMPTION.terminal_id], r[REDEMPTION.staff_id], r[REDEMPTION.channel],
     r[REDEMPTION.order_ref], r[REDEMPTION.amount], r[REDEMPTION.discount], payable, lines,
-    coupons, ...)
+    coupons, unpack(fields, 1, n + 3))
 end
 
 -- Count the coupons of a redemption in their campaigns.
 function redemptions.count(record, change)
-  for _, applied in ipairs(record[REDEMPTION.coupons]) do
-    local share = campaigns.share(applied[APPLIED.campaign_id])
-    if share then campaigns.count_redeemed(share, change) end
+  for _, part in ipairs(receipts.parts(record)) do
+    local share = campaigns.share(part.campaign)
+    if share and not (part.tender and part.tender[TENDER.amount] == 0) then
+      campaigns.count_redeemed(share, change)
+    end
   end
 end

@@ -1,4 +1,4 @@
--- include: campaigns, keys, redemptions
+-- include: campaigns, keys, receipts
 -- What a campaign's budget and its uses a day still take; a lapsed hold sets nothing aside, told
 -- to the books or not.
 local rooms = { engine = '{"key":"","label":"engine","role":"engine"}', most = 1000 }
@@ -10,17 +10,19 @@ function rooms.lapsed(id, now)
   for i, name in ipairs(redis.call('ZRANGEBYSCORE', keys.opens(id), '-inf', now, 'LIMIT', 0,
     rooms.most)) do
     local handle, serial = string.sub(name, 1, 16), string.sub(name, 17)
-    found[i] = { handle, serial, (redemptions.get(handle, serial)) }
+    found[i] = { handle, serial, (receipts.get(handle, serial)) }
   end
   return found
 end
 
 -- Add to the room what a hold would give back.
 function rooms.free(room, share, record, store, day)
-  for _, c in ipairs(record[REDEMPTION.coupons]) do
-    if c[APPLIED.campaign_id] == share.id then
-      local counted = record[REDEMPTION.day] == day and c[APPLIED.counted] or 0
-      if room.budget then room.budget = room.budget + redemptions.cost(c) end
+  for _, part in ipairs(receipts.parts(record)) do
+    if part.campaign == share.id then
+      local counted = record[REDEMPTION.day] == day and part.counted or 0
+      if room.budget and part.applied then
+        room.budget = room.budget + receipts.cost(part.applied)
+      end
       if counted % 2 == 1 then room.used = room.used - 1 end
       if counted >= 2 and record[REDEMPTION.store_id] == store then
         room.used_here = room.used_here - 1

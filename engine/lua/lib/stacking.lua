@@ -1,7 +1,8 @@
--- include: arithmetic, calendar, records
+-- include: arithmetic, calendar, records, uses
 -- Several coupons on one basket: order of application, the ladder of each, who stacks with whom.
+-- Stored value is a tender: it pays what is left after all discounts.
 local stacking = { rank = { parking_minutes = -1, gift = 0, fixed_price = 1, percent_off = 2,
-  amount_off = 3, parking_free = 4, exchange = 9 } }
+  amount_off = 3, parking_free = 4, exchange = 9, admission = 9, stored_value = 10 } }
 
 local function listed(list, value)
   for _, v in ipairs(list) do if v == value then return true end end
@@ -10,10 +11,15 @@ end
 
 -- Order of application: class of benefit, stacking.order, earliest end, id.
 -- An item: {serial, record, terms, status (of its campaign), step, stale, own_hold}.
-function stacking.sort(items)
+function stacking.sort(items, at)
   for _, item in ipairs(items) do
     item.rank = stacking.rank[item.terms[TERMS.benefit]]
     item.ends = records.valid_until(item.record) or math.huge
+    item.tender = item.terms[TERMS.benefit] == 'stored_value'
+    item.many = uses.many(item.terms)
+    if item.many then
+      item.uses_left, item.balance = uses.left(item.record, item.terms, at.now, at.replaced)
+    end
   end
   table.sort(items, function(a, b)
     if a.rank ~= b.rank then return a.rank < b.rank end
@@ -24,6 +30,15 @@ function stacking.sort(items)
   end)
 end
 
+-- Whether anything of this person can be used here now, whichever coupon it is.
+function stacking.scene(at)
+  if at.member_stale then return OUTCOME.CODE_EXPIRED end
+  if at.user_frozen then return OUTCOME.USER_FROZEN end
+  if at.member_used then return OUTCOME.CODE_USED end
+  if at.store_closed then return OUTCOME.STORE_NOT_ALLOWED end
+  return OUTCOME.DONE
+end
+
 -- The state of one coupon, at this store, in this channel, at this moment.
 local function state(item, at)
   local record, terms = item.record, item.terms
@@ -32,7 +47,11 @@ local function state(item, at)
   if item.status == 'frozen' then return OUTCOME.CAMPAIGN_FROZEN end
   if at.user_frozen then return OUTCOME.USER_FROZEN end
   if record[COUPON.state] == COUPON_STATE.REDEEMED then return OUTCOME.ALREADY_REDEEMED end
-  if records.is_held(record, now) and not item.own_hold then return OUTCOME.HELD end
+  if item.many then
+    if (item.tender and item.balance or item.uses_left) <= 0 then return OUTCOME.HELD end
+  elseif records.is_held(record, now) and not item.own_hold then
+    return OUTCOME.HELD
+  end
   if (item.step > 0 and item.step <= (record[COUPON.step] or 0)) or at.member_used then
     return OUTCOME.CODE_USED
   end
@@ -68,8 +87,9 @@ local function joins(item, accepted, most)
   local in_campaign, campaign_limit = 1, terms[TERMS.per_redemption]
   for _, other in ipairs(accepted) do
     local theirs = other.terms[TERMS.stacking]
-    if (class == 'exclusive' and theirs ~= 'always')
-      or (theirs == 'exclusive' and class ~= 'always') then
+    if not item.tender and not other.tender  -- money stands beside every class of discount
+      and ((class == 'exclusive' and theirs ~= 'always')
+        or (theirs == 'exclusive' and class ~= 'always')) then
       return OUTCOME.STACKING_CONFLICT
     end
     if group ~= '' and other.terms[TERMS.group] == group then
@@ -120,9 +140,10 @@ local function given_untold(basket, item)
 end
 
 -- Judge all, in order; a refused one counts as not sent. Returns the accepted (with discount and
--- shares) and the refused (with outcome and short_by).
+-- shares; of a tender the discount is 0 and `tendered` what it pays) and the refused (with outcome
+-- and short_by).
 function stacking.judge(items, basket, at)
-  stacking.sort(items)
+  stacking.sort(items, at)
   local accepted, refused = {}, {}
   for _, item in ipairs(items) do
     -- Minutes go before amounts, those that are no coupons included.
@@ -130,17 +151,19 @@ function stacking.judge(items, basket, at)
     local short, discount, shares, free = 0, 0, nil, nil
     local outcome = state(item, at)
     if outcome == OUTCOME.DONE then
-      outcome, short, discount, shares, free = arithmetic.judge(basket, item.terms)
+      outcome, short, discount, shares, free = arithmetic.judge(basket, item.terms, item.balance)
     end
     if outcome == OUTCOME.DONE then outcome = joins(item, accepted, basket.most or 12) end
-    local cost = (discount or 0) + item.terms[TERMS.value]
+    local cost = item.tender and 0 or (discount or 0) + item.terms[TERMS.value]
     if outcome == OUTCOME.DONE then outcome = fits(item, cost) end
     if outcome == OUTCOME.DONE and discount == 0
-      and item.terms[TERMS.benefit] ~= 'exchange' and not given_untold(basket, item) then
+      and not arithmetic.stands_alone(item.terms[TERMS.benefit])
+      and not given_untold(basket, item) then
       outcome = OUTCOME.NO_EFFECT
     end
     if outcome == OUTCOME.DONE then
-      item.discount, item.shares = discount, shares
+      item.discount, item.tendered, item.shares = discount, 0, shares
+      if item.tender then item.discount, item.tendered = 0, discount end
       arithmetic.apply(basket, shares, free)
       if item.rank < 0 then
         item.minutes = arithmetic.minutes(basket, item.terms)
