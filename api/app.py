@@ -26,6 +26,7 @@ CHANNELS = (
     "api.closing",
     "api.points",
     "api.office",
+    "api.jobs",
     "api.directory",
     "api.finance",
     "api.ops",

@@ -19,6 +19,7 @@ from engine.config import Settings, load_secret
 from engine.control import Control
 from engine.engine import Engine
 from engine.errors import HexiaoError
+from engine.jobs import Jobs
 from engine.outbox import Client, open_client
 from engine.server import Server
 
@@ -31,7 +32,7 @@ class Service:
     """Made by ``await Service.open(settings)``, ended by ``close``.
 
     ``first``: whether this is the process that also looks after the cells (of several workers
-    one is enough): lapsed holds, and definitions that a crash kept from reaching a cell.
+    one is enough): lapsed holds, definitions that a crash kept from reaching a cell, and jobs.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Service:
             if first:
                 await service._publish()
                 service._start(service._keep_published())
+                service._start(Jobs(service.books, service._engines).watch())
         except BaseException:
             await service.close()
             raise
@@ -87,6 +89,9 @@ class Service:
         engine = Engine(mall, self.server, control, self.metrics.batch)
         self._start(control.watch(engine, self._sweeping))
         return Parts(engine, control)
+
+    def _engines(self) -> dict[str, Engine]:
+        return {tenant.id: tenant.engine for tenant in self.tenants.by_id.values()}
 
     def _sweeping(self) -> bool:
         # A rehearsal's clock is what operators say: nothing lapses by the wall's.
