@@ -21,6 +21,7 @@ from engine.outcomes import Outcome
 CHANNELS = (
     "api.storefront",
     "api.wallets",
+    "api.attempts",
     "api.redemptions",
     "api.till",
     "api.closing",

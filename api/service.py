@@ -12,6 +12,7 @@ import structlog
 from api.frame import Gate
 from api.metrics import Metrics
 from api.readiness import Readiness
+from api.refusals import Refusals
 from api.tenants import Parts, Tenants
 from engine.acting import Mall
 from engine.books.db import Books, open_books
@@ -48,6 +49,7 @@ class Service:
         self.gate = Gate(self.tenants.auth, self.metrics, rehearsal=settings.rehearsal)
         self.gate.readiness = Readiness(self)
         self.gate.refresh = self.tenants.catch_up
+        self.gate.refusals = Refusals(books, self.gate.stamp)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -64,6 +66,7 @@ class Service:
             await server.check()
             await service.tenants.refresh()
             service._start(service.tenants.watch())
+            service._start(service.gate.refusals.watch(trims=first, rehearsal=settings.rehearsal))
             if first:
                 await service._publish()
                 service._start(service._keep_published())
@@ -76,6 +79,7 @@ class Service:
     async def close(self) -> None:
         """Wait for what is in flight, then close everything."""
         await _end(set(self._tasks))
+        await self.gate.refusals.close()
         for tenant in self.tenants.by_id.values():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(10):
