@@ -16,6 +16,7 @@ from engine import keys
 from engine.books import definitions_campaigns, jobs
 from engine.books.definitions import Body, Change, change
 from engine.books.jobs import Item, Job
+from engine.errors import InvalidRequest
 from engine.outcomes import Outcome
 from engine.views import Answer
 
@@ -149,7 +150,7 @@ async def read_job(call: Call) -> Reply:
         raise Refused(Outcome.NOT_FOUND)
     start = decode_cursor(query.cursor, tuple[int])[0] if query.cursor else 0
     if not 0 <= start < 1 << 31:
-        start = 0
+        raise InvalidRequest("cursor", "This is not a cursor that a list gave out.")
     found = await jobs.items_of(call.tenant.books, job, start, query.limit + 1, query.status)
     page = found[: query.limit]
     more = len(found) > len(page)
