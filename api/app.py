@@ -21,11 +21,13 @@ from engine.outcomes import Outcome
 CHANNELS = (
     "api.storefront",
     "api.wallets",
+    "api.attempts",
     "api.redemptions",
     "api.till",
     "api.closing",
     "api.points",
     "api.office",
+    "api.jobs",
     "api.directory",
     "api.finance",
     "api.ops",

@@ -12,23 +12,16 @@ from api.routes import ROLES, Call, Reply, Route
 from engine.outcomes import Outcome
 
 PATHS = (
-    "/v1/grants",
-    "/v1/jobs/{id}",
-    "/v1/campaigns/{id}/recall",
     "/v1/campaigns/{id}/waitlist",
     "/v1/campaigns/{id}/waitlist/{user_id}",
     "/v1/campaigns/{id}/pool",
     "/v1/campaigns/{id}/prints",
-    "/v1/coupons/{id}/attempts",
     "/v1/coupons/{id}/take",
     "/v1/coupons/{id}/refund",
     "/v1/coupons/{id}/refunds/{ref}/fail",
     "/v1/coupons/{id}/gifts",
-    "/v1/users/{id}/summary",
     "/v1/users/{id}/vehicles",
     "/v1/users/{id}/orders",
-    "/v1/terminals/{id}/totals",
-    "/v1/reconciliations",
     "/v1/lots",
     "/v1/lots/{id}",
     "/v1/vehicles/{plate}",
@@ -53,7 +46,6 @@ PATHS = (
     "/v1/reports/points",
     "/v1/reports/parking",
     "/v1/reports/liability",
-    "/v1/reports/attempts",
     "/console/",
 )
 
