@@ -30,6 +30,8 @@ CHANNELS = (
     "api.jobs",
     "api.directory",
     "api.finance",
+    "api.settling",
+    "api.reports",
     "api.ops",
     "api.docs",
 )

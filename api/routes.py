@@ -29,6 +29,7 @@ from aiohttp import web
 
 from api.problems import PROBLEM, Refused, plain, problem
 from engine.definitions import Id as Id  # handlers and wire take it from here
+from engine.definitions import parse_time
 from engine.errors import InvalidRequest
 from engine.outcomes import Outcome
 
@@ -280,6 +281,14 @@ def preferred(accept: str, types: tuple[str, ...]) -> str:
             if quality > 0 and rank > best_rank:
                 best, best_rank = offered, rank
     return best
+
+
+def moment(field: str, text: str) -> int:
+    """A time of a query or body in Unix ms, else InvalidRequest that names the field."""
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise InvalidRequest(field, "It must be an RFC 3339 time.", "时间格式不正确。") from None
 
 
 def encode_cursor(*position: Any) -> str:
