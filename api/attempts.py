@@ -9,7 +9,7 @@ import msgspec
 from api.problems import Refused
 from api.routes import Call, Id, Page, Reply, decode_cursor, encode_cursor, route
 from api.wire import moment
-from api.wire_finance import GroupBy
+from api.wire_reports import GroupBy
 from engine.books import attempts
 from engine.books.attempts import Attempt
 from engine.books.export import CSV_TYPE, csv_bytes
