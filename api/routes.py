@@ -232,6 +232,10 @@ class Call:
         """The same for a merchant's key."""
         return _bound(self.key.merchant_id, merchant_id)
 
+    def bound_lot(self, lot_id: str | None) -> str:
+        """The same for a key of a lot."""
+        return _bound(self.key.lot_id, lot_id)
+
     def wants(self, *types: str) -> str:
         """The media type to answer with, by Accept; the first one where nothing else fits."""
         accept = self.request.headers.get("Accept", "")
