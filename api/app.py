@@ -29,6 +29,8 @@ CHANNELS = (
     "api.office",
     "api.jobs",
     "api.directory",
+    "api.parking_lots",
+    "api.parking_stays",
     "api.finance",
     "api.settling",
     "api.reports",
