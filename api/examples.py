@@ -29,6 +29,19 @@ EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/v1/users/{id}"): {"tier": "gold"},
     ("POST", "/v1/audiences/{id}/members"): {"add": ["ann", "bo"], "remove": []},
     ("POST", "/v1/keys"): {"role": "storefront", "label": "mini-program"},
+    ("POST", "/v1/campaigns/{id}/recall"): {"reason": "printed with the wrong price"},
+    ("POST", "/v1/grants"): {
+        "campaign_id": "noodle-20",
+        "user_ids": ["ann", "bob"],
+        "channel": "office",
+        "source": {"entry": "birthday"},
+    },
+    ("POST", "/v1/reconciliations"): {
+        "store_id": "noodle-b1",
+        "terminal_id": "t9",
+        "business_day": "2026-01-31",
+        "lines": [{"order_ref": "POS-778", "discount": 2000}],
+    },
     ("POST", "/v1/claims"): {
         "campaign_id": "noodle-20",
         "user_id": "ann",
@@ -55,6 +68,22 @@ EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/redemptions/{id}/reversals"): {
         "reason": "one bowl returned",
         "lines": [{"id": "1", "amount": 11900}],
+    },
+    ("POST", "/v1/points/earn"): {"user_id": "ann", "points": 100, "reason": "sign-up"},
+    ("POST", "/v1/points/spend"): {"user_id": "ann", "points": 50, "reason": "claw machine"},
+    ("POST", "/v1/points/adjust"): {"user_id": "ann", "points": -5, "reason": "counted twice"},
+    ("POST", "/v1/points/entries/{id}/reversals"): {"policy": "only_unspent", "reason": "refund"},
+    ("POST", "/v1/purchases"): {
+        "transaction_id": "4200001234",
+        "user_id": "ann",
+        "store_id": "noodle-b1",
+        "amount": 23800,
+        "occurred_at": "2026-01-31T12:30:00+08:00",
+    },
+    ("POST", "/v1/purchases/{id}/refunds"): {
+        "refund_id": "5000001234",
+        "user_id": "ann",
+        "amount": 11900,
     },
     ("POST", "/v1/statements"): {
         "start": "2026-01-01T00:00:00+08:00",

@@ -71,7 +71,7 @@ async def person_of(call: Call, body: NamesPerson) -> str:
     member = member_of(call, body.member_code)
     if user_id and engine.handle_of(user_id) != member.handle:
         raise Refused(Outcome.DIFFERENT_OWNERS)
-    if member.stale and not await _repeats_a_claim(call, member):
+    if member.stale and not await _repeats(call, member):
         raise Refused(Outcome.CODE_EXPIRED, field="member_code")
     if user_id:
         return user_id
@@ -81,11 +81,14 @@ async def person_of(call: Call, body: NamesPerson) -> str:
     return wallet.user.user_id
 
 
-async def _repeats_a_claim(call: Call, member: Member) -> bool:
-    """The receipt comes before the code's age: a claim sent again finds its first answer."""
-    key = call.idempotency_key
-    engine = call.tenant.engine
-    return bool(key) and await engine.has_claimed(member.handle, key, now=call.now)
+async def _repeats(call: Call, member: Member) -> bool:
+    """The receipt comes before the code's age: an act sent again finds its first answer."""
+    key, engine = call.idempotency_key, call.tenant.engine
+    if not key:
+        return False
+    if call.route.path.startswith("/v1/points/"):
+        return await engine.points.has_entry(member.handle, key, now=call.now)
+    return await engine.has_claimed(member.handle, key, now=call.now)
 
 
 def coupons_of(call: Call, body: RedemptionRequest, *, strict: bool) -> Named:

@@ -14,6 +14,7 @@ from api.storefront import coupon_reply
 from engine.books import counter
 from engine.definitions import Campaign, parse_time
 from engine.errors import InvalidRequest
+from engine.lots import worth
 from engine.records import Terms
 from engine.rules import DAY_MS
 from engine.views import CouponView, Wallet
@@ -188,12 +189,14 @@ async def summary(call: Call) -> Reply:
         and not ranking.is_frozen(found, view)
         and view.valid_from <= found.now
     ]
+    purse = await tenant.engine.points.purse(user_id, now=call.now)
+    balance, per_yuan = purse.record.balance, tenant.settings.points_per_yuan
     reply = wire.SummaryReply(
         user_id=user_id,
         usable=len(ends),
         expiring=sum(0 < end - found.now <= EXPIRING_MS for end in ends),
-        points=0,
-        points_value=0,
+        points=balance,
+        points_value=max(0, worth(balance, per_yuan)),
         saved=saved,
         complete_until=wire.moment_or_none(complete or 0),
     )

@@ -38,7 +38,7 @@ class Acting:
     ) -> None:
         self.mall = mall
         self._server = server
-        self._fence = fence
+        self.fence = fence
         self._zone = ZoneInfo(mall.timezone)
         self._offsets: dict[int, int] = {}
         self.tags = [keys.cell_tag(mall.id, cell, mall.cells) for cell in range(mall.cells)]
@@ -51,6 +51,10 @@ class Acting:
     def server(self) -> Server:
         """The Redis side, for questions about whole cells (how far they are, their clock)."""
         return self._server
+
+    def lane(self, cell: int) -> Lane:
+        """The way to a cell."""
+        return self._lanes[cell]
 
     async def drain(self) -> None:
         """Wait until nothing is queued or in flight."""
@@ -77,8 +81,8 @@ class Acting:
 
     async def trust(self, handle: str) -> None:
         """Compare the person's cell with the books and load scripts; raises Unavailable."""
-        self._fence.doubt()
-        await self._fence.verify(self.cell_of(handle))
+        self.fence.doubt()
+        await self.fence.verify(self.cell_of(handle))
 
     def offset(self, now: int) -> int:
         """The tenant's distance from UTC at ``now``, ms. Zones change at full quarters only."""

@@ -34,6 +34,7 @@ PRIORITY = (
     "redeem", "commit", "release", "reverse", "void", "lapse", "profile", "member", "points_credit",
     "vehicle", "attend", "amend", "validate", "pocket",
     "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire", "claim",
+    "shut",
 )  # fmt: skip
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -68,6 +69,9 @@ class Fence(Protocol):
 
     @property
     def trusted(self) -> bool: ...
+
+    @property
+    def doubts(self) -> int: ...
 
 
 Observer = Callable[[str, int, float], None]

@@ -42,6 +42,15 @@ class Claim(Command, frozen=True, kw_only=True):
     metadata: str  # JSON object or "", for the fact
 
 
+class Shut(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """Promise that nobody is given a coupon of a campaign for a moment; of no wallet."""
+
+    campaign_id: str
+    offset: int
+    known: int  # characters of the list of holders that are known
+    freezes: int  # of the cell, when its frozen members were told; -1 = never
+
+
 class Profile(Command, frozen=True, kw_only=True):
     """Tell a user's tier and whether they are frozen; what is None stays as it is."""
 

@@ -9,13 +9,13 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 from redis.exceptions import NoScriptError, RedisError
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from engine import keys, scripts
@@ -23,6 +23,7 @@ from engine.books import schema
 from engine.books.db import Books
 from engine.definitions import (
     Campaign,
+    Lot,
     Settings,
     compile_issue,
     compile_settings,
@@ -30,7 +31,8 @@ from engine.definitions import (
 )
 from engine.errors import Unavailable
 from engine.outcomes import Outcome
-from engine.records import StoreRecord, pack
+from engine.parking.records import LotRecord
+from engine.records import PromiseRecord, StoreRecord, pack
 from engine.server import Server
 
 if TYPE_CHECKING:
@@ -39,9 +41,11 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 1.0
 BUDGETS_EVERY = 5  # of these, budgets are looked at
 SWEEP_AT_ONCE = 256
+MOST_PROMISED_MS = 200  # issuing.promise, and what clocks differ by
 SYSTEM = json.dumps({"key": "", "label": "engine", "role": "engine"})
 
 log = structlog.get_logger()
+_promise = msgspec.msgpack.Decoder(PromiseRecord).decode
 _answer = msgspec.msgpack.Decoder(tuple[int, int, int | None]).decode
 
 
@@ -57,6 +61,7 @@ class Control:
         self._tags = [keys.cell_tag(tenant, cell, cells) for cell in range(cells)]
         self._replids: dict[int, str] = {}  # of the servers that these cells were compared on
         self._trusted = False
+        self._doubts = 0
         self._refused_at = 0.0
         self._lock = asyncio.Lock()
         self.budgets_used: dict[str, float] = {}  # of campaigns with a budget: percent
@@ -71,6 +76,12 @@ class Control:
     def doubt(self) -> None:
         """Something happened (a lost connection, NOSCRIPT): compare before the next act."""
         self._trusted = False
+        self._doubts += 1
+
+    @property
+    def doubts(self) -> int:
+        """How often: what was learnt of a server before may be of another one."""
+        return self._doubts
 
     async def verify(self, cell: int) -> None:
         """Compare the cells with the books and load the scripts; Unavailable while fenced."""
@@ -171,6 +182,7 @@ class Control:
         body = msgspec.json.decode(row.body, type=Campaign)
         terms = pack(compile_terms(body))
         shares, budgets = json.loads(row.shares), json.loads(row.budgets)
+        changed = False
         for cell in range(self.cells):
             share = shares[cell] if row.total is not None else -1
             issue = pack(compile_issue(body, row.revision, cell, self.cells))
@@ -181,6 +193,22 @@ class Control:
             outcome, _, left = _answer(bytes(reply))  # type: ignore[call-overload]
             if outcome > Outcome.REPEATED:
                 log.error("publish_refused", campaign=campaign_id, cell=cell, left=left)
+            changed = changed or outcome == Outcome.DONE
+        if changed and not now:
+            await self._promises_kept(campaign_id)
+
+    async def _promises_kept(self, campaign_id: str) -> None:
+        """Wait, a tenth of a second at most, until no process refuses what is open now.
+
+        So whoever changed a campaign finds it changed everywhere once that is answered.
+        """
+        last = 0
+        for tag in self._tags:
+            (packed,) = await self._server.fields(keys.campaign_key(tag, campaign_id), "promise")
+            last = max(last, _promise(packed).until_ms if packed else 0)
+        left = last - self._server.clock() + 5  # clocks are known to a millisecond or two
+        if 0 < left <= MOST_PROMISED_MS:
+            await asyncio.sleep(left / 1000)
 
     async def publish_store(self, store_id: str) -> None:
         """Bring a store to every cell."""
@@ -197,6 +225,24 @@ class Control:
         record = pack(StoreRecord(revision, merchant, int(closed)))
         for cell in range(self.cells):
             await self._write(cell, "define", f"s{store}", revision, record)
+
+    async def publish_lot(self, lot_id: str) -> None:
+        """Bring a lot to every cell."""
+        for row in await self._rows(schema.lots, lot_id):
+            await self._publish_lot(row.id, row.revision, row.merchant_id, row.body)
+
+    async def _publish_lot(self, lot: str, revision: int, merchant: str, body: str) -> None:
+        grace = msgspec.json.decode(body, type=Lot).grace_minutes
+        record = pack(LotRecord(revision, merchant, -1 if grace is None else grace))
+        for cell in range(self.cells):
+            await self._write(cell, "define", f"l{lot}", revision, record)
+
+    async def _rows(self, table: Table, only: str | None = None) -> Sequence[Row[Any]]:
+        query = select(table).where(table.c.tenant == self.tenant)
+        if only is not None:
+            query = query.where(table.c.id == only)
+        async with self._books.connect() as connection:
+            return (await connection.execute(query)).all()
 
     async def publish_settings(self) -> None:
         """Bring the settings to every cell."""
@@ -226,6 +272,8 @@ class Control:
         await self.publish_settings()
         for row in stores:
             await self._publish_store(row.id, row.revision, row.merchant_id, row.closed)
+        for row in await self._rows(schema.lots):
+            await self._publish_lot(row.id, row.revision, row.merchant_id, row.body)
         for campaign_id in campaigns:
             await self.publish_campaign(campaign_id)
 

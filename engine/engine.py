@@ -16,6 +16,7 @@ import msgspec
 from engine import commands, keys
 from engine.acting import Acting, Mall, fingerprint_of, to_json
 from engine.batching import Fence, Observer, Reply
+from engine.doors import Doors
 from engine.fastpath import serial_of
 from engine.outcomes import Outcome
 from engine.parking.stays import Parking
@@ -43,9 +44,15 @@ class Engine(Acting):
         self, mall: Mall, server: Server, fence: Fence, observe: Observer | None = None
     ) -> None:
         super().__init__(mall, server, fence, observe)
+        self._doors = Doors(self)
         self._snapshots = Snapshots(self, server)
         self.points = Points(self)
         self.parking = Parking(self)
+
+    async def drain(self) -> None:
+        """Wait until nothing is queued or in flight."""
+        await self._doors.drain()
+        await super().drain()
 
     # ---- giving out --------------------------------------------------------------------------
 
@@ -63,6 +70,10 @@ class Engine(Acting):
     ) -> Answer[CouponView]:
         """Claim one coupon of a campaign for a user."""
         handle = self.handle_of(user_id)
+        if now == 0:
+            refused = self._doors.refusal(handle, campaign_id, channel, key)
+            if refused is not None:
+                return refused
         extra_json = ""
         if source or metadata:
             extra = {"source": source, "metadata": metadata}
@@ -93,8 +104,11 @@ class Engine(Acting):
         reply = await self.keyed("claim", now, build)
         outcome = _OUTCOMES[reply.outcome]
         if outcome > Outcome.REPEATED:
+            if now == 0:
+                self._doors.refused(handle, campaign_id, outcome)
             opens = _detail(reply.detail)
             return Answer(outcome, details={"retry_at": opens} if opens else {})
+        self._doors.won(handle, key)
         record = _coupon(reply.value)
         # A repeat may have found the coupon of the window before; its issue time tells which.
         serial = used[keys.window_of(record.issued) != keys.window_of(reply.now)]

@@ -11,6 +11,8 @@ A cell's keys all carry its tag, so one act touches one slot:
                             ``p`` points
 ``{tag}:g:<id>``    hash    a campaign's share: issue, t<revision>, left, issued, redeemed, …
 ``{tag}:o:<id>``    zset    open holds on a campaign that has a budget or a limit of uses
+``{tag}:h:<id>``     string  who was given a coupon of it, in order: beginnings of handles
+``{tag}:frozen``     set     handles of frozen members
 ``{tag}:r:<h><s>``  string  a redemption (records.RedemptionRecord)
 ``{tag}:p:<h><s>``  string  an entry of points (records.EntryRecord)
 ``{tag}:points``    zset    people by the time their next lot of points expires, for the sweeper
@@ -33,6 +35,7 @@ from functools import lru_cache
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 HANDLE_LENGTH = 16
 SERIAL_LENGTH = 11
+HOLDER_LENGTH = 6  # of a handle, where a campaign lists who was given one: 30 bits
 ID_LENGTH = 1 + HANDLE_LENGTH + SERIAL_LENGTH
 WINDOW_MS = 30 * 86_400_000
 SLOTS = 16384
@@ -125,6 +128,16 @@ def redemption_key(tag: str, handle: str, serial: str) -> str:
 def opens_key(tag: str, campaign_id: str) -> str:
     """Sorted set: open holds on a limited campaign by the time they lapse."""
     return f"{tag}:o:{campaign_id}"
+
+
+def holders_key(tag: str, campaign_id: str) -> str:
+    """String: who was given a coupon of a campaign, HOLDER_LENGTH characters of a handle each."""
+    return f"{tag}:h:{campaign_id}"
+
+
+def frozen_key(tag: str) -> str:
+    """Set: handles of the frozen members of a cell."""
+    return f"{tag}:frozen"
 
 
 def holds_key(tag: str) -> str:

@@ -136,6 +136,20 @@ class Points:
         reply = await acting.keyed("points_reverse", now, build)
         return _entry_of(handle, used, reply)
 
+    async def has_entry(self, handle: str, key: str, *, now: int = 0) -> bool:
+        """Whether an entry of this person stands under this Idempotency-Key."""
+        acting = self._acting
+        first, before, _ = acting.serials("points", handle, key, now or acting.clock())
+        tag = acting.tag_of(handle)
+        try:
+            found = [
+                await acting.server.get(keys.points_key(tag, handle, serial))
+                for serial in (first, before)
+            ]
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis does not answer") from error
+        return any(found)
+
     async def expire(self, handle: str, *, now: int = 0) -> None:
         """Tell the books which of a person's lots have expired."""
         await self._acting.act("points_expire", commands.Expire(handle=handle, now=now))

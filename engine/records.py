@@ -123,6 +123,13 @@ class RateRecord(msgspec.Struct, array_like=True):
     day_count: int
 
 
+class PromiseRecord(msgspec.Struct, array_like=True):
+    """Field ``promise`` of a campaign's hash: nobody is given one until then (shut.lua)."""
+
+    until_ms: int
+    outcome: int
+
+
 class UsesRecord(msgspec.Struct, array_like=True):
     """Field ``uses`` of a campaign's hash, and ``d<store>``: uses of a local day in this cell."""
 

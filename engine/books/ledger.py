@@ -18,6 +18,8 @@ account                  party              meaning
 ``points.liability``     ``customers``      points used up (books/points_ledger.py)
 ``merchant.commission``  ``merchant:ID``    commission that the merchant owes
 ``mall.commission``      ``mall``           commission that the mall earned
+``merchant.adjustment``  ``merchant:ID``    an adjustment that two people agreed on
+``mall.adjustment``      ``mall``           the same, as the mall's cost
 =======================  =================  ==================================================
 
 A merchant is owed ``-(merchant.discount + merchant.subsidy + merchant.stored_value +
@@ -45,6 +47,7 @@ from engine.records import TenderKind
 
 MALL = "mall"
 CUSTOMERS = "customers"
+OFFICE_CELL = -1  # of postings that no act of a cell made, but people in the office
 WHOLE = 10_000  # 100 % in hundredths of a percent
 
 STORED_VALUE, POINTS = "stored_value", "points"  # benefits of what was paid with

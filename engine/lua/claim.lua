@@ -7,6 +7,7 @@ keys:
 derived:
   wallet      hash    the person's live state: the coupon is a field, and its own receipt
   campaign    hash    the campaign's share in this cell
+  holders     string  who was given one
   redemption  string  lapsed holds that set part of the budget aside
   opens       zset    open holds on a limited campaign
   facts       stream  the outbox
@@ -78,7 +79,7 @@ return batch.run(function(op)
   -- After this point the act must succeed.
   redis.call('HSET', wallet, 'C' .. serial, coupon, 'n' .. campaign_id, counts)
   if not user then redis.call('HSET', wallet, 'u', pack.array(op[CLAIM.user_id], '', 0, 0, 0)) end
-  campaigns.take_one(share, math.floor((now + offset) / 60000), (calendar.of(now, offset)))
+  campaigns.take_one(share, handle, math.floor((now + offset) / 60000), (calendar.of(now, offset)))
   batch.fact('claimed', now, 'C' .. handle .. serial, op[CLAIM.fingerprint], op[CLAIM.who],
     op[CLAIM.user_id], campaign_id, issue[ISSUE.revision], from, to, op[CLAIM.channel],
     op[CLAIM.source],

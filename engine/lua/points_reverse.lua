@@ -48,7 +48,8 @@ return batch.run(function(op)
   end
   local wanted = asked >= 0 and asked or math.min(rest, most)
   if wanted > most or wanted == 0 then
-    return batch.answer(OUTCOME.POINTS_INSUFFICIENT, now, nil, math.max(wanted, rest) - most)
+    local short = (asked >= 0 and asked or rest) - most
+    return batch.answer(OUTCOME.POINTS_INSUFFICIENT, now, nil, short)
   end
   if number > 0 then
     points.reclaim(record, op[UNDO.entry], entry, wanted)

@@ -6,6 +6,7 @@ keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   wallet      hash    the person's live state
+  frozen      set     handles of frozen members; the cell counts its changes (freezes)
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.Profile
@@ -20,9 +21,15 @@ return batch.run(function(op)
   if user[USER.user_id] ~= op[PROFILE.user_id] then error('two users share a handle') end
   user[USER.tier] = op[PROFILE.tier] or user[USER.tier]
   user[USER.tier_until] = op[PROFILE.tier_until] or user[USER.tier_until]
-  user[USER.frozen] = op[PROFILE.frozen] or user[USER.frozen]
+  local frozen = op[PROFILE.frozen] or user[USER.frozen]
+  local turned = frozen ~= user[USER.frozen]
+  user[USER.frozen] = frozen
   local new = pack.array(unpack(user, 1, 5))
   -- After this point the act must succeed.
+  if turned then
+    redis.call(frozen == 1 and 'SADD' or 'SREM', keys.frozen(), op[PROFILE.handle])
+    redis.call('HINCRBY', keys.cell, 'freezes', 1)
+  end
   if new ~= packed then
     redis.call('HSET', wallet, 'u', new)
     batch.fact('profile_told', now, op[PROFILE.handle], '', op[PROFILE.who],

@@ -10,6 +10,7 @@ derived:
   pocket      string  what was given to it so far; its own receipts
   wallet      hash    the person, where it is for one
   campaign    hash    the campaign's share in this cell
+  holders     string  who was given one
   redemption  string  lapsed holds that set part of the budget aside
   opens       zset    open holds on a limited campaign
   facts       stream  the outbox
@@ -101,7 +102,7 @@ return batch.run(function(op)
   -- After this point the act must succeed.
   redis.call('SET', key, cmsgpack.pack(pocket))
   redis.call('HSET', keys.cell, field, pack.array(day, today + 1))
-  campaigns.take_one(share, math.floor((now + offset) / 60000), day)
+  campaigns.take_one(share, handle, math.floor((now + offset) / 60000), day)
   batch.fact('validated', now, 'K' .. handle .. serial, op[VALIDATE.fingerprint],
     op[VALIDATE.who], op[VALIDATE.lot_id], op[VALIDATE.session_id], op[VALIDATE.plate],
     op[VALIDATE.user_id], share.id, issue[ISSUE.revision], op[VALIDATE.store_id],

@@ -134,12 +134,14 @@ async def _spent(check: Check, conn: AsyncConnection, only: Collection[str] | No
 async def _read(check: Check, cell: Cell, ids: list[str]) -> list[list[bytes | None]]:
     rows: list[list[bytes | None]] = []
     for start in range(0, len(ids), BATCH):
-        rows += await check.live.many(
-            [
-                ("HMGET", keys.campaign_key(cell.tag, campaign_id), *_COUNTERS)
-                for campaign_id in ids[start : start + BATCH]
-            ]
-        )
+        some = ids[start : start + BATCH]
+        counters = [("HMGET", keys.campaign_key(cell.tag, name), *_COUNTERS) for name in some]
+        lengths = [("STRLEN", keys.holders_key(cell.tag, name)) for name in some]
+        found = await check.live.many(counters + lengths)
+        rows += [
+            [*row, length // keys.HOLDER_LENGTH]
+            for row, length in zip(found[: len(some)], found[len(some) :], strict=True)
+        ]
     return rows
 
 
@@ -158,12 +160,14 @@ def _compare(
     if row[0] is None:
         check.differs("campaign", where, "", f"version {campaign.version}", again)
         return
-    live = {name: None if v is None else int(v) for name, v in zip(_COUNTERS, row, strict=True)}
+    names = (*_COUNTERS, "holders")
+    live = {name: None if v is None else int(v) for name, v in zip(names, row, strict=True)}
     issued = sum(states.values())
     expected: dict[str, int | None] = {
         "version": campaign.version,
         "share": share,
         "issued": issued,
+        "holders": live["issued"],
         "redeemed": redeemed,
         "left": share - issued if share >= 0 else None,
         **money,

@@ -26,6 +26,7 @@ class Kind(Enum):
     REDEMPTION = "r"
     CAMPAIGN = "g"
     OPENS = "o"
+    HOLDERS = "h"
     ENTRY = "p"
     PURCHASE = "b"
     TRANSACTION = "t"
@@ -69,7 +70,7 @@ class Live:
         return int(told or 0) or int(seconds) * 1000 + int(micros) // 1000
 
     async def scan(self, cell: Cell) -> AsyncIterator[tuple[Kind, list[bytes]]]:
-        """Every key of the cell but its own hash, outbox and holds, in batches of a kind.
+        """Every key of the cell in batches of a kind; not those that it has one of.
 
         A key may come twice, as SCAN has it.
         """
@@ -79,6 +80,7 @@ class Live:
                 keys.cell_key(cell.tag),
                 keys.facts_key(cell.tag),
                 keys.holds_key(cell.tag),
+                keys.frozen_key(cell.tag),
                 keys.points_due_key(cell.tag),
             )
         }

@@ -92,6 +92,7 @@ async def check_wallets(
         await _compare_users(check, conn, wallets, again)
         await _compare_audiences(check, conn, wallets, again)
         await compare_points(check, conn, wallets, again)
+    await _check_frozen(check, cell, wallets)
     for wallet in wallets.values():
         _check_limits(check, wallet)
     if not again:
@@ -230,6 +231,17 @@ async def _compare_audiences(
             check.differs("audience", f"{audience} {user_id}", live, books, wallet.again)
         if not again:
             check.report.count("memberships", len(mine))
+
+
+async def _check_frozen(check: Check, cell: Cell, wallets: dict[str, _Wallet]) -> None:
+    """The set of frozen members is of those whose records say so."""
+    handles = [wallet.handle for wallet in wallets.values()]
+    key = keys.frozen_key(cell.tag)
+    (listed,) = await check.live.many([("SMISMEMBER", key, *handles)])
+    for wallet, found in zip(wallets.values(), listed, strict=True):
+        if wallet.user.frozen != found:
+            told = f"in the set: {found}"
+            check.differs("frozen", wallet.user.user_id, told, wallet.user.frozen, wallet.again)
 
 
 def _check_limits(check: Check, wallet: _Wallet) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from engine.points import Entry
 from engine.records import PointsRecord
 from engine.views import Answer
 from tests.engine.harness import WHO, Running, reconciled
+from tests.engine.points_language import Play, examples
 from tests.unit.rules_language import ms
 
 LONG = os.environ.get("HEXIAO_LONG") == "1"
@@ -252,3 +254,20 @@ async def test_parallel_spends_never_overspend(mall: Running) -> None:
         Outcome.DONE: 14, Outcome.POINTS_INSUFFICIENT: 26,
     }  # fmt: skip
     assert (await points.purse("u")).record.balance == 2
+
+
+async def test_the_worked_examples(small_mall: Running, redis_url: str) -> None:
+    """docs/RULES.md: each block by people of its own, the books compared in the end."""
+    assert len(examples()) >= 10
+    for store in ("s1", "s2"):
+        await small_mall.store(store)
+    for number, block in examples():
+        await small_mall.settings(earn=None)
+        came, written = await Play(small_mall).run(named(block, number))
+        assert came == written, f"docs/RULES.md line {number}"
+    await reconciled(small_mall.books, redis_url, small_mall.id)
+
+
+def named(block: str, number: int) -> str:
+    """With people and transactions that no other block has."""
+    return re.sub(r"\b(ann|bob|t\d)\b", rf"\1-{number}", block)

@@ -1,18 +1,19 @@
 -- include: batch, keys, pack
 -- A campaign's share in this cell: read once a batch, its counters written once at the end.
-local campaigns = { known = {} }
+local campaigns = { known = {}, holder = 6 }  -- holder: keys.HOLDER_LENGTH
 
 -- The share, or nil when there is no such campaign here. left is nil when stock is unlimited.
 function campaigns.share(id)
   local share = campaigns.known[id]
   if share == nil then
     local row = redis.call('HMGET', keys.campaign(id), 'issue', 'left', 'issued', 'redeemed',
-      'rate', 'budget_left', 'uses')
+      'rate', 'budget_left', 'uses', 'promise')
     share = row[1] and {
       id = id, packed = row[1], issue = cmsgpack.unpack(row[1]), left = tonumber(row[2]),
       issued = tonumber(row[3]) or 0, redeemed = tonumber(row[4]) or 0, terms = {},
       limited = row[6] or row[7], budget_left = tonumber(row[6]),
       uses = row[7] and cmsgpack.unpack(row[7]) or { 0, 0 },
+      promise = row[8] and cmsgpack.unpack(row[8]) or { 0, 0 },
       rate = row[5] and cmsgpack.unpack(row[5]) or { 0, 0, 0, 0 },
     } or false
     campaigns.known[id] = share
@@ -58,14 +59,21 @@ local function touch(share)
   end
 end
 
--- One is given out, in this local minute and day.
-function campaigns.take_one(share, minute, day)
+-- One is given out to this person, in this local minute and day.
+function campaigns.take_one(share, handle, minute, day)
   if share.left then share.left = share.left - 1 end
   share.issued = share.issued + 1
   share.rate = { minute, campaigns.given_out(share, RATE.minute, RATE.minute_count, minute) + 1,
     day, campaigns.given_out(share, RATE.day, RATE.day_count, day) + 1 }
   share.rated = true
   touch(share)
+  if not share.given then
+    share.given = {}
+    batch.flush[#batch.flush + 1] = function()
+      redis.call('APPEND', keys.holders(share.id), table.concat(share.given))
+    end
+  end
+  share.given[#share.given + 1] = string.sub(handle, 1, campaigns.holder)
 end
 
 function campaigns.count_redeemed(share, change)

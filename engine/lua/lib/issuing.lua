@@ -1,6 +1,6 @@
--- include: calendar, campaigns, rooms
+-- include: batch, calendar, campaigns, rooms
 -- May this person claim this campaign now? The ladder, in the contract's order.
-local issuing = {}
+local issuing = { promise = 100 }  -- how long one lasts, ms
 
 local function contains(list, value)
   for _, v in ipairs(list) do if v == value then return true end end
@@ -16,18 +16,25 @@ function issuing.start(issue, tier)
   return start
 end
 
+-- When giving out ends; 0 = never. Nobody is given what has expired already, or would before it
+-- is valid.
+function issuing.ends(issue)
+  local ends, last = issue[ISSUE.end], issue[ISSUE.valid_end]
+  if last > 0 then
+    last = math.max(1, last - issue[ISSUE.delay_minutes] * 60000)
+    if ends == 0 or last < ends then ends = last end
+  end
+  return ends
+end
+
 -- user: records.UserRecord or nil; count: records.CountRecord or nil; membership(audience) tells.
 -- channel nil = not judged. Returns the outcome, and when it opens where that helps.
-function issuing.judge(share, user, count, membership, channel, now, offset)
+function issuing.ladder(share, user, count, membership, channel, now, offset)
   local issue = share.issue
   local status = issue[ISSUE.status]
   if status == 'frozen' then return OUTCOME.CAMPAIGN_FROZEN end
   if status == 'paused' then return OUTCOME.CAMPAIGN_PAUSED end
-  local ends, last = issue[ISSUE.end], issue[ISSUE.valid_end]
-  if last > 0 then  -- nobody is given what has expired already, or would before it is valid
-    last = math.max(1, last - issue[ISSUE.delay_minutes] * 60000)
-    if ends == 0 or last < ends then ends = last end
-  end
+  local ends = issuing.ends(issue)
   if status == 'ended' or (ends > 0 and now >= ends) then return OUTCOME.CAMPAIGN_ENDED end
   local tier = ''
   if user and (user[USER.tier_until] == 0 or now < user[USER.tier_until]) then
@@ -88,6 +95,17 @@ function issuing.judge(share, user, count, membership, channel, now, offset)
   end
   if share.left and share.left < 1 then return OUTCOME.SOLD_OUT end
   return OUTCOME.DONE
+end
+
+-- The same, and nobody is let in while a promise lasts (shut.lua). It is of the server's clock,
+-- and a clock that was put back does not make one longer.
+function issuing.judge(share, user, count, membership, channel, now, offset)
+  local outcome, opens = issuing.ladder(share, user, count, membership, channel, now, offset)
+  local left = share.promise[PROMISE.until_ms] - now
+  if outcome == OUTCOME.DONE and now == batch.now and left > 0 and left <= issuing.promise then
+    return share.promise[PROMISE.outcome]
+  end
+  return outcome, opens
 end
 
 -- From when and until when a coupon issued now is valid; until 0 = no end.

@@ -7,6 +7,8 @@ function keys.wallet(handle) return tag .. ':w:' .. handle end
 function keys.campaign(id) return tag .. ':g:' .. id end
 function keys.redemption(handle, serial) return tag .. ':r:' .. handle .. serial end
 function keys.opens(id) return tag .. ':o:' .. id end
+function keys.holders(id) return tag .. ':h:' .. id end
+function keys.frozen() return tag .. ':frozen' end
 function keys.holds() return tag .. ':holds' end
 function keys.points(handle, serial) return tag .. ':p:' .. handle .. serial end
 function keys.points_due() return tag .. ':points' end
