@@ -22,6 +22,7 @@ HOLD_REFUSALS = (
     Outcome.ALREADY_REVERSED,
     Outcome.HOLD_EXPIRED,
     Outcome.HOLD_RELEASED,
+    Outcome.MORE_THAN_REDEEMED,
 )
 REVERSAL_REFUSALS = (
     Outcome.ALREADY_REVERSED,
@@ -52,6 +53,7 @@ async def commit(call: Call) -> Reply:
         key=call.idempotency_key,
         who=call.who(staff=body.staff_id or "", terminal=body.terminal_id or ""),
         store_id=call.key.store_id,
+        amount=body.amount,
         now=call.now,
     )
     if answer.value is None:
