@@ -45,6 +45,17 @@ USERS = {
 }
 AUDIENCE = ("vip-lunch", ["ann"])
 
+# A yuan earns a point, gold members half as much again, everybody twice as much on Tuesdays.
+EARN = {
+    "per_yuan": 1,
+    "tiers": {"gold": 1.5},
+    "days": [{"factor": 2, "weekdays": [2]}],
+    "max_per_day": 5000,
+    "expires_days": 365,
+}
+PURCHASE = {"transaction_id": "demo-1", "user_id": "ann", "store_id": "noodle-b1", "amount": 23850}
+POINTS = {"user_id": "bob", "points": 200, "reason": "welcome"}
+
 # Given by the office, as a job.
 GRANT = {
     "campaign_id": "latte-990",

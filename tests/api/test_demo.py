@@ -42,6 +42,8 @@ async def test_three_lines_work_as_pasted(api_server: ApiServer) -> None:
     async with Api(api_server.url, key) as mall:
         listed = (await mall.get("/v1/campaigns")).json["items"]
         assert {one["id"] for one in listed} == {one["id"] for one in CAMPAIGNS}
+        assert (await mall.get("/v1/users/bob/points")).json["balance"] == 200
+        assert (await mall.get("/v1/purchases/demo-1")).json["points_earned"] in (357, 715)
         kinds = {one["benefit"]["type"] for one in listed}
         assert kinds == {"amount_off", "percent_off", "fixed_price", "gift", "exchange"}
 
