@@ -1,4 +1,4 @@
-"""Passes, stored value and points over HTTP: told as they are, kept, given back, never overspent."""
+"""Passes, stored value and points over HTTP: told as they are, given back, never overspent."""
 
 from __future__ import annotations
 
