@@ -17,12 +17,15 @@ from api.demo_mall import (
     EARN,
     GRANT,
     KEYS,
+    LOTS,
     MERCHANTS,
+    PARKING,
     POINTS,
     PURCHASE,
     STORES,
     TRY,
     USERS,
+    VEHICLES,
     dated,
 )
 from engine.definitions import format_time
@@ -94,6 +97,7 @@ async def build_demo(base_url: str, operator_key: str) -> list[str]:
             idempotency_key=f"demo-{audience}",
         )
         await _points(client)
+        await _parking(client)
         await client.ask("POST", "/v1/grants", GRANT, idempotency_key="demo-grant")
         keys = {name: await _key(client, name, body) for name, body in KEYS.items()}
         return await _what_to_try(client, url, {"operator": operator_key, **keys})
@@ -106,6 +110,16 @@ async def _points(client: Client) -> None:
     bought = {**PURCHASE, "occurred_at": format_time(int(time.time() * 1000))}
     await client.ask("POST", "/v1/purchases", bought)
     await client.ask("POST", "/v1/points/earn", POINTS, idempotency_key="demo-points")
+
+
+async def _parking(client: Client) -> None:
+    """A car park, a family's car, and what the mall gives, unless it is set."""
+    if (await client.ask("GET", "/v1/settings"))["parking"] is None:
+        await client.ask("PATCH", "/v1/settings", {"parking": PARKING})
+    for lot_id, lot in LOTS.items():
+        await client.ask("PUT", f"/v1/lots/{lot_id}", lot)
+    for plate, users in VEHICLES.items():
+        await client.ask("PUT", f"/v1/vehicles/{plate}", {"user_ids": users})
 
 
 async def _campaigns(client: Client) -> None:

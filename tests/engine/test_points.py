@@ -13,8 +13,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import func, select
 
 from engine import facts, keys, lots
+from engine.books.schema import postings
 from engine.outcomes import Outcome
 from engine.points import Entry
 from engine.records import PointsRecord, pack
@@ -241,6 +243,11 @@ async def test_a_thousand_people_against_a_model(small_mall: Running, redis_url:
         assert (purse.balance < 0) == (person.debt > 0)
     await mall.check_facts()
     await reconciled(mall.books, redis_url, mall.id)
+    owed = select(func.sum(postings.c.amount)).where(
+        postings.c.tenant == mall.id, postings.c.account == "points.liability"
+    )
+    async with mall.books.connect() as connection:
+        assert await connection.scalar(owed) == -sum(lots.worth(told[p.name], 100) for p in people)
     assert any(person.debt for person in people)  # else nothing was tried
 
 
