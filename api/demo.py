@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from api.demo_mall import AUDIENCE, CAMPAIGNS, KEYS, MERCHANTS, STORES, TRY, USERS, dated
+from api.demo_mall import AUDIENCE, CAMPAIGNS, GRANT, KEYS, MERCHANTS, STORES, TRY, USERS, dated
 from engine.errors import HexiaoError
 
 REQUEST_SECONDS = 30.0
@@ -79,6 +79,7 @@ async def build_demo(base_url: str, operator_key: str) -> list[str]:
             {"add": members},
             idempotency_key=f"demo-{audience}",
         )
+        await client.ask("POST", "/v1/grants", GRANT, idempotency_key="demo-grant")
         keys = {name: await _key(client, name, body) for name, body in KEYS.items()}
         return await _what_to_try(client, url, {"operator": operator_key, **keys})
 

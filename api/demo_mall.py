@@ -20,8 +20,10 @@ MERCHANTS = {
 
 
 def _store(merchant: str, floor: str, zh: str, en: str, hours: list[list[str]]) -> dict[str, Any]:
+    # All under one roof in Shanghai; the noodle house is at its north end.
+    place = {"lat": 31.2304 if merchant == "noodle" else 31.2291, "lng": 121.4737}
     name = {"zh-CN": zh, "en": en}
-    return {"name": name, "merchant_id": merchant, "floor": floor, "hours": hours}
+    return {"name": name, "merchant_id": merchant, "floor": floor, "hours": hours, **place}
 
 
 _DAY, _LONG = [["10:00", "22:00"]], [["09:00", "02:00"]]
@@ -42,6 +44,14 @@ USERS = {
     "bob": {"tier": "silver"},
 }
 AUDIENCE = ("vip-lunch", ["ann"])
+
+# Given by the office, as a job.
+GRANT = {
+    "campaign_id": "latte-990",
+    "user_ids": ["ann", "bob"],
+    "channel": "office",
+    "source": {"entry": "birthday"},
+}
 
 KEYS = {
     "storefront": {"role": "storefront", "label": "demo mini-program"},
@@ -155,7 +165,12 @@ CAMPAIGNS = [
     _campaign(
         "flash-3", "秒杀:仅3张", "Flash sale: three of them", "mall",
         {"type": "amount_off", "amount": 3000}, total=3,
-        issue={"per_user": 1}, usage={"min_spend": 3001},
+        issue={"per_user": 1}, usage={"min_spend": 3001}, tags=["hot"],
+    ),
+    _campaign(
+        "next-season", "下季活动(草稿)", "Next season, still a draft", "fashion",
+        {"type": "percent_off", "percent_off": 10, "max_amount": 20000},
+        usage={"stores": _CLOTHES}, status="draft",
     ),
 ]  # fmt: skip
 

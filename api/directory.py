@@ -53,10 +53,10 @@ async def list_merchants(call: Call) -> Reply:
         tenant.books,
         tenant.id,
         only=call.bound_merchant(None) or None,
-        after=_after(query),
+        after=after(query),
         limit=query.limit + 1,
     )
-    return _page(rows, query.limit)
+    return page(rows, query.limit)
 
 
 @route(
@@ -72,7 +72,7 @@ async def get_merchant(call: Call) -> Reply:
     if call.key.merchant_id not in ("", merchant_id):
         raise Refused(Outcome.NOT_FOUND)
     rows = await directory.list_merchants(tenant.books, tenant.id, only=merchant_id, limit=1)
-    return _one(rows)
+    return one_of(rows)
 
 
 # ---- stores ----------------------------------------------------------------------------------
@@ -110,10 +110,10 @@ async def list_stores(call: Call) -> Reply:
         tenant.id,
         only=call.bound_store(None) or None,
         merchant_id=call.bound_merchant(query.merchant_id) or None,
-        after=_after(query),
+        after=after(query),
         limit=query.limit + 1,
     )
-    return _page(rows, query.limit)
+    return page(rows, query.limit)
 
 
 @route(
@@ -131,20 +131,22 @@ async def get_store(call: Call) -> Reply:
     rows = await directory.list_stores(
         tenant.books, tenant.id, only=store_id, merchant_id=call.key.merchant_id or None, limit=1
     )
-    return _one(rows)
+    return one_of(rows)
 
 
-def _after(query: Page) -> str:
+def after(query: Page) -> str:
+    """The id where the page before ended; "" for the first."""
     return str(decode_cursor(query.cursor, tuple[str])[0]) if query.cursor else ""
 
 
-def _page(rows: list[Body], limit: int) -> Reply:
+def page(rows: list[Body], limit: int) -> Reply:
     """A page of rows by id; there is one more than ``limit`` when the list goes on."""
     cursor = encode_cursor(rows[limit - 1]["id"]) if len(rows) > limit else None
     return Reply({"items": rows[:limit], "next_cursor": cursor})
 
 
-def _one(rows: list[Body]) -> Reply:
+def one_of(rows: list[Body]) -> Reply:
+    """The only row; ``not_found`` where there is none."""
     if not rows:
         raise Refused(Outcome.NOT_FOUND)
     return Reply(rows[0])

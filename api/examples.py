@@ -29,6 +29,19 @@ EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/v1/users/{id}"): {"tier": "gold"},
     ("POST", "/v1/audiences/{id}/members"): {"add": ["ann", "bo"], "remove": []},
     ("POST", "/v1/keys"): {"role": "storefront", "label": "mini-program"},
+    ("POST", "/v1/campaigns/{id}/recall"): {"reason": "printed with the wrong price"},
+    ("POST", "/v1/grants"): {
+        "campaign_id": "noodle-20",
+        "user_ids": ["ann", "bob"],
+        "channel": "office",
+        "source": {"entry": "birthday"},
+    },
+    ("POST", "/v1/reconciliations"): {
+        "store_id": "noodle-b1",
+        "terminal_id": "t9",
+        "business_day": "2026-01-31",
+        "lines": [{"order_ref": "POS-778", "discount": 2000}],
+    },
     ("POST", "/v1/claims"): {
         "campaign_id": "noodle-20",
         "user_id": "ann",

@@ -1,25 +1,22 @@
-"""Finance: statements, the postings feed, balances, reports; as JSON and as files."""
+"""Finance: statements, the postings feed, balances; as JSON and as files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from api import wire_finance as shapes
+from api.downloads import JSON, NDJSON, csv_file, file
 from api.problems import Refused
-from api.routes import Call, Page, Reply, decode_cursor, encode_cursor, refusal, route
-from engine.books import feeds, settlement, statement_files, statements
+from api.routes import Call, Page, Reply, decode_cursor, encode_cursor, moment, refusal, route
+from engine.books import settlement, statement_files, statements
 from engine.books.definitions import By, Receipt, fingerprint_of
 from engine.books.export import CSV_TYPE, XLSX_TYPE, csv_bytes, json_row
-from engine.books.reports import attribution, postings, redemptions, stock
-from engine.definitions import parse_time
+from engine.books.reports import postings
 from engine.errors import InvalidRequest
 from engine.outcomes import Outcome
 
-JSON, NDJSON = "application/json", "application/x-ndjson"
-UTF8_CSV = f"{CSV_TYPE}; charset=utf-8"
 JSON_LIMIT, FILE_LIMIT = 200, 10_000
 TAGS = ("finance",)
 
@@ -40,7 +37,7 @@ TAGS = ("finance",)
 )
 async def close_period(call: Call) -> Reply:
     body: shapes.StatementRequest = call.body
-    start, end = _time("start", body.start), _time("end", body.end)
+    start, end = moment("start", body.start), moment("end", body.end)
     if start >= end:
         raise InvalidRequest("end", "It must be after start.", "必须晚于 start。")
     tenant = call.tenant
@@ -100,13 +97,13 @@ async def read_statement(call: Call) -> Reply:
     statement = await _statement(call)
     wanted = call.wants(JSON, CSV_TYPE, XLSX_TYPE)
     if wanted == CSV_TYPE:
-        return _file(statement_files.lines_csv(statement, call.language), statement["id"], "csv")
+        return file(statement_files.lines_csv(statement, call.language), statement["id"], "csv")
     if wanted == XLSX_TYPE:
         tenant = call.tenant
         body = await statement_files.workbook(
             tenant.books, tenant.id, statement, call.language, tenant.timezone
         )
-        return _file(body, statement["id"], "xlsx")
+        return file(body, statement["id"], "xlsx")
     return Reply(json_row(statement))
 
 
@@ -125,7 +122,7 @@ async def list_entries(call: Call) -> Reply:
     books, tenant, name = call.tenant.books, call.tenant.id, statement["id"]
     if call.wants(JSON, CSV_TYPE) == CSV_TYPE:
         body = await statement_files.entries_csv(books, tenant, name, call.language)
-        return _file(body, f"{name}-entries", "csv")
+        return file(body, f"{name}-entries", "csv")
     query: Page = call.query
     after = decode_cursor(query.cursor, statements.Position) if query.cursor else None
     rows, last = await statements.entries_of(books, tenant, name, after, query.limit)
@@ -167,7 +164,7 @@ async def list_postings(call: Call) -> Reply:
     if wanted == CSV_TYPE:
         trailer = ["control", *(f"{name}={value}" for name, value in control.items())]
         body = csv_bytes(postings.COLUMNS, rows, call.language, trailer)
-        return _file(body, f"postings-{after + 1}", "csv", _control_header(control))
+        return file(body, f"postings-{after + 1}", "csv", _control_header(control))
     items = [json_row(row) for row in rows]
     if wanted == NDJSON:
         lines = [orjson.dumps(item) for item in (*items, {"control": control})]
@@ -192,117 +189,9 @@ def _control_header(control: dict[str, int]) -> dict[str, str]:
     produces=(JSON, CSV_TYPE),
 )
 async def list_balances(call: Call) -> Reply:
-    as_of = _time_or_none("as_of", call.query.as_of)
+    as_of = None if call.query.as_of is None else moment("as_of", call.query.as_of)
     rows = await postings.balances(call.tenant.books, call.tenant.id, as_of)
     if call.wants(JSON, CSV_TYPE) == CSV_TYPE:
-        return _file(csv_bytes(postings.BALANCE_COLUMNS, rows, call.language), "balances", "csv")
+        return csv_file(call, "balances", postings.BALANCE_COLUMNS, rows)
     sums = {name: sum(row[name] for row in rows) for name in ("debits", "credits")}
     return Reply({"items": rows, **json_row({"as_of": as_of}), **sums})
-
-
-# ---- reports ---------------------------------------------------------------------------------
-
-
-@route(
-    "GET",
-    "/v1/reports/attribution",
-    roles={"finance", "merchant"},
-    query=shapes.ReportQuery,
-    reply=shapes.Attribution,
-    summary="What coupons brought, by campaign, channel, store, entry and tier of the claim.",
-    tags=TAGS,
-    produces=(JSON, CSV_TYPE),
-)
-async def report_attribution(call: Call) -> Reply:
-    query: shapes.ReportQuery = call.query
-    groups = _groups(query.group_by or "campaign", attribution.GROUPS)
-    start, end = _period(query)
-    as_of = await feeds.complete_until(call.tenant.books, call.tenant.id)
-    rows = await attribution.attribution(
-        call.tenant.books, call.tenant.id, groups, start, end, call.bound_merchant(None) or None
-    )
-    return _report(call, "attribution", (*groups, *attribution.MEASURES), rows, as_of)
-
-
-@route(
-    "GET",
-    "/v1/reports/redemptions",
-    roles={"finance", "merchant"},
-    query=shapes.ReportQuery,
-    reply=shapes.Redemptions,
-    summary="Redemptions and reversals by day, store, merchant, campaign and channel of the till.",
-    tags=TAGS,
-    produces=(JSON, CSV_TYPE),
-)
-async def report_redemptions(call: Call) -> Reply:
-    query: shapes.ReportQuery = call.query
-    groups = _groups(query.group_by or "day", redemptions.GROUPS)
-    start, end = _period(query)
-    tenant = call.tenant
-    as_of = await feeds.complete_until(tenant.books, tenant.id)
-    rows = await redemptions.by_group(
-        tenant.books,
-        tenant.id,
-        groups,
-        tenant.timezone,
-        start,
-        end,
-        call.bound_merchant(None) or None,
-    )
-    return _report(call, "redemptions", (*groups, *redemptions.MEASURES), rows, as_of)
-
-
-@route(
-    "GET",
-    "/v1/reports/stock",
-    roles={"finance"},
-    query=shapes.StockQuery,
-    reply=shapes.StockReport,
-    summary="Of each campaign what there is, what was given out and what became of it.",
-    tags=TAGS,
-    produces=(JSON, CSV_TYPE),
-)
-async def report_stock(call: Call) -> Reply:
-    as_of = await feeds.complete_until(call.tenant.books, call.tenant.id)
-    rows = await stock.stock(call.tenant.books, call.tenant.id, call.query.campaign_id)
-    return _report(call, "stock", stock.COLUMNS, rows, as_of)
-
-
-def _report(
-    call: Call, name: str, columns: Sequence[str], rows: shapes.Rows, as_of: int | None
-) -> Reply:
-    if call.wants(JSON, CSV_TYPE) == CSV_TYPE:
-        return _file(csv_bytes(columns, rows, call.language), name, "csv")
-    return Reply({"items": rows, **json_row({"as_of": as_of})})
-
-
-def _groups(text: str, known: Sequence[str]) -> list[str]:
-    groups = text.split(",")
-    if len(set(groups)) != len(groups) or not set(groups) <= set(known):
-        names = ", ".join(known)
-        raise InvalidRequest("group_by", f"Use some of {names}, each once.", f"可选:{names}。")
-    return groups
-
-
-def _period(query: shapes.ReportQuery) -> tuple[int | None, int | None]:
-    return _time_or_none("from", query.start), _time_or_none("to", query.end)
-
-
-def _time_or_none(name: str, text: str | None) -> int | None:
-    return None if text is None else _time(name, text)
-
-
-def _time(name: str, text: str) -> int:
-    try:
-        return parse_time(text)
-    except ValueError:
-        raise InvalidRequest(name, "It must be an RFC 3339 time.", "时间格式不正确。") from None
-
-
-_MEDIA = {"csv": UTF8_CSV, "xlsx": XLSX_TYPE}
-
-
-def _file(body: bytes, name: str, kind: str, headers: dict[str, str] | None = None) -> Reply:
-    """A download."""
-    disposition = {"Content-Disposition": f'attachment; filename="{name}.{kind}"'}
-    return Reply(body, content_type=_MEDIA[kind], headers={**disposition, **(headers or {})})

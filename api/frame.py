@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from api.auth import Auth, Key
     from api.metrics import Metrics
     from api.readiness import Readiness
+    from api.refusals import Refusals
 
 log = structlog.get_logger()
 
@@ -58,6 +59,7 @@ PATH: web.RequestKey[Mapping[str, str]] = web.RequestKey("path", Mapping)  # its
 _NO_PARAMETERS: Mapping[str, str] = {}
 
 _JSON_MEDIA = re.compile(r"application/([a-z0-9.+-]+\+)?json", re.IGNORECASE)
+_JUDGED = (200, 409)  # what may tell a refused try; all else is no try, or was never judged
 # Header names made once: a plain string is folded to lower case at every look-up.
 _AUTHORIZATION = istr("Authorization")
 _REQUEST_ID = istr("X-Request-Id")
@@ -80,11 +82,13 @@ class Gate:
         "metrics",
         "readiness",
         "refresh",
+        "refusals",
         "rehearsal",
         "stamp",
         "tally",
     )
     readiness: Readiness  # told by the service that makes both
+    refusals: Refusals  # the same
     # Take up changed settings and keys: after a change, this process is the first to know.
     refresh: Callable[[], Awaitable[None]]
 
@@ -147,6 +151,8 @@ class Endpoint:
             reply = fault(call)
             response = respond(call, reply)
         self.count(response.status, reply.code)
+        if self.route.attempts and response.status in _JUDGED:
+            gate.refusals.saw(call, reply)
         return response
 
     async def _answer(self, call: Call, headers: CIMultiDictProxy[str]) -> Reply:
@@ -228,6 +234,8 @@ class Endpoint:
     def _check_path(self, call: Call, key: Key) -> None:
         for name in self.params:
             value = call.path[name]
+            if name == "plate":
+                continue  # its handler knows what a plate is
             if not ID_PATTERN.fullmatch(value):
                 if self.route.method == "PUT":
                     raise InvalidRequest(name, "Use 1 to 64 of A-Z a-z 0-9 _ . : -")

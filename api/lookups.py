@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 import orjson
+from redis.exceptions import RedisError
 from sqlalchemy import select
 
 from api import wire
-from engine.books.schema import campaign_terms, campaigns, stores
-from engine.definitions import Campaign, rules_text
+from engine.books.schema import campaign_terms, campaigns, cells, lots, stores
+from engine.definitions import Campaign, Lot, rules_text
+from engine.keys import cell_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from api.tenants import Tenant
 
 MAX_KEPT = 4096
+PATIENCE = 1.0  # seconds that a look-up waits for the writer
 
 # A body at a revision never changes: read once, kept while it is asked for.
 _kept: OrderedDict[tuple[str, str, int], Campaign] = OrderedDict()
@@ -103,6 +108,56 @@ async def store(tenant: Tenant, store_id: str) -> StoreState | None:
         _stores.pop(tenant.id, None)
         found = (await all_stores(tenant)).get(store_id)
     return found
+
+
+# By tenant: the definitions' number they were read at, and all lots of the mall.
+_lots: dict[str, tuple[int, dict[str, Lot]]] = {}
+
+
+async def all_lots(tenant: Tenant) -> dict[str, Lot]:
+    """The lots as of the newest definitions that this process has seen, by id."""
+    known = _lots.get(tenant.id)
+    if known is not None and known[0] == tenant.definitions:
+        return known[1]
+    seen = tenant.definitions
+    query = select(lots.c.id, lots.c.body).where(lots.c.tenant == tenant.id)
+    async with tenant.books.connect() as connection:
+        rows = await connection.execute(query)
+        found = {row.id: msgspec.json.decode(row.body, type=Lot) for row in rows}
+    _lots[tenant.id] = (seen, found)
+    return found
+
+
+async def lot(tenant: Tenant, lot_id: str) -> Lot | None:
+    """One lot with its tariff; one that was made just now is looked for in the books."""
+    found = (await all_lots(tenant)).get(lot_id)
+    if found is None:
+        _lots.pop(tenant.id, None)
+        found = (await all_lots(tenant)).get(lot_id)
+    return found
+
+
+async def caught_up(tenant: Tenant) -> None:
+    """Wait a moment until the books hold what the cells hold now: who asks meets what they did.
+
+    After PATIENCE seconds, or where Redis does not answer, the books are read as they are.
+    """
+    try:
+        live = [
+            (int(epoch or 1), int(seq or 0))
+            for tag in tenant.engine.tags
+            for epoch, seq in [await tenant.engine.server.fields(cell_key(tag), "epoch", "seq")]
+        ]
+    except (RedisError, OSError):
+        return
+    query = select(cells.c.epoch, cells.c.seq).where(cells.c.tenant == tenant.id)
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        async with tenant.books.connect() as connection:
+            held = (await connection.execute(query.order_by(cells.c.cell))).all()
+        if all(tuple(mine) >= theirs for mine, theirs in zip(held, live, strict=False)):
+            return
+        await asyncio.sleep(0.02)
 
 
 # By tenant: the definitions' number they were read at, and tags of campaigns as they are now.

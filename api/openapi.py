@@ -66,6 +66,8 @@ PROBLEM_SCHEMA: Json = {
     },
 }
 
+PLATE = {"type": "string", "minLength": 1, "maxLength": 64, "examples": ["沪A12345", "京AD12345"]}
+
 DESCRIPTIONS = {
     400: "The request is not whole: `invalid_request` or `idempotency_key_required`.",
     401: "The key is missing or not valid: `unauthenticated`.",
@@ -158,8 +160,9 @@ def _parameters(
     route: Route, by_type: Mapping[int, Json], components: Mapping[str, Json]
 ) -> list[Json]:
     identifier = _cleaned(msgspec.json.schema(Id))
+    spelled = {"plate": PLATE}
     found: list[Json] = [
-        {"name": name, "in": "path", "required": True, "schema": identifier}
+        {"name": name, "in": "path", "required": True, "schema": spelled.get(name, identifier)}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
     if route.query is not NoQuery:

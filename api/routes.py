@@ -29,6 +29,7 @@ from aiohttp import web
 
 from api.problems import PROBLEM, Refused, plain, problem
 from engine.definitions import Id as Id  # handlers and wire take it from here
+from engine.definitions import parse_time
 from engine.errors import InvalidRequest
 from engine.outcomes import Outcome
 
@@ -101,6 +102,7 @@ class Route:
     tags: tuple[str, ...] = ()
     public: bool = False  # no key asked: health, documentation
     say: bool = False  # refusals carry `say` whoever asks
+    attempts: str = ""  # what its refused tries are kept as: redeem, scan, verify; "" = not kept
     produces: tuple[str, ...] = ("application/json",)  # the first is the default
     accepts: tuple[str, ...] = ("application/json",)
     errors: tuple[Outcome, ...] = ()  # refusals beyond those of every route, for OpenAPI
@@ -230,6 +232,10 @@ class Call:
         """The same for a merchant's key."""
         return _bound(self.key.merchant_id, merchant_id)
 
+    def bound_lot(self, lot_id: str | None) -> str:
+        """The same for a key of a lot."""
+        return _bound(self.key.lot_id, lot_id)
+
     def wants(self, *types: str) -> str:
         """The media type to answer with, by Accept; the first one where nothing else fits."""
         accept = self.request.headers.get("Accept", "")
@@ -279,6 +285,14 @@ def preferred(accept: str, types: tuple[str, ...]) -> str:
             if quality > 0 and rank > best_rank:
                 best, best_rank = offered, rank
     return best
+
+
+def moment(field: str, text: str) -> int:
+    """A time of a query or body in Unix ms, else InvalidRequest that names the field."""
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise InvalidRequest(field, "It must be an RFC 3339 time.", "时间格式不正确。") from None
 
 
 def encode_cursor(*position: Any) -> str:

@@ -12,6 +12,7 @@ import structlog
 from api.frame import Gate
 from api.metrics import Metrics
 from api.readiness import Readiness
+from api.refusals import Refusals
 from api.tenants import Parts, Tenants
 from engine.acting import Mall
 from engine.books.db import Books, open_books
@@ -19,6 +20,7 @@ from engine.config import Settings, load_secret
 from engine.control import Control
 from engine.engine import Engine
 from engine.errors import HexiaoError
+from engine.jobs import Jobs
 from engine.outbox import Client, open_client
 from engine.server import Server
 
@@ -31,7 +33,7 @@ class Service:
     """Made by ``await Service.open(settings)``, ended by ``close``.
 
     ``first``: whether this is the process that also looks after the cells (of several workers
-    one is enough): lapsed holds, and definitions that a crash kept from reaching a cell.
+    one is enough): lapsed holds, definitions that a crash kept from reaching a cell, and jobs.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Service:
         self.gate = Gate(self.tenants.auth, self.metrics, rehearsal=settings.rehearsal)
         self.gate.readiness = Readiness(self)
         self.gate.refresh = self.tenants.catch_up
+        self.gate.refusals = Refusals(books, self.gate.stamp)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -63,9 +66,11 @@ class Service:
             await server.check()
             await service.tenants.refresh()
             service._start(service.tenants.watch())
+            service._start(service.gate.refusals.watch(trims=first, rehearsal=settings.rehearsal))
             if first:
                 await service._publish()
                 service._start(service._keep_published())
+                service._start(Jobs(service.books, service._engines).watch())
         except BaseException:
             await service.close()
             raise
@@ -74,6 +79,7 @@ class Service:
     async def close(self) -> None:
         """Wait for what is in flight, then close everything."""
         await _end(set(self._tasks))
+        await self.gate.refusals.close()
         for tenant in self.tenants.by_id.values():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(10):
@@ -87,6 +93,9 @@ class Service:
         engine = Engine(mall, self.server, control, self.metrics.batch)
         self._start(control.watch(engine, self._sweeping))
         return Parts(engine, control)
+
+    def _engines(self) -> dict[str, Engine]:
+        return {tenant.id: tenant.engine for tenant in self.tenants.by_id.values()}
 
     def _sweeping(self) -> bool:
         # A rehearsal's clock is what operators say: nothing lapses by the wall's.

@@ -56,6 +56,7 @@ USE_REFUSALS = (
     body=wire.VerifyRequest,
     reply=wire.VerifyReply,
     idempotent=False,
+    attempts="verify",
     summary="Whether codes are authentic and fresh; Redis is not asked.",
     tags=("codes",),
 )
@@ -85,6 +86,7 @@ def _verified(scan: Scan) -> wire.VerifyItem:
     reply=shapes.ResolveReply,
     idempotent=False,
     say=True,
+    attempts="scan",
     summary="What a scanned code is, its state, and what can be done with it in this store.",
     tags=("till",),
     errors=(Outcome.CODE_INVALID,),
@@ -233,6 +235,7 @@ async def _quote_best(
     reply=shapes.RedemptionReply,
     status=201,
     say=True,
+    attempts="redeem",
     summary="Redeem coupons of one person for one basket, or set them aside (mode hold).",
     tags=("till",),
     errors=USE_REFUSALS,

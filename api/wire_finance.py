@@ -1,19 +1,17 @@
-"""JSON shapes of statements, postings and reports; the books give their rows as plain dicts."""
+"""JSON shapes of statements, adjustments and postings; the books give rows as plain dicts."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from api.routes import Id, Page
 from engine.definitions import Time
+from engine.definitions.shapes import MAX_MONEY
 
 Fen = Annotated[int, msgspec.Meta(description="Minor units (fen); a reversal's is negative.")]
 Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
-GroupBy = Annotated[
-    str, msgspec.Meta(pattern=r"^[a-z]+(,[a-z]+)*$", max_length=64, description="Comma-separated.")
-]
 
 
 class StatementRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -39,14 +37,25 @@ class Amounts(msgspec.Struct, kw_only=True):
     payable_to_merchant: Fen
 
 
-class Totals(Amounts, kw_only=True):
-    """The sums of all lines."""
+class Counted(Amounts, kw_only=True):
+    """The same with how many acts."""
 
     redemptions: int  # a reversed one still counts
     reversals: int
 
 
-class StatementLine(Totals, kw_only=True):
+class Totals(Counted, kw_only=True):
+    """The sums of all lines; payable_to_merchant is theirs and the adjustments'.
+
+    net_payable = payable_to_merchant − bears_elsewhere: what is paid, or asked for if negative.
+    """
+
+    adjustments: Fen
+    bears_elsewhere: Fen
+    net_payable: Fen
+
+
+class StatementLine(Counted, kw_only=True):
     """By store (or parking lot) and campaign."""
 
     store_id: str
@@ -54,8 +63,29 @@ class StatementLine(Totals, kw_only=True):
     campaign_id: str
 
 
+class Elsewhere(msgspec.Struct, kw_only=True):
+    """What this merchant bears of coupons that another one redeemed."""
+
+    merchant_id: Annotated[str, msgspec.Meta(description="Who redeemed.")]
+    store_id: str
+    lot_id: str | None
+    campaign_id: str
+    redemptions: int
+    reversals: int
+    bears_elsewhere: Fen
+
+
+class StatementAdjustment(msgspec.Struct, kw_only=True):
+    """An adjustment that went into the statement."""
+
+    id: str
+    amount: Fen
+    reason: str
+    decided_at: Moment
+
+
 class StatementHead(msgspec.Struct, kw_only=True):
-    """A statement without its lines."""
+    """A statement without its lines. ``closed → confirmed | disputed → paid``."""
 
     id: str
     merchant_id: str
@@ -64,6 +94,9 @@ class StatementHead(msgspec.Struct, kw_only=True):
     status: Literal["closed", "confirmed", "disputed", "paid"]
     currency: str
     created_at: Moment
+    status_at: Annotated[Moment, msgspec.Meta(description="Since when the status is what it is.")]
+    dispute: Annotated[str | None, msgspec.Meta(description="Why it was last disputed.")]
+    payment_ref: str | None
     totals: Totals
     late: Annotated[
         int, msgspec.Meta(description="Entries of acts whose own period was closed before them.")
@@ -74,6 +107,8 @@ class Statement(StatementHead, kw_only=True):
     """What the mall owes a merchant for a period."""
 
     lines: list[StatementLine]
+    elsewhere: list[Elsewhere]
+    adjustments: list[StatementAdjustment]
 
 
 class Statements(msgspec.Struct):
@@ -115,6 +150,71 @@ class EntryList(msgspec.Struct):
 
     items: list[StatementEntry]
     next_cursor: str | None
+
+
+class Confirmation(msgspec.Struct, forbid_unknown_fields=True):
+    """Nothing is to be said: ``{}``."""
+
+
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, pattern=r"\S")]
+
+
+class Dispute(msgspec.Struct, forbid_unknown_fields=True):
+    """What is wrong with it."""
+
+    reason: Reason
+
+
+class Payment(msgspec.Struct, forbid_unknown_fields=True):
+    """The payment as the bank or the ledger names it."""
+
+    payment_ref: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"\S")]
+
+
+class AdjustmentRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What the mall is to owe a merchant more (or less: negative), and why."""
+
+    merchant_id: Id
+    amount: Annotated[
+        int,
+        msgspec.Meta(
+            ge=-MAX_MONEY, le=MAX_MONEY, description="Minor units (fen), not 0; negative: less."
+        ),
+    ]
+    reason: Reason
+
+
+class Adjustment(msgspec.Struct, kw_only=True):
+    """Pending until somebody else approves it; then it is posted and goes into the next statement.
+
+    ``statement_id``: the statement it went into.
+    """
+
+    id: str
+    merchant_id: str
+    amount: Fen
+    reason: str
+    status: Literal["pending", "approved", "rejected"]
+    asked_by: str
+    asked_at: Moment
+    decided_by: str | None
+    decided_at: Moment | None
+    rejection: str | None
+    statement_id: str | None
+
+
+class AdjustmentList(msgspec.Struct):
+    """Adjustments, the newest first."""
+
+    items: list[Adjustment]
+    next_cursor: str | None
+
+
+class AdjustmentQuery(Page, kw_only=True):
+    """``merchant_id``: only this merchant's; ``status``: only those that are so."""
+
+    merchant_id: Id | None = None
+    status: Literal["pending", "approved", "rejected"] | None = None
 
 
 class PostingQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -186,85 +286,3 @@ class Balances(msgspec.Struct):
     as_of: Moment | None
     debits: int
     credits: int
-
-
-class ReportQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """``from`` inclusive, ``to`` exclusive; without them all there is."""
-
-    group_by: GroupBy | None = None
-    start: Time | None = msgspec.field(name="from", default=None)
-    end: Time | None = msgspec.field(name="to", default=None)
-
-
-class StockQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """``campaign_id``: only this campaign."""
-
-    campaign_id: Id | None = None
-
-
-class AttributionRow(msgspec.Struct, kw_only=True):
-    """The groups asked for, then what they brought. Redemptions are net of reversals."""
-
-    campaign: str | msgspec.UnsetType | None = msgspec.UNSET
-    channel: str | msgspec.UnsetType | None = msgspec.UNSET
-    store: str | msgspec.UnsetType | None = msgspec.UNSET
-    entry: str | msgspec.UnsetType | None = msgspec.UNSET
-    tier: str | msgspec.UnsetType | None = msgspec.UNSET
-    issued: int | None
-    redeemed: int
-    redemption_rate: float | None
-    discount: Fen
-    sales: Fen
-    basket: Fen | None
-    baseline_basket: Fen | None
-    basket_change: float | None
-
-
-class Attribution(msgspec.Struct):
-    """By group; ``as_of``: the books hold every act before it."""
-
-    items: list[AttributionRow]
-    as_of: Moment | None
-
-
-class StockRow(msgspec.Struct):
-    """``total`` and ``left`` are null where stock is unlimited."""
-
-    campaign_id: str
-    status: str
-    total: int | None
-    issued: int
-    left: int | None
-    redeemed: int
-    held: int
-    voided: int
-
-
-class StockReport(msgspec.Struct):
-    """By campaign; ``as_of``: the books hold every act before it."""
-
-    items: list[StockRow]
-    as_of: Moment | None
-
-
-class RedemptionRow(Amounts, kw_only=True):
-    """The groups asked for, then acts of the period by their own time, reversals negative."""
-
-    day: str | msgspec.UnsetType = msgspec.UNSET
-    store: str | msgspec.UnsetType = msgspec.UNSET
-    merchant: str | msgspec.UnsetType = msgspec.UNSET
-    campaign: str | msgspec.UnsetType = msgspec.UNSET
-    channel: str | msgspec.UnsetType = msgspec.UNSET
-    redemptions: int
-    reversals: int
-    coupons: int
-
-
-class Redemptions(msgspec.Struct):
-    """By group; ``as_of``: the books hold every act before it."""
-
-    items: list[RedemptionRow]
-    as_of: Moment | None
-
-
-Rows = list[dict[str, Any]]

@@ -29,6 +29,7 @@ from tests.unit.rules_language import campaign
 
 IN_FLIGHT = 256
 DEEP = 128
+ROUNDS = 5
 NO_OP = "#!lua flags=no-writes\nreturn 0"
 LINES = [Line("1", 30_000, 1, "a", "dining"), Line("2", 12_000, 2, "b", "fashion")]
 SINGLE = ["amount_off amount=1000 min_spend=10000"]
@@ -120,9 +121,15 @@ async def measure(url: str, directory: Path, acts: int) -> dict[str, Any]:
     async with client, open_mall("bench", url, books) as mall:
         await mall.store("s1")
         await redemptions(mall, client, STACKED, 500, "warm")
-        nothing = await no_ops(client, 20_000)
-        claimed, one = await redemptions(mall, client, SINGLE, acts, "one")
-        _, three = await redemptions(mall, client, STACKED, acts, "three")
+        rounds = []
+        for n in range(ROUNDS):
+            claimed, one = await redemptions(mall, client, SINGLE, acts // ROUNDS, f"one{n}-")
+            _, three = await redemptions(mall, client, STACKED, acts // ROUNDS, f"three{n}-")
+            rounds.append((await no_ops(client, 10_000), claimed, one, three))
+        # The least of each: what else the machine does only ever adds.
+        nothing, claimed, one, three = (
+            min(figures, key=lambda figure: figure["us"]) for figures in zip(*rounds, strict=True)
+        )
         await reconciled(mall.books, url, "bench")
         server = await client.info("server")
     return {

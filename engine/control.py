@@ -9,13 +9,13 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 from redis.exceptions import NoScriptError, RedisError
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from engine import keys, scripts
@@ -23,6 +23,7 @@ from engine.books import schema
 from engine.books.db import Books
 from engine.definitions import (
     Campaign,
+    Lot,
     Settings,
     compile_issue,
     compile_settings,
@@ -30,6 +31,7 @@ from engine.definitions import (
 )
 from engine.errors import Unavailable
 from engine.outcomes import Outcome
+from engine.parking.records import LotRecord
 from engine.records import PromiseRecord, StoreRecord, pack
 from engine.server import Server
 
@@ -224,6 +226,24 @@ class Control:
         for cell in range(self.cells):
             await self._write(cell, "define", f"s{store}", revision, record)
 
+    async def publish_lot(self, lot_id: str) -> None:
+        """Bring a lot to every cell."""
+        for row in await self._rows(schema.lots, lot_id):
+            await self._publish_lot(row.id, row.revision, row.merchant_id, row.body)
+
+    async def _publish_lot(self, lot: str, revision: int, merchant: str, body: str) -> None:
+        grace = msgspec.json.decode(body, type=Lot).grace_minutes
+        record = pack(LotRecord(revision, merchant, -1 if grace is None else grace))
+        for cell in range(self.cells):
+            await self._write(cell, "define", f"l{lot}", revision, record)
+
+    async def _rows(self, table: Table, only: str | None = None) -> Sequence[Row[Any]]:
+        query = select(table).where(table.c.tenant == self.tenant)
+        if only is not None:
+            query = query.where(table.c.id == only)
+        async with self._books.connect() as connection:
+            return (await connection.execute(query)).all()
+
     async def publish_settings(self) -> None:
         """Bring the settings to every cell."""
         table = schema.tenants
@@ -252,6 +272,8 @@ class Control:
         await self.publish_settings()
         for row in stores:
             await self._publish_store(row.id, row.revision, row.merchant_id, row.closed)
+        for row in await self._rows(schema.lots):
+            await self._publish_lot(row.id, row.revision, row.merchant_id, row.body)
         for campaign_id in campaigns:
             await self.publish_campaign(campaign_id)
 

@@ -93,6 +93,7 @@ class Outcome(IntEnum):
     PLATE_CONFLICT = 95
     RECEIPT_USED = 96
     STAY_CLOSED = 97
+    WRONG_STATUS = 98  # of a statement or an adjustment
     # between the scripts and the engine only; never leaves it
     WINDOW_MOVED = 120
     WALLET_MOVED = 121
@@ -225,6 +226,7 @@ SENTENCES: dict[Outcome, Sentence] = {
     Outcome.PLATE_CONFLICT: Sentence("This plate is in another stay.", "该车牌另有在场记录。"),
     Outcome.RECEIPT_USED: Sentence("This receipt already freed a car.", "该小票已用于停车减免。"),
     Outcome.STAY_CLOSED: Sentence("This stay is closed.", "该停车记录已结束。"),
+    Outcome.WRONG_STATUS: Sentence("Its status does not allow that.", "当前状态不允许此操作。"),
     Outcome.WINDOW_MOVED: Sentence("The key's window moved on.", "幂等窗口已更新。"),
     Outcome.WALLET_MOVED: Sentence("The wallet changed meanwhile.", "券包已变化。"),
 }

@@ -30,7 +30,7 @@ async def put_merchant(
 
     async def work(doing: Change) -> Body:
         columns = {"name": name_in(merchant.name, NAMED_IN)}
-        return await _put(doing, schema.merchants, "merchant", merchant_id, merchant, columns)
+        return await put(doing, schema.merchants, "merchant", merchant_id, merchant, columns)
 
     return await change(books, tenant, by, work)
 
@@ -39,13 +39,13 @@ async def put_store(books: Books, tenant: str, by: By, store_id: str, store: Sto
     """Make a store or replace it; its merchant must be there. The same again changes nothing."""
 
     async def work(doing: Change) -> Body:
-        await _must_exist(doing, schema.merchants, "merchant_id", store.merchant_id)
+        await must_exist(doing, schema.merchants, "merchant_id", store.merchant_id)
         columns = {
             "name": name_in(store.name, NAMED_IN),
             "merchant_id": store.merchant_id,
             "closed": int(store.closed),
         }
-        return await _put(doing, schema.stores, "store", store_id, store, columns)
+        return await put(doing, schema.stores, "store", store_id, store, columns)
 
     return await change(books, tenant, by, work)
 
@@ -65,7 +65,7 @@ async def list_merchants(
         query = query.where(merchants.c.id == only)
     async with books.connect() as connection:
         rows = await connection.execute(query.order_by(merchants.c.id).limit(limit))
-        return [_read(row) for row in rows]
+        return [read(row) for row in rows]
 
 
 async def list_stores(
@@ -86,16 +86,17 @@ async def list_stores(
         query = query.where(stores.c.merchant_id == merchant_id)
     async with books.connect() as connection:
         rows = await connection.execute(query.order_by(stores.c.id).limit(limit))
-        return [_read(row) for row in rows]
+        return [read(row) for row in rows]
 
 
-async def _put(
+async def put(
     doing: Change, table: Table, kind: str, ident: str, definition: Any, columns: Body
 ) -> Body:
+    """Make a row of a definition or replace it; one that says the same stays as it is."""
     body = _plain(definition)
     row = await _row(doing.connection, table, doing.tenant, ident)
     if row is not None and orjson.loads(row.body) == body:
-        return _read(row)
+        return read(row)
     columns |= {"body": orjson.dumps(body).decode(), "revision": row.revision + 1 if row else 1}
     if row is None:
         columns |= {"tenant": doing.tenant, "id": ident, "created_ms": doing.by.at}
@@ -117,11 +118,13 @@ async def _row(
     return found.first()
 
 
-def _read(row: Row[Any]) -> Body:
+def read(row: Row[Any]) -> Body:
+    """A definition as it was put."""
     return {"id": row.id, **orjson.loads(row.body), "revision": row.revision}
 
 
-async def _must_exist(doing: Change, table: Table, field: str, ident: str) -> None:
+async def must_exist(doing: Change, table: Table, field: str, ident: str) -> None:
+    """InvalidRequest where a row that is named is not there."""
     if await _row(doing.connection, table, doing.tenant, ident) is None:
         raise InvalidRequest(
             field,
@@ -185,9 +188,9 @@ async def add_key(
 
     async def work(doing: Change) -> Body:
         if key.get("store_id"):
-            await _must_exist(doing, schema.stores, "store_id", key["store_id"])
+            await must_exist(doing, schema.stores, "store_id", key["store_id"])
         if key.get("merchant_id"):
-            await _must_exist(doing, schema.merchants, "merchant_id", key["merchant_id"])
+            await must_exist(doing, schema.merchants, "merchant_id", key["merchant_id"])
         row = {**key, "tenant": tenant, "created_ms": by.at}
         await doing.connection.execute(schema.keys.insert(), row)
         shown = {name: value for name, value in key.items() if name != "digest"}

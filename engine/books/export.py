@@ -39,16 +39,22 @@ class Field(NamedTuple):
 FIELDS = {
     "account": Field("text", "Account", "科目"),
     "act_id": Field("text", "Act", "业务编号"),
+    "adjustments": Field("money", "Adjustments", "调账"),
     "amount": Field("money", "Amount", "金额"),
     "as_of": Field("time", "As of", "截至"),
+    "asked_at": Field("time", "Asked at", "申请时间"),
+    "asked_by": Field("text", "Asked by", "申请人"),
     "at": Field("time", "Time", "时间"),
     "balance": Field("money", "Balance", "余额"),
+    "attempts": Field("count", "Refused tries", "被拒次数"),
     "basket": Field("money", "Mean basket", "核销客单价"),
     "basket_change": Field("ratio", "Change of basket", "客单价变化"),
     "baseline_basket": Field("money", "Baseline basket", "基准客单价"),
+    "bears_elsewhere": Field("money", "Bears elsewhere", "承担他店核销"),
     "campaign": Field("text", "Campaign", "券批次"),
     "campaign_id": Field("text", "Campaign", "券批次"),
     "channel": Field("text", "Channel", "渠道"),
+    "code": Field("text", "Code", "原因代码"),
     "commission": Field("money", "Commission", "佣金"),
     "coupon_id": Field("text", "Coupon", "券号"),
     "coupons": Field("count", "Coupons", "券张数"),
@@ -57,11 +63,13 @@ FIELDS = {
     "currency": Field("text", "Currency", "币种"),
     "day": Field("text", "Day", "日期"),
     "debits": Field("money", "Debits", "借方"),
+    "decided_at": Field("time", "Decided at", "审批时间"),
+    "decided_by": Field("text", "Decided by", "审批人"),
     "discount": Field("money", "Discount", "优惠金额"),
     "end": Field("time", "End", "账期止"),
     "entry": Field("text", "Entry", "入口"),
     "held": Field("count", "Held", "占用"),
-    "id": Field("text", "Statement", "结算单号"),
+    "id": Field("text", "Id", "编号"),
     "issued": Field("count", "Issued", "已发放"),
     "kind": Field("text", "Kind", "类型"),
     "late": Field("count", "Late", "补记"),
@@ -72,24 +80,30 @@ FIELDS = {
     "merchant_bears": Field("money", "Merchant bears", "商户承担"),
     "merchant_id": Field("text", "Merchant", "商户"),
     "n": Field("count", "No.", "序号"),
+    "net_payable": Field("money", "Net payable", "实际应付"),
+    "note": Field("text", "Note", "说明"),
     "order_ref": Field("text", "Order", "订单号"),
     "others_bear": Field("money", "Others bear", "其他方承担"),
     "party": Field("text", "Party", "往来方"),
     "payable_to_merchant": Field("money", "Payable to merchant", "应付商户"),
     "points_value": Field("money", "Points", "积分抵现"),
     "prepaid": Field("money", "Prepaid", "预付"),
+    "reason": Field("text", "Reason", "事由"),
     "redeemed": Field("count", "Redeemed", "已核销"),
     "redemption_id": Field("text", "Redemption", "核销号"),
     "redemption_rate": Field("ratio", "Redemption rate", "核销率"),
     "redemptions": Field("count", "Redemptions", "核销笔数"),
+    "rejection": Field("text", "Turned down because", "驳回原因"),
     "reversals": Field("count", "Reversals", "撤销笔数"),
     "sales": Field("money", "Sales", "实付金额"),
     "start": Field("time", "Start", "账期起"),
     "statement_id": Field("text", "Statement", "结算单号"),
     "status": Field("text", "Status", "状态"),
+    "status_at": Field("time", "Status since", "状态时间"),
     "store": Field("text", "Store", "门店"),
     "store_id": Field("text", "Store", "门店"),
     "stored_value": Field("money", "Stored value", "储值"),
+    "terminal": Field("text", "Terminal", "终端"),
     "tier": Field("text", "Tier", "会员等级"),
     "total": Field("count", "Total", "总量"),
     "voided": Field("count", "Voided", "已作废"),
@@ -99,7 +113,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.:-]*")
 
 
 def json_row(row: Row) -> dict[str, Any]:
-    """The row as JSON shows it: moments as RFC 3339, all else as it is."""
+    """The row, and rows within it, as JSON shows them: moments as RFC 3339, all else as it is."""
     return {name: _plain(name, value) for name, value in row.items()}
 
 
@@ -136,6 +150,8 @@ def csv_bytes(
 def _plain(name: str, value: Any) -> Any:
     if value is not None and name in FIELDS and FIELDS[name].kind == "time":
         return format_time(value)
+    if isinstance(value, list):
+        return [json_row(one) if isinstance(one, dict) else one for one in value]
     return value
 
 

@@ -14,6 +14,8 @@ account                  party              meaning
 ``merchant.discount``    ``merchant:ID``    the discount that the merchant gave at its till
 ``merchant.commission``  ``merchant:ID``    commission that the merchant owes
 ``mall.commission``      ``mall``           commission that the mall earned
+``merchant.adjustment``  ``merchant:ID``    an adjustment that two people agreed on
+``mall.adjustment``      ``mall``           the same, as the mall's cost
 =======================  =================  ==================================================
 
 A merchant is owed ``-(merchant.discount + merchant.subsidy + merchant.commission)`` (tenders
@@ -36,6 +38,7 @@ from engine.facts import BackCoupon, Committed, Redeemed, Reversed
 
 MALL = "mall"
 CUSTOMERS = "customers"
+OFFICE_CELL = -1  # of postings that no act of a cell made, but people in the office
 WHOLE = 10_000  # 100 % in hundredths of a percent
 
 REDEMPTION = "redemption"

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import and_, case, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.books.ledger import OFFICE_CELL
 from engine.books.schema import (
+    adjustments,
     cells,
     counters,
     entries,
     facts,
+    fundings,
     points_entries,
     postings,
     redemption_coupons,
@@ -60,6 +63,8 @@ async def proofs(books: Books, tenant: str) -> AsyncIterator[Proof]:
         _balance,
         _entries_are_postings,
         _redemptions_are_entries,
+        _fundings_are_postings,
+        _adjustments_are_postings,
         _statements,
     ):
         async with books.connect() as conn:
@@ -196,7 +201,7 @@ async def _entries_are_postings(conn: AsyncConnection, tenant: str) -> Proof:
                 for field, (account, sign) in ACCOUNTS.items()
             ),
         )
-        .where(postings.c.tenant == tenant)
+        .where(postings.c.tenant == tenant, postings.c.cell != OFFICE_CELL)
         .group_by(*(postings.c[name] for name in place))
         .subquery("booked")
     )
@@ -311,6 +316,78 @@ async def _redemptions_are_entries(conn: AsyncConnection, tenant: str) -> Proof:
         select(func.count()).select_from(redemptions).where(redemptions.c.tenant == tenant)
     )
     return Proof("redemptions", checked or 0, broken)
+
+
+async def _fundings_are_postings(conn: AsyncConnection, tenant: str) -> Proof:
+    """What merchants bear of each other's coupons is what was posted to them."""
+    place = ("cell", "epoch", "seq", "position")
+    booked = (
+        select(
+            *(postings.c[name] for name in place),
+            postings.c.party,
+            total(postings.c.amount).label("amount"),
+        )
+        .where(
+            postings.c.tenant == tenant,
+            postings.c.account == "other.subsidy",
+            postings.c.party.startswith("merchant:"),
+        )
+        .group_by(*(postings.c[name] for name in place), postings.c.party)
+        .subquery("booked")
+    )
+    same = and_(
+        fundings.c.tenant == tenant,
+        *(fundings.c[name] == booked.c[name] for name in place),
+        booked.c.party == literal("merchant:").concat(fundings.c.merchant_id),
+    )
+    columns = (booked.c.cell, booked.c.epoch, booked.c.seq, booked.c.party, booked.c.amount)
+    wrong = or_(fundings.c.amount.is_(None), fundings.c.amount != booked.c.amount)
+    rows = await conn.execute(
+        select(*columns, fundings.c.amount)
+        .select_from(booked.outerjoin(fundings, same))
+        .where(wrong)
+        .limit(_SHOWN)
+    )
+    broken = [
+        Broken(
+            "funding equals its postings", f"cell {cell} {epoch}-{seq} {party}", str(due), str(n)
+        )
+        for cell, epoch, seq, party, due, n in rows
+    ]
+    count = await conn.scalar(
+        select(func.count()).select_from(fundings).where(fundings.c.tenant == tenant)
+    )
+    posted = await conn.scalar(select(func.count()).select_from(booked))
+    if not broken and count != posted:
+        broken = [Broken("fundings have postings", "in all", str(posted), str(count))]
+    return Proof("fundings", count or 0, broken)
+
+
+async def _adjustments_are_postings(conn: AsyncConnection, tenant: str) -> Proof:
+    """An approved adjustment is posted once; a pending or rejected one is not."""
+    booked = (
+        select(postings.c.seq, total(-postings.c.amount).label("amount"))
+        .where(
+            postings.c.tenant == tenant,
+            postings.c.cell == OFFICE_CELL,
+            postings.c.account == "merchant.adjustment",
+        )
+        .group_by(postings.c.seq)
+        .subquery("booked")
+    )
+    expected = case((adjustments.c.status == "approved", adjustments.c.amount), else_=0)
+    found = func.coalesce(booked.c.amount, 0)
+    rows = await conn.execute(
+        select(adjustments.c.id, expected, found)
+        .select_from(adjustments.outerjoin(booked, booked.c.seq == adjustments.c.n))
+        .where(adjustments.c.tenant == tenant, expected != found)
+        .limit(_SHOWN)
+    )
+    broken = [Broken("adjustment equals its postings", n, str(a), str(b)) for n, a, b in rows]
+    checked = await conn.scalar(
+        select(func.count()).select_from(adjustments).where(adjustments.c.tenant == tenant)
+    )
+    return Proof("adjustments", checked or 0, broken)
 
 
 async def _statements(conn: AsyncConnection, tenant: str) -> Proof:

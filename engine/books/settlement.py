@@ -3,6 +3,12 @@
 An entry (one settled act on one coupon) belongs to the period of its time. What reaches the books
 after its period was closed goes into the merchant's next statement, marked late. A statement is
 written once: asking for the same period again gives the one that exists.
+
+Beside the lines of what a merchant redeemed, its statement has ``elsewhere``, what it bears of
+coupons that others redeemed, and ``adjustments``, those that two people agreed on since the last.
+``payable_to_merchant`` of the totals is that of the lines and the adjustments; what it bears
+elsewhere is not taken off that (section 8 says what is in it) but off ``net_payable``, which is
+what is really paid, or asked for when it is negative.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Table,
     and_,
     bindparam,
     case,
@@ -31,7 +38,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
 from engine.books import definitions
-from engine.books.schema import cells, entries, merchants, statements, tenants
+from engine.books.schema import (
+    adjustments,
+    cells,
+    entries,
+    fundings,
+    merchants,
+    statements,
+    tenants,
+)
 from engine.outcomes import Outcome
 from engine.views import Answer
 
@@ -53,6 +68,7 @@ AMOUNTS = (
 )
 LINE = ("store_id", "lot_id", "campaign_id", "redemptions", "reversals", *AMOUNTS)
 LINE_COLUMNS = (*LINE, "payable_to_merchant")
+TOTAL_COLUMNS = (*LINE_COLUMNS[3:], "adjustments", "bears_elsewhere", "net_payable")
 RETRY_MS = 1000  # when to ask again while the writer is catching up
 
 
@@ -116,7 +132,7 @@ async def close_period(
 
     async def work(change: Change) -> dict[str, Any]:
         conn = change.connection
-        if merchant_id and not await _merchant_known(conn, tenant, merchant_id):
+        if merchant_id and not await merchant_known(conn, tenant, merchant_id):
             change.refuse(Outcome.NOT_FOUND)
         if end > at.clock:
             change.refuse(Outcome.PERIOD_OPEN, retry_at=end)
@@ -151,37 +167,58 @@ def of_merchant(table: Any, tenant: str, merchant_id: str | None) -> ColumnEleme
     return and_(mine, table.c.merchant_id == merchant_id) if merchant_id else mine
 
 
-async def _merchant_known(conn: AsyncConnection, tenant: str, merchant_id: str) -> bool:
-    for table, column in ((merchants, merchants.c.id), (entries, entries.c.merchant_id)):
+async def merchant_known(conn: AsyncConnection, tenant: str, merchant_id: str) -> bool:
+    """Whether the mall has such a merchant, or the books hold anything of one."""
+    for table, column in (
+        (merchants, merchants.c.id),
+        (entries, entries.c.merchant_id),
+        (fundings, fundings.c.merchant_id),
+    ):
         found = select(literal(1)).where(table.c.tenant == tenant, column == merchant_id).limit(1)
         if await conn.scalar(found):
             return True
     return False
 
 
-def _due(tenant: str, start: int, end: int) -> ColumnElement[bool]:
-    """Unsettled entries of the period, and late ones of periods closed before it."""
+def _due(table: Table, tenant: str, start: int, end: int) -> ColumnElement[bool]:
+    """Unsettled rows (entries, fundings) of the period, and late ones of periods closed before."""
     closed = exists().where(
-        statements.c.tenant == entries.c.tenant,
-        statements.c.merchant_id == entries.c.merchant_id,
-        statements.c.start_ms <= entries.c.at_ms,
-        statements.c.end_ms > entries.c.at_ms,
+        statements.c.tenant == table.c.tenant,
+        statements.c.merchant_id == table.c.merchant_id,
+        statements.c.start_ms <= table.c.at_ms,
+        statements.c.end_ms > table.c.at_ms,
     )
     return and_(
-        entries.c.tenant == tenant,
-        entries.c.statement_id.is_(None),
-        entries.c.at_ms < end,
-        or_(entries.c.at_ms >= start, closed),
+        table.c.tenant == tenant,
+        table.c.statement_id.is_(None),
+        table.c.at_ms < end,
+        or_(table.c.at_ms >= start, closed),
+    )
+
+
+def _agreed(tenant: str) -> ColumnElement[bool]:
+    """Adjustments that are in no statement yet: they go into the next one, whatever its period."""
+    return and_(
+        adjustments.c.tenant == tenant,
+        adjustments.c.statement_id.is_(None),
+        adjustments.c.status == "approved",
     )
 
 
 async def _with_anything(
     conn: AsyncConnection, tenant: str, merchant_id: str | None, start: int, end: int
-) -> Sequence[str]:
-    due = select(entries.c.merchant_id).where(_due(tenant, start, end)).distinct()
-    if merchant_id:
-        due = due.where(entries.c.merchant_id == merchant_id)
-    return (await conn.scalars(due.order_by(entries.c.merchant_id))).all()
+) -> list[str]:
+    found: set[str] = set()
+    for table, condition in (
+        (entries, _due(entries, tenant, start, end)),
+        (fundings, _due(fundings, tenant, start, end)),
+        (adjustments, _agreed(tenant)),
+    ):
+        due = select(table.c.merchant_id).where(condition).distinct()
+        if merchant_id:
+            due = due.where(table.c.merchant_id == merchant_id)
+        found.update(await conn.scalars(due))
+    return sorted(found)
 
 
 async def _settle(change: Change, merchant_ids: Sequence[str], start: int, end: int) -> None:
@@ -193,24 +230,23 @@ async def _settle(change: Change, merchant_ids: Sequence[str], start: int, end: 
         number = await definitions.next_number(conn, tenant, "statements")
         made[merchant_id] = f"ST{number:08d}"
     row = {"tenant": tenant, "start_ms": start, "end_ms": end, "status": "closed",
-           "currency": currency, "body": "", "created_ms": change.by.at}  # fmt: skip
+           "currency": currency, "body": "", "created_ms": change.by.at,
+           "status_ms": change.by.at}  # fmt: skip
     heads = [{**row, "id": name, "merchant_id": merchant} for merchant, name in made.items()]
     await conn.execute(insert(statements), heads)
-    # One statement for all merchants: each would read the whole period again.
-    its_statement = (
-        select(statements.c.id)
-        .where(
-            statements.c.tenant == entries.c.tenant,
-            statements.c.merchant_id == entries.c.merchant_id,
-            statements.c.start_ms == start,
-            statements.c.end_ms == end,
+    for table in (entries, fundings):
+        await conn.execute(
+            update(table)
+            .where(_due(table, tenant, start, end), table.c.merchant_id.in_(merchant_ids))
+            .values(
+                statement_id=_its_statement(table, start, end),
+                late=case((table.c.at_ms < start, 1), else_=0),
+            )
         )
-        .scalar_subquery()
-    )
     await conn.execute(
-        update(entries)
-        .where(_due(tenant, start, end), entries.c.merchant_id.in_(merchant_ids))
-        .values(statement_id=its_statement, late=case((entries.c.at_ms < start, 1), else_=0))
+        update(adjustments)
+        .where(_agreed(tenant), adjustments.c.merchant_id.in_(merchant_ids))
+        .values(statement_id=_its_statement(adjustments, start, end))
     )
     bodies = await sums(conn, tenant, list(made.values()))
     await conn.execute(
@@ -225,10 +261,34 @@ async def _settle(change: Change, merchant_ids: Sequence[str], start: int, end: 
         await change.note("statement.close", f"statement:{name}", {**told, "totals": totals})
 
 
+def _its_statement(table: Table, start: int, end: int) -> Any:
+    """One statement of SQL for all merchants: each would read the whole period again."""
+    return (
+        select(statements.c.id)
+        .where(
+            statements.c.tenant == table.c.tenant,
+            statements.c.merchant_id == table.c.merchant_id,
+            statements.c.start_ms == start,
+            statements.c.end_ms == end,
+        )
+        .scalar_subquery()
+    )
+
+
 async def sums(
     conn: AsyncConnection, tenant: str, statement_ids: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Lines and totals of statements from their entries, by statement."""
+    """Lines, what is borne elsewhere, adjustments and totals of statements, by statement."""
+    bodies: dict[str, dict[str, Any]] = {
+        name: {
+            "lines": [],
+            "elsewhere": [],
+            "adjustments": [],
+            "totals": dict.fromkeys(TOTAL_COLUMNS, 0),
+            "late": 0,
+        }
+        for name in statement_ids
+    }
     group = (
         entries.c.statement_id,
         entries.c.store_id,
@@ -237,29 +297,90 @@ async def sums(
     )
     rows = await conn.execute(
         select(
-            *group,
-            func.count(distinct(case((entries.c.kind == "redemption", entries.c.act)))),
-            func.count(distinct(case((entries.c.kind == "reversal", entries.c.act)))),
-            *(total(entries.c[name]) for name in AMOUNTS),
-            total(entries.c.late),
+            *group, *_acts(), *(total(entries.c[name]) for name in AMOUNTS), total(entries.c.late)
         )
         .where(entries.c.tenant == tenant, entries.c.statement_id.in_(statement_ids))
         .group_by(*group)
         .order_by(*group)
     )
-    bodies: dict[str, dict[str, Any]] = {
-        name: {"lines": [], "totals": dict.fromkeys(LINE_COLUMNS[3:], 0), "late": 0}
-        for name in statement_ids
-    }
     for statement_id, *columns, late in rows:
         body = bodies[statement_id]
         line = with_payable(dict(zip(LINE, columns, strict=True)))
         line["lot_id"] = line["lot_id"] or None
         body["lines"].append(line)
         body["late"] += late
-        for name in body["totals"]:
+        for name in LINE_COLUMNS[3:]:
             body["totals"][name] += line[name]
+    await _add_elsewhere(conn, tenant, bodies)
+    await _add_adjustments(conn, tenant, bodies)
+    for body in bodies.values():
+        totals = body["totals"]
+        totals["payable_to_merchant"] += totals["adjustments"]
+        totals["net_payable"] = totals["payable_to_merchant"] - totals["bears_elsewhere"]
     return bodies
+
+
+def _acts() -> tuple[ColumnElement[int], ...]:
+    """How many redemptions and reversals there are among entries."""
+    return tuple(
+        func.count(distinct(case((entries.c.kind == kind, entries.c.act))))
+        for kind in ("redemption", "reversal")
+    )
+
+
+async def _add_elsewhere(
+    conn: AsyncConnection, tenant: str, bodies: dict[str, dict[str, Any]]
+) -> None:
+    """What the merchants bear of coupons that others redeemed, by who did, where, and campaign."""
+    group = (
+        fundings.c.statement_id,
+        entries.c.merchant_id,
+        entries.c.store_id,
+        entries.c.lot_id,
+        entries.c.campaign_id,
+    )
+    rows = await conn.execute(
+        select(*group, *_acts(), total(fundings.c.amount), total(fundings.c.late))
+        .join_from(fundings, entries, same_place(fundings, entries))
+        .where(fundings.c.tenant == tenant, fundings.c.statement_id.in_(list(bodies)))
+        .group_by(*group)
+        .order_by(*group)
+    )
+    for statement_id, *columns, late in rows:
+        body = bodies[statement_id]
+        line = dict(zip(ELSEWHERE_COLUMNS, columns, strict=True))
+        line["lot_id"] = line["lot_id"] or None
+        body["elsewhere"].append(line)
+        body["late"] += late
+        body["totals"]["bears_elsewhere"] += line["bears_elsewhere"]
+
+
+ELSEWHERE_COLUMNS = (
+    "merchant_id", "store_id", "lot_id", "campaign_id", "redemptions", "reversals",
+    "bears_elsewhere",
+)  # fmt: skip
+
+
+def same_place(one: Table, other: Table) -> ColumnElement[bool]:
+    """Rows of two tables that come from the same coupon of the same act."""
+    names = ("tenant", "cell", "epoch", "seq", "position")
+    return and_(*(one.c[name] == other.c[name] for name in names))
+
+
+async def _add_adjustments(
+    conn: AsyncConnection, tenant: str, bodies: dict[str, dict[str, Any]]
+) -> None:
+    rows = await conn.execute(
+        select(adjustments)
+        .where(adjustments.c.tenant == tenant, adjustments.c.statement_id.in_(list(bodies)))
+        .order_by(adjustments.c.n)
+    )
+    for row in rows:
+        body = bodies[row.statement_id]
+        body["adjustments"].append(
+            {"id": row.id, "amount": row.amount, "reason": row.reason, "decided_at": row.decided_ms}
+        )
+        body["totals"]["adjustments"] += row.amount
 
 
 def total(column: ColumnElement[Any]) -> ColumnElement[int]:
@@ -282,6 +403,12 @@ def with_payable(row: dict[str, Any]) -> dict[str, Any]:
 
 def statement_row(row: Any) -> dict[str, Any]:
     """A row of ``statements`` as the contract names its fields; times are Unix ms."""
+    body = json.loads(row.body)
+    totals = body["totals"]
+    if "net_payable" not in totals:  # closed by an older version
+        body |= {"elsewhere": [], "adjustments": []}
+        totals |= {"adjustments": 0, "bears_elsewhere": 0}
+        totals["net_payable"] = totals["payable_to_merchant"]
     return {
         "id": row.id,
         "merchant_id": row.merchant_id,
@@ -290,5 +417,8 @@ def statement_row(row: Any) -> dict[str, Any]:
         "status": row.status,
         "currency": row.currency,
         "created_at": row.created_ms,
-        **json.loads(row.body),
+        "status_at": row.status_ms,
+        "dispute": row.reason or None,
+        "payment_ref": row.payment_ref or None,
+        **body,
     }

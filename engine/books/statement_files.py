@@ -4,29 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.books.export import Workbook, csv_bytes
-from engine.books.settlement import LINE_COLUMNS
+from engine.books.settlement import LINE_COLUMNS, TOTAL_COLUMNS
 from engine.books.statements import ENTRY_COLUMNS, entries_of
 
 if TYPE_CHECKING:
     from engine.books.db import Books
     from engine.books.statements import Position
 
-_HEAD = ("id", "merchant_id", "start", "end", "status", "currency", "created_at")
-_FILE_COLUMNS = ("statement_id", "merchant_id", "start", "end", *LINE_COLUMNS)
+_HEAD = ("merchant_id", "start", "end", "status", "currency", "created_at")
+_BESIDE = TOTAL_COLUMNS[-3:]
+_LINES = (*LINE_COLUMNS, *_BESIDE)
+_FILE_COLUMNS = ("statement_id", "merchant_id", "start", "end", *_LINES, "note")
 _CHUNK = 5000
 
 
+def rows_of(statement: dict[str, Any], language: str) -> Iterator[dict[str, Any]]:
+    """Its lines, what it bears elsewhere and its adjustments, so that each column adds up."""
+    chinese = language.startswith("zh")
+    nothing = {**dict.fromkeys(LINE_COLUMNS[:3], None), **dict.fromkeys(TOTAL_COLUMNS, 0)}
+    for line in statement["lines"]:
+        yield {**nothing, **line, "net_payable": line["payable_to_merchant"], "note": ""}
+    for line in statement["elsewhere"]:
+        at = line["merchant_id"]
+        note = f"承担 {at} 核销的券" if chinese else f"redeemed by {at}, borne here"
+        place = {name: line[name] for name in ("store_id", "lot_id", "campaign_id")}
+        borne = line["bears_elsewhere"]
+        yield {**nothing, **place, "bears_elsewhere": borne, "net_payable": -borne, "note": note}
+    for one in statement["adjustments"]:
+        amount = one["amount"]
+        sums = dict.fromkeys(("adjustments", "payable_to_merchant", "net_payable"), amount)
+        yield {**nothing, **sums, "note": f"{one['id']} {one['reason']}"}
+
+
 def lines_csv(statement: dict[str, Any], language: str) -> bytes:
-    """Its lines, each with the statement it belongs to, and a last line of totals."""
+    """Its rows, each with the statement it belongs to, and a last line of totals."""
     head = {name: statement[name] for name in ("merchant_id", "start", "end")}
-    rows = [{"statement_id": statement["id"], **head, **line} for line in statement["lines"]]
+    rows = [
+        {"statement_id": statement["id"], **head, **row} for row in rows_of(statement, language)
+    ]
     label = "合计" if language.startswith("zh") else "total"
-    totals = [statement["totals"].get(name, "") for name in LINE_COLUMNS[3:]]
+    totals = [statement["totals"].get(name, "") for name in _LINES[3:]]
     return csv_bytes(_FILE_COLUMNS, rows, language, [label, "", "", "", "", "", "", *totals])
 
 
@@ -46,10 +68,9 @@ async def workbook(
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "statement.xlsx")
         book = Workbook(path, language, timezone)
-        head = {name: statement[name] for name in _HEAD}
-        sheet = book.sheet("结算单" if chinese else "Statement", LINE_COLUMNS, head)
-        for line in statement["lines"]:
-            sheet.add(line)
+        head = {"statement_id": statement["id"], **{name: statement[name] for name in _HEAD}}
+        sheet = book.sheet("结算单" if chinese else "Statement", (*_LINES, "note"), head)
+        sheet.add_all(rows_of(statement, language))
         sheet.add(statement["totals"], label="合计" if chinese else "Total")
         title = "明细" if chinese else "Entries"
         sheet = book.sheet(title, ENTRY_COLUMNS)

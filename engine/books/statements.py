@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, case, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.books.schema import entries, postings, statements
-from engine.books.settlement import AMOUNTS, of_merchant, statement_row, total, with_payable
+from engine.books.ledger import OFFICE_CELL
+from engine.books.schema import adjustments, entries, fundings, postings, statements
+from engine.books.settlement import (
+    AMOUNTS,
+    of_merchant,
+    same_place,
+    statement_row,
+    total,
+    with_payable,
+)
 
 if TYPE_CHECKING:
     from engine.books.db import Books
@@ -49,9 +57,15 @@ async def find_statements(
     query = query.order_by(statements.c.start_ms.desc(), statements.c.id).limit(limit)
     async with books.connect() as conn:
         rows = [statement_row(row) for row in await conn.execute(query)]
-    for row in rows:
-        del row["lines"]
-    return rows
+    return [head(row) for row in rows]
+
+
+def head(statement: dict[str, Any]) -> dict[str, Any]:
+    """A statement without its lines."""
+    return {name: value for name, value in statement.items() if name not in _PARTS}
+
+
+_PARTS = ("lines", "elsewhere", "adjustments")
 
 
 async def statement(books: Books, tenant: str, statement_id: str) -> dict[str, Any] | None:
@@ -137,14 +151,19 @@ async def prove(conn: AsyncConnection, tenant: str, *statement_ids: str) -> list
     )
     bodies = (await conn.execute(query.order_by(statements.c.id))).all()
     booked = await _booked(conn, tenant, statement_ids)
+    beside = await _booked_beside(conn, tenant, statement_ids)
     wrong: list[dict[str, Any]] = []
     for statement_id, body in bodies:
-        found = _differences(json.loads(body), booked.get(statement_id, {}))
+        found = _differences(
+            json.loads(body), booked.get(statement_id, {}), beside.get(statement_id, (0, 0))
+        )
         wrong += [{"id": statement_id, **item} for item in found]
     return wrong
 
 
-def _differences(body: dict[str, Any], booked: dict[Place, dict[str, int]]) -> list[dict[str, Any]]:
+def _differences(
+    body: dict[str, Any], booked: dict[Place, dict[str, int]], beside: tuple[int, int]
+) -> list[dict[str, Any]]:
     told = {
         (line["store_id"], line["lot_id"] or "", line["campaign_id"]): line
         for line in body["lines"]
@@ -154,7 +173,10 @@ def _differences(body: dict[str, Any], booked: dict[Place, dict[str, int]]) -> l
     wrong = []
     for place in sorted(told.keys() | booked.keys()):
         wrong += _compare(list(place), told.get(place, nothing), booked.get(place, nothing))
-    return wrong + _compare(None, body["totals"], everything)
+    totals = {"adjustments": 0, "bears_elsewhere": 0, **body["totals"]}
+    everything["adjustments"], everything["bears_elsewhere"] = beside
+    everything["payable_to_merchant"] += beside[0]
+    return wrong + _compare(None, totals, everything)
 
 
 def _compare(line: Any, told: dict[str, int], booked: dict[str, int]) -> list[dict[str, Any]]:
@@ -197,4 +219,46 @@ async def _booked(
     for statement_id, store, lot, campaign, *sums in await conn.execute(query):
         line = dict(zip(names, sums, strict=True))
         found.setdefault(statement_id, {})[store, lot, campaign] = line
+    return found
+
+
+async def _booked_beside(
+    conn: AsyncConnection, tenant: str, statement_ids: Sequence[str]
+) -> dict[str, tuple[int, int]]:
+    """By statement, the postings of its adjustments and of what it bears elsewhere."""
+    found: dict[str, tuple[int, int]] = {}
+    agreed = (
+        select(adjustments.c.statement_id, total(-postings.c.amount))
+        .join_from(
+            adjustments,
+            postings,
+            and_(
+                postings.c.tenant == adjustments.c.tenant,
+                postings.c.cell == OFFICE_CELL,
+                postings.c.epoch == 0,
+                postings.c.seq == adjustments.c.n,
+            ),
+        )
+        .where(
+            adjustments.c.tenant == tenant,
+            adjustments.c.statement_id.in_(statement_ids),
+            postings.c.account == "merchant.adjustment",
+        )
+        .group_by(adjustments.c.statement_id)
+    )
+    for statement_id, amount in await conn.execute(agreed):
+        found[statement_id] = (amount, 0)
+    borne = (
+        select(fundings.c.statement_id, total(postings.c.amount))
+        .join_from(fundings, postings, same_place(fundings, postings))
+        .where(
+            fundings.c.tenant == tenant,
+            fundings.c.statement_id.in_(statement_ids),
+            postings.c.account == "other.subsidy",
+            postings.c.party == literal("merchant:").concat(fundings.c.merchant_id),
+        )
+        .group_by(fundings.c.statement_id)
+    )
+    for statement_id, amount in await conn.execute(borne):
+        found[statement_id] = (found.get(statement_id, (0, 0))[0], amount)
     return found

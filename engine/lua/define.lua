@@ -1,13 +1,13 @@
 --[[
-Publish a definition (a store, the settings) to this cell; an older version changes nothing.
+Publish a definition (a store, a lot, the settings) to this cell; an older version changes nothing.
 
 include:  keys
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 arguments:
-  1 field     text    s<store> or settings
+  1 field     text    s<store>, l<lot> or settings
   2 version   int     of the definition in the books
-  3 record    msgpack records.StoreRecord or records.SettingsRecord, the version first
+  3 record    msgpack its record, the version first: StoreRecord, LotRecord, SettingsRecord
 outcomes:
   DONE REPEATED
 ]]

@@ -2,7 +2,7 @@
 The validations of a stay, a plate or a person that a stay has, or may take, in force now; with
 take they are that stay's from then on. The books learn of it from the payment.
 
-include:  batch, keys, pack
+include:  batch, keys
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -27,5 +27,5 @@ return batch.run(function(op)
   end
   -- After this point the act must succeed.
   if taken then redis.call('SET', key, cmsgpack.pack(pocket)) end
-  return batch.record(OUTCOME.DONE, now, pack.array(unpack(found)))
+  return batch.record(OUTCOME.DONE, now, cmsgpack.pack(found))
 end)

@@ -166,6 +166,12 @@ class Parking:
             "plate", lot_id, session_id, key, who, now, plate=plate, owner=owner, keep=int(keep)
         )
 
+    def is_corrected(self, stay: StayRecord, key: str, now: int) -> bool:
+        """Whether a correction of the stay stands under this Idempotency-Key."""
+        handle = self.stay_handle(stay.lot_id, stay.session_id)
+        known = self._acting.serials("plate", handle, key, now)[:2]
+        return any(one.serial in known for one in stay.corrections)
+
     async def override(
         self,
         lot_id: str,

@@ -186,6 +186,7 @@ BY_ID = [
 BODIES = {
     "/void": {"reason": "r"},
     "/reversals": {"reason": "r"},
+    "/recall": {"reason": "r"},
     "/stock": {"add": 5},
 }
 

@@ -16,6 +16,7 @@ import openpyxl
 import pytest
 
 from api import wire_finance as shapes
+from api import wire_reports as report_shapes
 from tests.api.server import Answer, Api, ApiServer
 
 MARCH, APRIL, MAY = (f"2026-0{n}-01T00:00:00+08:00" for n in (3, 4, 5))
@@ -29,6 +30,7 @@ class Office:
     """A mall of its own on the rehearsal server, with a month of acts; keys of finance's kind."""
 
     api: Api
+    tenant: str
     finance: str
     merchant: str  # m1's
     redemptions: list[str]
@@ -110,6 +112,7 @@ async def office(rehearsal_server: ApiServer) -> AsyncIterator[Office]:
         await use(api, "u4", "half", "s1", 3_000, APRIL)  # the clock is in April now
         yield Office(
             api,
+            tenant,
             rehearsal_server.key("finance", tenant=tenant),
             rehearsal_server.key("merchant", tenant=tenant, merchant_id="m1"),
             redemptions,
@@ -325,7 +328,7 @@ async def test_balances_and_reports(office: Office) -> None:
 
     groups = {"group_by": "campaign,entry", "from": MARCH, "to": APRIL}
     brought = await office.read("/v1/reports/attribution", params=groups)
-    msgspec.convert(brought.json, shapes.Attribution)
+    msgspec.convert(brought.json, report_shapes.Attribution)
     assert brought.json["items"] == [
         {"campaign": "gold", "entry": None, "issued": 1, "redeemed": 1, "redemption_rate": 1.0,
          "discount": 1000, "sales": 3000, "basket": 4000, "baseline_basket": None,
@@ -338,7 +341,7 @@ async def test_balances_and_reports(office: Office) -> None:
          "baseline_basket": None, "basket_change": None},
     ]  # fmt: skip
     days = await office.read("/v1/reports/redemptions")
-    msgspec.convert(days.json, shapes.Redemptions)
+    msgspec.convert(days.json, report_shapes.Redemptions)
     assert [(row["day"], row["redemptions"], row["reversals"]) for row in days.json["items"]] == [
         ("2026-03-02", 2, 0),
         ("2026-03-03", 1, 0),
@@ -346,7 +349,7 @@ async def test_balances_and_reports(office: Office) -> None:
         ("2026-04-01", 1, 0),
     ]
     stock = await office.read("/v1/reports/stock")
-    msgspec.convert(stock.json, shapes.StockReport)
+    msgspec.convert(stock.json, report_shapes.StockReport)
     assert [(row["campaign_id"], row["issued"], row["left"]) for row in stock.json["items"]] == [
         ("gold", 1, 99),
         ("half", 3, 97),

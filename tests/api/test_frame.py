@@ -220,7 +220,7 @@ async def test_paths_that_are_not_there(api: Api) -> None:
     wrong = await api.get("/v1/claims")
     assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
     for path in (
-        "/v1/grants",
+        "/v1/orders",
         "/v1/parking/stays",
         "/v1/coupons/C1/gifts",
         "/v1/reports/kpi",

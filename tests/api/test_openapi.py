@@ -66,7 +66,9 @@ async def test_types_are_named_apart_and_plainly(document: dict[str, Any]) -> No
 async def test_mutating_posts_ask_for_a_key(document: dict[str, Any]) -> None:
     """Idempotency-Key stands at every POST but those that change nothing or name their own key."""
     reading = {"/v1/offers", "/v1/quotes", "/v1/codes/verify", "/v1/scans/resolve"}
+    reading |= {"/v1/reconciliations"}
     reading |= {"/v1/purchases", "/v1/purchases/{id}/refunds"}  # by transaction, by refund
+    reading.add("/v1/parking/stays")  # lot and session are the key
     for path, item in document["paths"].items():
         if "post" in item:
             names = [one.get("$ref", "") for one in item["post"]["parameters"]]

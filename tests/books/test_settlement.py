@@ -70,7 +70,7 @@ async def test_a_statement_line_by_line(mall: Mall) -> None:
     await mall.use("u3", "cake", "s3", 0, march(4))
     await mall.drain()
 
-    m1, m2 = await closed(mall)
+    m1, m2, m9 = await closed(mall)
 
     assert (m1["merchant_id"], m1["status"], m1["currency"]) == ("m1", "closed", "CNY")
     assert (m1["start"], m1["end"], m1["late"]) == (march(1, 0), APRIL, 0)
@@ -91,6 +91,14 @@ async def test_a_statement_line_by_line(mall: Mall) -> None:
         ("brand", 3000, 1000, 0, 333, 667, 667),
         ("cake", 0, 1800, 1800, 0, 0, 1800),
     ]
+    # m9 redeemed nothing: what it bears of m2's redemption does not touch what it is owed.
+    assert (m9["lines"], m9["elsewhere"]) == ([], [
+        {"merchant_id": "m2", "store_id": "s3", "lot_id": None, "campaign_id": "brand",
+         "redemptions": 1, "reversals": 0, "bears_elsewhere": 334},
+    ])  # fmt: skip
+    owed = ("payable_to_merchant", "bears_elsewhere", "net_payable")
+    assert shown(m9["totals"], *owed) == (0, 334, -334)
+    assert shown(m2["totals"], *owed) == (2467, 0, 2467)
     await no_broken_proof(mall)
 
 

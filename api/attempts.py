@@ -1,0 +1,147 @@
+"""Refused tries: of one coupon, for whoever answers a complaint, and as a report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from api.problems import Refused
+from api.routes import Call, Id, Page, Reply, decode_cursor, encode_cursor, route
+from api.wire import moment
+from api.wire_reports import GroupBy
+from engine.books import attempts
+from engine.books.attempts import Attempt
+from engine.books.export import CSV_TYPE, csv_bytes
+from engine.definitions import Time, parse_time
+from engine.errors import InvalidRequest
+from engine.outcomes import Outcome, sentence
+
+JSON = "application/json"
+_CODES = {outcome.code: outcome for outcome in Outcome}
+
+
+class AttemptItem(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One refused try: what was tried where, and why it was refused."""
+
+    type: str  # redeem | hold | scan | verify
+    at: str
+    code: str
+    detail: str
+    short_by: int = 0
+    store_id: str = ""
+    terminal_id: str = ""
+    staff_id: str = ""
+    channel: str = ""
+    order_ref: str = ""
+    who: dict[str, str] = {}
+
+
+class AttemptList(msgspec.Struct, kw_only=True):
+    """The newest first; kept for half a year, the newest 200,000 of a mall."""
+
+    items: list[AttemptItem]
+    next_cursor: str | None
+
+
+@route(
+    "GET",
+    "/v1/coupons/{id}/attempts",
+    roles={"storefront", "desk", "user"},
+    query=Page,
+    reply=AttemptList,
+    summary="Refused tries on a coupon at tills, the newest first.",
+    tags=("storefront",),
+)
+async def of_coupon(call: Call) -> Reply:
+    query: Page = call.query
+    coupon_id, tenant = call.path["id"], call.tenant
+    if await tenant.engine.coupon(coupon_id, now=call.now) is None:
+        raise Refused(Outcome.NOT_FOUND)
+    await call.gate.refusals.write()  # what this process has seen is in the list
+    before = decode_cursor(query.cursor, tuple[str])[0] if query.cursor else None
+    found = await attempts.of_coupon(tenant.books, tenant.id, coupon_id, before, query.limit + 1)
+    page = found[: query.limit]
+    cursor = encode_cursor(page[-1].id) if len(found) > len(page) else None
+    # An end user is not told which clerk it was.
+    items = [_item(one, call.language, named=call.key.role != "user") for one in page]
+    return Reply(AttemptList(items=items, next_cursor=cursor))
+
+
+def _item(one: Attempt, language: str, *, named: bool) -> AttemptItem:
+    outcome = _CODES.get(one.code)
+    item = AttemptItem(
+        type=one.verb,
+        at=moment(one.at_ms),
+        code=one.code,
+        detail=sentence(outcome, language, short_by=one.short_by) if outcome else "",
+        short_by=one.short_by,
+        store_id=one.store_id,
+        channel=one.channel,
+        order_ref=one.order_ref,
+    )
+    if named:
+        item.terminal_id, item.staff_id = one.terminal_id, one.staff_id
+        item.who = {"label": one.label, "role": one.role, "request": one.request_id}
+    return item
+
+
+class AttemptQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """``group_by`` some of code, store, terminal, day; ``from`` inclusive, ``to`` exclusive."""
+
+    group_by: GroupBy | None = None
+    start: Time | None = msgspec.field(name="from", default=None)
+    end: Time | None = msgspec.field(name="to", default=None)
+
+
+class AttemptRow(msgspec.Struct, kw_only=True):
+    """Refused tries of a group, and on how many different coupons; with the groups asked for."""
+
+    code: str | None = None
+    store: Id | None = None
+    terminal: str | None = None
+    day: str | None = None
+    attempts: int
+    coupons: int
+
+
+class AttemptReport(msgspec.Struct, kw_only=True):
+    """Refused tries."""
+
+    items: list[AttemptRow]
+
+
+@route(
+    "GET",
+    "/v1/reports/attempts",
+    roles={"finance", "merchant"},
+    query=AttemptQuery,
+    reply=AttemptReport,
+    summary="Refused tries at tills by code, store, terminal and day.",
+    tags=("finance",),
+    produces=(JSON, CSV_TYPE),
+)
+async def report(call: Call) -> Reply:
+    query: AttemptQuery = call.query
+    groups = (query.group_by or "code").split(",")
+    if len(set(groups)) != len(groups) or not set(groups) <= set(attempts.GROUPS):
+        names = ", ".join(attempts.GROUPS)
+        raise InvalidRequest("group_by", f"Use some of {names}, each once.", f"可选:{names}。")
+    tenant = call.tenant
+    await call.gate.refusals.write()
+    rows = await attempts.by_group(
+        tenant.books, tenant.id, groups, tenant.timezone,
+        _time("from", query.start), _time("to", query.end), call.bound_merchant(None) or None,
+    )  # fmt: skip
+    if call.wants(JSON, CSV_TYPE) == CSV_TYPE:
+        body: Any = csv_bytes((*groups, *attempts.MEASURES), rows, call.language)
+        headers = {"Content-Disposition": 'attachment; filename="attempts.csv"'}
+        return Reply(body, content_type=f"{CSV_TYPE}; charset=utf-8", headers=headers)
+    return Reply({"items": rows})
+
+
+def _time(name: str, text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_time(text)
+    except ValueError:
+        raise InvalidRequest(name, "It must be an RFC 3339 time.", "时间格式不正确。") from None

@@ -1,0 +1,125 @@
+"""Reports from the books: JSON in pages, CSV whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from api import wire_reports as shapes
+from api.downloads import JSON, csv_file
+from api.routes import Call, Reply, decode_cursor, encode_cursor, moment, route
+from engine.books import feeds
+from engine.books.export import CSV_TYPE, json_row
+from engine.books.reports import attribution, redemptions, stock
+from engine.errors import InvalidRequest
+
+TAGS = ("reports",)
+
+
+@route(
+    "GET",
+    "/v1/reports/attribution",
+    roles={"finance", "merchant"},
+    query=shapes.ReportQuery,
+    reply=shapes.Attribution,
+    summary="What coupons brought, by campaign, channel, store, entry and tier of the claim.",
+    tags=TAGS,
+    produces=(JSON, CSV_TYPE),
+)
+async def report_attribution(call: Call) -> Reply:
+    query: shapes.ReportQuery = call.query
+    groups = _groups(query.group_by or "campaign", attribution.GROUPS)
+    start, end = _period(query)
+    as_of = await feeds.complete_until(call.tenant.books, call.tenant.id)
+    rows = await attribution.attribution(
+        call.tenant.books, call.tenant.id, groups, start, end, call.bound_merchant(None) or None
+    )
+    return told(call, "attribution", groups, (*groups, *attribution.MEASURES), rows, as_of)
+
+
+@route(
+    "GET",
+    "/v1/reports/redemptions",
+    roles={"finance", "merchant"},
+    query=shapes.ReportQuery,
+    reply=shapes.Redemptions,
+    summary="Redemptions and reversals by day, store, merchant, campaign and channel of the till.",
+    tags=TAGS,
+    produces=(JSON, CSV_TYPE),
+)
+async def report_redemptions(call: Call) -> Reply:
+    query: shapes.ReportQuery = call.query
+    groups = _groups(query.group_by or "day", redemptions.GROUPS)
+    start, end = _period(query)
+    tenant = call.tenant
+    as_of = await feeds.complete_until(tenant.books, tenant.id)
+    rows = await redemptions.by_group(
+        tenant.books,
+        tenant.id,
+        groups,
+        tenant.timezone,
+        start,
+        end,
+        call.bound_merchant(None) or None,
+    )
+    return told(call, "redemptions", groups, (*groups, *redemptions.MEASURES), rows, as_of)
+
+
+@route(
+    "GET",
+    "/v1/reports/stock",
+    roles={"finance"},
+    query=shapes.StockQuery,
+    reply=shapes.StockReport,
+    summary="Of each campaign what there is, what was given out and what became of it.",
+    tags=TAGS,
+    produces=(JSON, CSV_TYPE),
+)
+async def report_stock(call: Call) -> Reply:
+    as_of = await feeds.complete_until(call.tenant.books, call.tenant.id)
+    rows = await stock.stock(call.tenant.books, call.tenant.id, call.query.campaign_id)
+    return told(call, "stock", ("campaign_id",), stock.COLUMNS, rows, as_of)
+
+
+def told(
+    call: Call,
+    name: str,
+    key: Sequence[str],
+    columns: Sequence[str],
+    rows: shapes.Rows,
+    as_of: int | None,
+    **beside: Any,
+) -> Reply:
+    """The rows, whose ``key`` columns name each: a page in JSON, all of them in CSV."""
+    rows = sorted(rows, key=lambda row: _key(row, key))
+    if call.wants(JSON, CSV_TYPE) == CSV_TYPE:
+        return csv_file(call, name, columns, rows)
+    query, cursor = call.query, None
+    if query.cursor:
+        after = decode_cursor(query.cursor, list[str])
+        rows = [row for row in rows if _key(row, key) > after]
+    if len(rows) > query.limit:
+        rows = rows[: query.limit]
+        cursor = encode_cursor(*_key(rows[-1], key))
+    items = [json_row(row) for row in rows]
+    return Reply({"items": items, **json_row({"as_of": as_of}), **beside, "next_cursor": cursor})
+
+
+def _key(row: dict[str, Any], names: Sequence[str]) -> list[str]:
+    return [str(row[name] or "") for name in names]
+
+
+def _groups(text: str, known: Sequence[str]) -> list[str]:
+    groups = text.split(",")
+    if len(set(groups)) != len(groups) or not set(groups) <= set(known):
+        names = ", ".join(known)
+        raise InvalidRequest("group_by", f"Use some of {names}, each once.", f"可选:{names}。")
+    return groups
+
+
+def _period(query: shapes.ReportQuery) -> tuple[int | None, int | None]:
+    start = None if query.start is None else moment("from", query.start)
+    end = None if query.end is None else moment("to", query.end)
+    if start is not None and end is not None and start > end:
+        raise InvalidRequest("to", "It must not be before from.", "不能早于 from。")
+    return start, end

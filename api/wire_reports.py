@@ -1,0 +1,113 @@
+"""JSON shapes of reports; the books give their rows as plain dicts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from api.routes import Id
+from api.wire_finance import Amounts, Fen, Moment
+from engine.definitions import Time
+
+GroupBy = Annotated[
+    str, msgspec.Meta(pattern=r"^[a-z]+(,[a-z]+)*$", max_length=64, description="Comma-separated.")
+]
+
+
+class ReportPage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Pages of a report in JSON; CSV has all rows."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 200
+    cursor: str | None = None
+
+
+class PeriodQuery(ReportPage, kw_only=True):
+    """``from`` inclusive, ``to`` exclusive; without them all there is."""
+
+    start: Time | None = msgspec.field(name="from", default=None)
+    end: Time | None = msgspec.field(name="to", default=None)
+
+
+class ReportQuery(PeriodQuery, kw_only=True):
+    """``from`` inclusive, ``to`` exclusive; without them all there is."""
+
+    group_by: GroupBy | None = None
+
+
+class StockQuery(ReportPage, kw_only=True):
+    """``campaign_id``: only this campaign."""
+
+    campaign_id: Id | None = None
+
+
+class ReportReply(msgspec.Struct, kw_only=True):
+    """``as_of``: the books hold every act before it."""
+
+    as_of: Moment | None
+    next_cursor: str | None
+
+
+class AttributionRow(msgspec.Struct, kw_only=True):
+    """The groups asked for, then what they brought. Redemptions are net of reversals."""
+
+    campaign: str | msgspec.UnsetType | None = msgspec.UNSET
+    channel: str | msgspec.UnsetType | None = msgspec.UNSET
+    store: str | msgspec.UnsetType | None = msgspec.UNSET
+    entry: str | msgspec.UnsetType | None = msgspec.UNSET
+    tier: str | msgspec.UnsetType | None = msgspec.UNSET
+    issued: int | None
+    redeemed: int
+    redemption_rate: float | None
+    discount: Fen
+    sales: Fen
+    basket: Fen | None
+    baseline_basket: Fen | None
+    basket_change: float | None
+
+
+class Attribution(ReportReply):
+    """By group; ``as_of``: the books hold every act before it."""
+
+    items: list[AttributionRow]
+
+
+class StockRow(msgspec.Struct):
+    """``total`` and ``left`` are null where stock is unlimited."""
+
+    campaign_id: str
+    status: str
+    total: int | None
+    issued: int
+    left: int | None
+    redeemed: int
+    held: int
+    voided: int
+
+
+class StockReport(ReportReply):
+    """By campaign; ``as_of``: the books hold every act before it."""
+
+    items: list[StockRow]
+
+
+class RedemptionRow(Amounts, kw_only=True):
+    """The groups asked for, then acts of the period by their own time, reversals negative."""
+
+    day: str | msgspec.UnsetType = msgspec.UNSET
+    store: str | msgspec.UnsetType = msgspec.UNSET
+    merchant: str | msgspec.UnsetType = msgspec.UNSET
+    campaign: str | msgspec.UnsetType = msgspec.UNSET
+    channel: str | msgspec.UnsetType = msgspec.UNSET
+    redemptions: int
+    reversals: int
+    coupons: int
+
+
+class Redemptions(ReportReply):
+    """By group; ``as_of``: the books hold every act before it."""
+
+    items: list[RedemptionRow]
+
+
+Rows = list[dict[str, Any]]

@@ -1,0 +1,129 @@
+"""Doing jobs: grants and recalls, item by item beside live traffic.
+
+One process a mall's host does them (the API's first). A job is done in slices: lease it, take the
+next items, act, keep their outcomes. A crash loses at most the outcomes of one slice; its acts are
+asked for again under the same keys, and have had their effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from engine.batching import ScriptError
+from engine.books import jobs
+from engine.books.db import Books
+from engine.books.jobs import REFUSED, Item, Job
+from engine.engine import Engine
+from engine.errors import Unavailable
+
+SLICE = 256  # items between two times that outcomes are kept
+IN_FLIGHT = 32  # of a job at once: half a call, so that callers at the counter hardly notice
+AT_ONCE = 8  # jobs
+LOOK_SECONDS = 0.5
+TROUBLE_SECONDS = 1.0
+LEASE_MS = 4000
+TROUBLE = (Unavailable, SQLAlchemyError, OSError)  # what going on later may mend
+
+log = structlog.get_logger()
+
+
+class Jobs:
+    """Does the open jobs of all malls; ``engines``: those of this process, by tenant."""
+
+    def __init__(self, books: Books, engines: Callable[[], Mapping[str, Engine]]) -> None:
+        self._books = books
+        self._engines = engines
+        self._owner = secrets.token_hex(16)
+
+    async def watch(self) -> None:
+        """Work for as long as the process lives."""
+        while True:
+            try:
+                busy = await self.round()
+            except TROUBLE as error:
+                log.warning("jobs_wait", error=repr(error)[:300])
+                busy = False
+            if not busy:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def round(self) -> bool:
+        """A slice of each open job; False when none of them could go on."""
+        found = await jobs.open_jobs(self._books, list(self._engines()), AT_ONCE)
+        return any(await asyncio.gather(*(self._try(job) for job in found)))
+
+    async def _try(self, job: Job) -> bool:
+        try:
+            return await self._slice(self._engines()[job.tenant], job)
+        except TROUBLE as error:
+            log.warning("job_waits", job=job.id, tenant=job.tenant, error=repr(error)[:300])
+            await asyncio.sleep(TROUBLE_SECONDS)
+            return False
+        except Exception as error:
+            log.exception("job_failed", job=job.id, tenant=job.tenant)
+            await jobs.fail(self._books, job, repr(error), _now())
+            return False
+
+    async def _slice(self, engine: Engine, asked: Job) -> bool:
+        job = await jobs.take(self._books, asked, self._owner, _now(), _now() + LEASE_MS)
+        if job is None:
+            return False
+        if job.total is None:
+            return await jobs.list_coupons(self._books, job)
+        items = await jobs.items_of(self._books, job, job.done, SLICE)
+        act = _grant if job.kind == "grant" else _recall
+        outcomes: list[Item] = []
+        for start in range(0, len(items), IN_FLIGHT):
+            some = items[start : start + IN_FLIGHT]
+            outcomes += await asyncio.gather(*(_safely(act, engine, job, item) for item in some))
+        return await jobs.record(self._books, job, outcomes, _now(), _now() + LEASE_MS)
+
+
+async def _safely(
+    act: Callable[[Engine, Job, Item], Awaitable[Item]], engine: Engine, job: Job, item: Item
+) -> Item:
+    """The outcome of an item; a fault of ours on one of them does not keep the others waiting."""
+    try:
+        return await act(engine, job, item)
+    except ScriptError:
+        log.exception("job_item_failed", job=job.id, n=item.n)
+        return item._replace(status=REFUSED, code="internal_error")
+
+
+async def _grant(engine: Engine, job: Job, item: Item) -> Item:
+    """One person's coupon, under the rules of a claim."""
+    answer = await engine.claim(
+        user_id=item.user_id,
+        campaign_id=job.campaign_id,
+        channel=job.asked["channel"],
+        key=f"grant {job.id}",  # no caller's key has a blank
+        who=job.who,
+        source=job.asked["source"],
+        now=job.clock_ms,
+    )
+    if answer.value is None:
+        return item._replace(status=REFUSED, code=answer.outcome.code)
+    return item._replace(status="issued", coupon_id=answer.value.id)
+
+
+async def _recall(engine: Engine, job: Job, item: Item) -> Item:
+    """One coupon withdrawn, unless it is used, set aside or over."""
+    answer = await engine.void(
+        coupon_id=item.coupon_id,
+        key=f"recall {job.id}",
+        who=job.who,
+        reason=job.asked["reason"],
+        now=job.clock_ms,
+    )
+    if answer.value is None:
+        return item._replace(status=REFUSED, code=answer.outcome.code)
+    return item._replace(status="voided")
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
