@@ -38,7 +38,10 @@ class AttemptItem(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class AttemptList(msgspec.Struct, kw_only=True):
-    """The newest first; kept for half a year, the newest 200,000 of a mall."""
+    """The newest first; kept for half a year, the newest 200,000 of a mall.
+
+    Where several API processes serve, tries of the last second may still be missing.
+    """
 
     items: list[AttemptItem]
     next_cursor: str | None

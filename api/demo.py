@@ -11,7 +11,24 @@ from typing import Any
 import aiohttp
 import orjson
 
-from api.demo_mall import AUDIENCE, CAMPAIGNS, GRANT, KEYS, MERCHANTS, STORES, TRY, USERS, dated
+from api.demo_mall import (
+    AUDIENCE,
+    CAMPAIGNS,
+    EARN,
+    GRANT,
+    KEYS,
+    LOTS,
+    MERCHANTS,
+    PARKING,
+    POINTS,
+    PURCHASE,
+    STORES,
+    TRY,
+    USERS,
+    VEHICLES,
+    dated,
+)
+from engine.definitions import format_time
 from engine.errors import HexiaoError
 
 REQUEST_SECONDS = 30.0
@@ -79,9 +96,30 @@ async def build_demo(base_url: str, operator_key: str) -> list[str]:
             {"add": members},
             idempotency_key=f"demo-{audience}",
         )
+        await _points(client)
+        await _parking(client)
         await client.ask("POST", "/v1/grants", GRANT, idempotency_key="demo-grant")
         keys = {name: await _key(client, name, body) for name, body in KEYS.items()}
         return await _what_to_try(client, url, {"operator": operator_key, **keys})
+
+
+async def _points(client: Client) -> None:
+    """A rule for what purchases earn, unless there is one; a purchase, and a present."""
+    if (await client.ask("GET", "/v1/settings"))["earn"] is None:
+        await client.ask("PATCH", "/v1/settings", {"earn": EARN})
+    bought = {**PURCHASE, "occurred_at": format_time(int(time.time() * 1000))}
+    await client.ask("POST", "/v1/purchases", bought)
+    await client.ask("POST", "/v1/points/earn", POINTS, idempotency_key="demo-points")
+
+
+async def _parking(client: Client) -> None:
+    """A car park, a family's car, and what the mall gives, unless it is set."""
+    if (await client.ask("GET", "/v1/settings"))["parking"] is None:
+        await client.ask("PATCH", "/v1/settings", {"parking": PARKING})
+    for lot_id, lot in LOTS.items():
+        await client.ask("PUT", f"/v1/lots/{lot_id}", lot)
+    for plate, users in VEHICLES.items():
+        await client.ask("PUT", f"/v1/vehicles/{plate}", {"user_ids": users})
 
 
 async def _campaigns(client: Client) -> None:

@@ -16,6 +16,7 @@ MERCHANTS = {
     "coffee": {"zh-CN": "山谷咖啡", "en": "Valley Coffee"},
     "fashion": {"zh-CN": "衣橱", "en": "The Wardrobe"},
     "cinema": {"zh-CN": "星光影城", "en": "Starlight Cinema"},
+    "parkwell": {"zh-CN": "泊安停车", "en": "Parkwell"},
 }
 
 
@@ -45,6 +46,17 @@ USERS = {
 }
 AUDIENCE = ("vip-lunch", ["ann"])
 
+# A yuan earns a point, gold members half as much again, everybody twice as much on Tuesdays.
+EARN = {
+    "per_yuan": 1,
+    "tiers": {"gold": 1.5},
+    "days": [{"factor": 2, "weekdays": [2]}],
+    "max_per_day": 5000,
+    "expires_days": 365,
+}
+PURCHASE = {"transaction_id": "demo-1", "user_id": "ann", "store_id": "noodle-b1", "amount": 23850}
+POINTS = {"user_id": "bob", "points": 200, "reason": "welcome"}
+
 # Given by the office, as a job.
 GRANT = {
     "campaign_id": "latte-990",
@@ -53,10 +65,30 @@ GRANT = {
     "source": {"entry": "birthday"},
 }
 
+# A car park: 15 minutes free, the first hour 5 yuan, then 3 each half hour, 40 a day at most.
+LOTS = {
+    "p1": {
+        "name": {"zh-CN": "地下停车场", "en": "Car park under the mall"},
+        "merchant_id": "parkwell",
+        "tariff": {
+            "free_minutes": 15, "first": {"minutes": 60, "fee": 500},
+            "unit_minutes": 30, "unit_fee": 300, "cap_per_day": 4000,
+        },
+        "grace_minutes": 15,
+    },
+}  # fmt: skip
+VEHICLES = {"沪AD12345": ["ann", "bob"]}  # a family shares it; a new-energy plate
+PARKING = {
+    "tiers": {"gold": {"minutes": 60, "per_day": 1}},
+    "spend": [{"min": 20000, "minutes": 60}, {"min": 50000, "minutes": 180}],
+    "validations_per_day": 200,
+}
+
 KEYS = {
     "storefront": {"role": "storefront", "label": "demo mini-program"},
     "terminal": {"role": "terminal", "label": "demo till", "store_id": TRY["store"]},
     "finance": {"role": "finance", "label": "demo finance"},
+    "parking": {"role": "parking", "label": "demo car park", "lot_id": "p1"},
 }
 
 _MONTH = {"type": "relative", "minutes": 30 * 1440}
@@ -161,6 +193,22 @@ CAMPAIGNS = [
         usage={"stores": ["cinema-l6"], "weekdays": [1, 2, 3, 4, 5],
                "hours": [["21:00", "02:00"]], "min_spend": 4000},
         stacking={"class": "always"},
+    ),
+    _campaign(
+        "park-2h", "停车2小时", "Two hours of parking", "parking",
+        {"type": "parking_minutes", "minutes": 120}, kind="parking",
+        issue={"per_user_per_week": 2}, funding=_MALL_ONLY,
+    ),
+    _campaign(
+        "park-free", "全免停车一次,最高40元", "One stay free, up to 40", "parking",
+        {"type": "parking_free", "max_amount": 4000}, total=200, kind="parking",
+        issue={"per_user": 1, "tiers": ["gold"]}, funding=_MALL_ONLY,
+    ),
+    _campaign(
+        "noodle-park", "面馆送1小时停车", "An hour of parking from the noodle house", "parking",
+        {"type": "parking_minutes", "minutes": 60}, kind="parking",
+        issue={"channels": []},  # only the shop gives it: POST /v1/parking/validations
+        funding=[{"party": "merchant:noodle", "percent": 100}],
     ),
     _campaign(
         "flash-3", "秒杀:仅3张", "Flash sale: three of them", "mall",

@@ -60,7 +60,7 @@ PATH: web.RequestKey[Mapping[str, str]] = web.RequestKey("path", Mapping)  # its
 _NO_PARAMETERS: Mapping[str, str] = {}
 
 _JSON_MEDIA = re.compile(r"application/([a-z0-9.+-]+\+)?json", re.IGNORECASE)
-_JUDGED = (200, 409)  # what may tell a refused try; all else is no try, or was never judged
+_JUDGED = (200, 201, 409)  # what may tell a refused try; all else is no try, or was never judged
 # Header names made once: a plain string is folded to lower case at every look-up.
 _AUTHORIZATION = istr("Authorization")
 _REQUEST_ID = istr("X-Request-Id")

@@ -127,9 +127,9 @@ def _warnings(status: str, language: str) -> list[str]:
     if status != "active":
         return []
     if language.startswith("zh"):
-        return ["活动仍在进行:此后领取的券不会被召回,已有的券在作废前仍可使用。"]
+        return ["活动仍在进行:此后领取的券可能不会被召回,已有的券在作废前仍可使用。"]
     english = (
-        "The campaign is still active: coupons claimed from now on are not recalled, and those"
+        "The campaign is still active: coupons claimed from now on may not be recalled, and those"
         " that are out can be used until their turn comes."
     )
     return [english]

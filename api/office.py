@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec import UNSET, to_builtins
 
+from api import lookups
 from api import wire_office as shapes
 from api.problems import Refused
 from api.routes import Call, Reply, decode_cursor, encode_cursor, refusal, route
@@ -28,7 +29,7 @@ from engine.definitions import (
     check_campaign,
     parse_time,
 )
-from engine.definitions.advice import advice, named_merchants, named_stores
+from engine.definitions.advice import advice, named_audiences, named_merchants, named_stores
 from engine.definitions.exposure import max_exposure
 from engine.errors import InvalidRequest, Unavailable
 from engine.outcomes import Outcome
@@ -156,11 +157,17 @@ async def _dry_run(call: Call, campaign: Campaign) -> Reply:
         tenant.id,
         stores=named_stores(campaign),
         merchants=named_merchants(campaign),
+        audiences=named_audiences(campaign),
     )
-    warnings = advice(campaign, tenant.cells, call.clock(), missing)
+    stores = await lookups.all_stores(tenant)
+    closed = [one for one in named_stores(campaign) if one in stores and stores[one].closed]
+    exposure = max_exposure(campaign, call.clock(), tenant.timezone)
+    warnings = advice(
+        campaign, tenant.cells, call.clock(), missing, closed=closed, exposure=exposure
+    )
     body = {
         "warnings": [one.text(call.language) for one in warnings],
-        "max_exposure": max_exposure(campaign, call.clock(), tenant.timezone),
+        "max_exposure": exposure,
     }
     return Reply(body, status=200)
 

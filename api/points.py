@@ -15,6 +15,7 @@ from engine.outcomes import Outcome
 from engine.points import ALL, Entry
 from engine.views import Answer
 
+AHEAD_MS = 86_400_000  # how far ahead of ours the clock of a payment platform may be
 _NAMING = (Outcome.CODE_INVALID, Outcome.CODE_EXPIRED, Outcome.DIFFERENT_OWNERS)
 
 # ---- entries ---------------------------------------------------------------------------------
@@ -36,6 +37,10 @@ async def _credit(
         expires=expires,
         now=call.now,
     )
+    if answer.outcome is Outcome.INVALID_REQUEST:
+        raise InvalidRequest(
+            "expires_at", "It must be in the future, after available_at.", "必须是将来的时间。"
+        )
     return _told(call, answer)
 
 
@@ -184,12 +189,15 @@ async def read_entries(call: Call) -> Reply:
 )
 async def purchase(call: Call) -> Reply:
     body: shapes.PurchaseRequest = call.body
+    occurred = shapes.time_of("occurred_at", body.occurred_at)
+    if occurred > call.clock() + AHEAD_MS:
+        raise InvalidRequest("occurred_at", "It lies in the future.", "不能是将来的时间。")
     answer = await call.tenant.engine.points.purchase(
         transaction_id=body.transaction_id,
         user_id=body.user_id,
         store_id=body.store_id,
         amount=body.amount,
-        occurred=shapes.time_of("occurred_at", body.occurred_at),
+        occurred=occurred,
         who=call.who(),
         channel=body.channel,
         receipt_no=body.receipt_no,

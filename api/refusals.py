@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import wire
-from api.wire_redemptions import ResolveReply
+from api.wire_redemptions import RedemptionReply, ResolveReply
 from engine.books import attempts
 from engine.books.attempts import Attempt
 
@@ -64,10 +64,7 @@ class Refusals:
     def saw(self, call: Call, reply: Reply) -> None:
         """Keep it if it is a refused try; called with every answer of a route that asks for it."""
         answer, verb = reply.body, call.route.attempts
-        status = reply.status or call.route.status
-        if status != 409 and not (status == 200 and verb in ("scan", "verify")):
-            return
-        if isinstance(answer, ResolveReply) and answer.usable:
+        if reply.replayed or not _tells_a_refusal(call, reply.status or call.route.status, answer):
             return
         if len(self._waiting) == MAX_WAITING:
             self.dropped += 1
@@ -85,6 +82,9 @@ class Refusals:
             while self._waiting:
                 rows += self._rows(self._waiting.popleft())
             await attempts.add(self._books, rows)
+            if self.dropped:
+                log.warning("attempts_dropped", calls=self.dropped)
+                self.dropped = 0
 
     async def watch(self, *, trims: bool, rehearsal: bool) -> None:
         """Write each second for as long as the process lives; ``trims``: strike off the oldest."""
@@ -132,6 +132,14 @@ class Refusals:
             )
 
 
+def _tells_a_refusal(call: Call, status: int, answer: Any) -> bool:
+    if isinstance(answer, RedemptionReply):  # best effort: some were used, some were not
+        return bool(answer.skipped) and call.body.choose is None
+    if isinstance(answer, ResolveReply):
+        return not answer.usable
+    return status == 409 or isinstance(answer, wire.VerifyReply)
+
+
 def _refused(seen: _Seen) -> Iterator[tuple[str, str, int]]:
     """(coupon or "", code, short by) of each coupon that was refused."""
     answer = seen.answer
@@ -141,6 +149,9 @@ def _refused(seen: _Seen) -> Iterator[tuple[str, str, int]]:
                 yield item.coupon_id or "", item.reason or "", 0
     elif isinstance(answer, ResolveReply):
         yield answer.coupon.id if answer.coupon else "", answer.code or "", 0
+    elif isinstance(answer, RedemptionReply):
+        for skipped in answer.skipped:
+            yield skipped.coupon_id or "", skipped.code, skipped.short_by or 0
     else:
         told = orjson.loads(answer)
         for one in told.get("failed") or _named(seen, told):

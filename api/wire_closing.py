@@ -45,6 +45,7 @@ class TerminalTotals(msgspec.Struct, kw_only=True):
     gross: int
     discount_back: int
     refund: int
+    tendered_back: int
     net_discount: int
     net_payable: int
     complete_until: str | None  # acts before this moment are all counted

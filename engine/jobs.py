@@ -24,7 +24,7 @@ from engine.errors import Unavailable
 
 SLICE = 256  # items between two times that outcomes are kept
 IN_FLIGHT = 32  # of a job at once: half a call, so that callers at the counter hardly notice
-AT_ONCE = 8  # jobs
+AT_ONCE = 32  # jobs
 LOOK_SECONDS = 0.5
 TROUBLE_SECONDS = 1.0
 LEASE_MS = 4000

@@ -77,6 +77,7 @@ async def terminal_totals(
         "payable": payable,
         "reversals": len(undone),
         **back,
+        "tendered_back": back["gross"] - back["discount_back"] - back["refund"],
         "net_discount": discount - back["discount_back"],
         "net_payable": payable - back["refund"],
     }

@@ -134,9 +134,17 @@ async def must_exist(doing: Change, table: Table, field: str, ident: str) -> Non
 
 
 async def missing(
-    books: Books, tenant: str, *, stores: Iterable[str] = (), merchants: Iterable[str] = ()
+    books: Books,
+    tenant: str,
+    *,
+    stores: Iterable[str] = (),
+    merchants: Iterable[str] = (),
+    audiences: Iterable[str] = (),
 ) -> list[str]:
-    """Those of these ids that the mall does not have, as ``store:s1``, ``merchant:m1``."""
+    """Those of these ids that the mall does not have, as ``store:s1``, ``merchant:m1``.
+
+    An audience is there when somebody is in it.
+    """
     absent: list[str] = []
     async with books.connect() as connection:
         for table, wanted in ((schema.stores, set(stores)), (schema.merchants, set(merchants))):
@@ -145,6 +153,13 @@ async def missing(
                 known = set((await connection.execute(query)).scalars())
                 kind = table.name.rstrip("s")
                 absent += [f"{kind}:{ident}" for ident in sorted(wanted - known)]
+        members = schema.audience_members.c
+        for audience in sorted(set(audiences)):
+            query = select(members.user_id).where(
+                members.tenant == tenant, members.audience_id == audience, members.present == 1
+            )
+            if (await connection.execute(query.limit(1))).first() is None:
+                absent.append(f"audience:{audience}")
     return absent
 
 

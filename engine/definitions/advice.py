@@ -62,16 +62,29 @@ def split_advice(cells: int, total: int | None, budgets: Sequence[int] = ()) -> 
     ]
 
 
-def advice(campaign: Campaign, cells: int, now: int, missing: Iterable[str]) -> list[Advice]:
-    """All warnings; ``now`` ms; ``missing``: stores and merchants named that do not exist."""
+def advice(
+    campaign: Campaign,
+    cells: int,
+    now: int,
+    missing: Iterable[str],
+    *,
+    closed: Iterable[str] = (),
+    exposure: int | None = 0,
+) -> list[Advice]:
+    """All warnings; ``now`` ms; ``missing``: stores, merchants, audiences named that do not exist.
+
+    ``closed``: stores named that are closed; ``exposure``: the most it can cost (fen, None = no
+    bound).
+    """
     return [
-        *_cost(campaign),
+        *_cost(campaign, exposure),
         *_dates(campaign, now),
         *_reach(campaign),
         *(
             Advice(f"{ident} is named, but there is no such thing yet.", f"{ident} 尚未创建。")
             for ident in missing
         ),
+        *(Advice(f"store:{ident} is closed.", f"门店 {ident} 已停业。") for ident in closed),
         *split_advice(
             cells,
             campaign.stock.total,
@@ -85,7 +98,12 @@ def _even(amount: int, parts: int) -> list[int]:
     return [amount // parts + (n < amount % parts) for n in range(parts)]
 
 
-def _cost(c: Campaign) -> Iterator[Advice]:
+def _cost(c: Campaign, exposure: int | None) -> Iterator[Advice]:
+    if exposure is None:
+        yield Advice(
+            "Nothing bounds what it can cost; a stock.budget would.",
+            "总成本没有上限;可设置 stock.budget 加以限制。",
+        )
     if c.stock.total is None:
         yield Advice("Stock is unlimited.", "库存不限量。")
     each = most_off(c)
@@ -95,6 +113,13 @@ def _cost(c: Campaign) -> Iterator[Advice]:
         yield Advice(
             "min_spend is not above the amount: a basket may cost nothing.",
             "最低消费不高于优惠金额,顾客可能无需付款。",
+        )
+    total, budget = c.stock.total, c.stock.budget
+    if each and total is not None and budget is not None and budget < total * each * c.usage.uses:
+        yield Advice(
+            f"The budget is enough for {budget // each} uses at their most; others will be refused"
+            " once it is spent, though their coupons were given out.",
+            f"预算按最高优惠仅够 {budget // each} 次使用;用完后,已发放的券也会被拒绝。",
         )
     if c.issue.per_user is None:
         yield Advice("One member may claim as many as there are.", "未设置每人限领数量。")
@@ -117,6 +142,11 @@ def _dates(c: Campaign, now: int) -> Iterator[Advice]:
     if end is not None:
         if parse_time(end) <= now:
             yield Advice("Its coupons are expired already.", "券的有效期已过。")
+        elif c.issue.end is not None and parse_time(c.issue.end) > parse_time(end):
+            yield Advice(
+                "Claiming goes on until issue.end in name only: the coupons expire before it.",
+                "券在 issue.end 之前就已全部过期,领取会随之结束。",
+            )
     elif isinstance(validity, FixedValidity) or validity.minutes is None:
         yield Advice("Its coupons never expire.", "券永不过期。")
 
@@ -139,6 +169,11 @@ def _reach(c: Campaign) -> Iterator[Advice]:
 def named_stores(campaign: Campaign) -> list[str]:
     """Stores that the campaign names."""
     return list(campaign.usage.stores or [])
+
+
+def named_audiences(campaign: Campaign) -> list[str]:
+    """Audiences that the campaign is for."""
+    return list(campaign.issue.audiences or [])
 
 
 def named_merchants(campaign: Campaign) -> list[str]:

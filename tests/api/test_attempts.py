@@ -40,11 +40,16 @@ async def test_refused_tries_on_a_coupon(rehearsed: Counter) -> None:
         "terminal_id": "t9", "staff_id": "08", "channel": "cashier", "order_ref": "P-1",
         "who": None,
     }  # fmt: skip
+    good = await rehearsed.coupon(now=NOON)
+    mixed = await rehearsed.redeem(good, other, policy="best_effort", idem="k", now=NOON)
+    again = await rehearsed.redeem(good, other, policy="best_effort", idem="k", now=NOON)
+    assert (mixed.status, again.replayed) == (201, True)
     page = (await api.get(path + "?limit=4")).json
     rest = (await api.get(f"{path}?limit=4&cursor={page['next_cursor']}")).json
     assert page["items"] + rest["items"] == items
     assert rest["next_cursor"] is None
-    assert len((await api.get(f"/v1/coupons/{other}/attempts")).json["items"]) == 1
+    others = (await api.get(f"/v1/coupons/{other}/attempts")).json["items"]
+    assert [one["code"] for one in others] == ["min_spend", "min_spend"]
     assert (await api.get(f"/v1/coupons/{other}/attempts", key=till)).status == 403
     assert (await api.get("/v1/coupons/C" + "0" * 27 + "/attempts")).status == 404
 

@@ -217,6 +217,19 @@ async def test_a_dry_run_warns(api: Api) -> None:
         "issue.channels is empty, which means none.",
         UNKNOWN_STORE,
     ]
+    body = campaign(
+        stock={"total": 100, "budget": 50_000},
+        issue={"audiences": ["nobody"], "per_user": 1, "end": "2099-01-02T00:00:00Z"},
+        validity={"type": "fixed", "end": "2099-01-01T00:00:00Z"},
+        usage={"min_spend": 9999},
+    )
+    answer = await api.ask("POST", "/v1/campaigns", body, params={"dry_run": "true"})
+    short = "The budget is enough for 50 uses at their most; others will be refused once it is"
+    assert answer.json["warnings"] == [
+        f"{short} spent, though their coupons were given out.",
+        "Claiming goes on until issue.end in name only: the coupons expire before it.",
+        "audience:nobody is named, but there is no such thing yet.",
+    ]
     taken = campaign(await create(api))
     again = await api.ask("POST", "/v1/campaigns", taken, params={"dry_run": "true"})
     assert again.code == "already_exists"

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from api import wire_office as shapes
+from api import wire_stays as stays
 from api.demo import DemoFailed, build_demo
 from api.demo_mall import CAMPAIGNS
 from tests.api.server import Api, ApiServer
@@ -42,8 +43,12 @@ async def test_three_lines_work_as_pasted(api_server: ApiServer) -> None:
     async with Api(api_server.url, key) as mall:
         listed = (await mall.get("/v1/campaigns")).json["items"]
         assert {one["id"] for one in listed} == {one["id"] for one in CAMPAIGNS}
+        assert (await mall.get("/v1/users/bob/points")).json["balance"] == 200
+        assert (await mall.get("/v1/purchases/demo-1")).json["points_earned"] in (357, 715)
         kinds = {one["benefit"]["type"] for one in listed}
-        assert kinds == {"amount_off", "percent_off", "fixed_price", "gift", "exchange"}
+        plain = {"amount_off", "percent_off", "fixed_price", "gift", "exchange"}
+        assert kinds == plain | {"parking_minutes", "parking_free"}
+        assert (await mall.get("/v1/users/bob/vehicles")).json["items"] != []
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,10 @@ async def test_three_lines_work_as_pasted(api_server: ApiServer) -> None:
         ("/v1/merchants/noodle", shapes.MerchantReply),
         ("/v1/stores", shapes.StoreList),
         ("/v1/stores/noodle-b1", shapes.StoreReply),
+        ("/v1/lots", stays.LotList),
+        ("/v1/lots/p1", stays.LotReply),
+        ("/v1/vehicles/沪AD12345", stays.VehicleReply),
+        ("/v1/users/ann/vehicles", stays.VehicleList),
         ("/v1/keys", shapes.KeyList),
         ("/v1/settings", shapes.SettingsReply),
         ("/v1/audit", shapes.AuditList),

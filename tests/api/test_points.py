@@ -147,6 +147,8 @@ async def test_what_points_cannot_be(mall: Mall) -> None:
         answer = await mall.post(f"/v1/points/{path}", body)
         told = answer.status, answer.code, answer.json["field"]
         assert told == (400, "invalid_request", field), body
+    future = await mall.post("/v1/purchases", buying(occurred_at="9999-12-31T23:59:59Z"))
+    assert (future.status, future.json["field"]) == (400, "occurred_at")
 
 
 async def test_who_may_not_and_what_is_not_there(mall: Mall) -> None:

@@ -7,14 +7,19 @@ import os
 import random
 import re
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
+import pytest
+from sqlalchemy import func, select
 
 from engine import facts, keys, lots
+from engine.books.schema import postings
 from engine.outcomes import Outcome
 from engine.points import Entry
-from engine.records import PointsRecord
+from engine.records import PointsRecord, pack
 from engine.views import Answer
 from tests.engine.harness import WHO, Running, reconciled
 from tests.engine.points_language import Play, examples
@@ -238,6 +243,11 @@ async def test_a_thousand_people_against_a_model(small_mall: Running, redis_url:
         assert (purse.balance < 0) == (person.debt > 0)
     await mall.check_facts()
     await reconciled(mall.books, redis_url, mall.id)
+    owed = select(func.sum(postings.c.amount)).where(
+        postings.c.tenant == mall.id, postings.c.account == "points.liability"
+    )
+    async with mall.books.connect() as connection:
+        assert await connection.scalar(owed) == -sum(lots.worth(told[p.name], 100) for p in people)
     assert any(person.debt for person in people)  # else nothing was tried
 
 
@@ -254,6 +264,60 @@ async def test_parallel_spends_never_overspend(mall: Running) -> None:
         Outcome.DONE: 14, Outcome.POINTS_INSUFFICIENT: 26,
     }  # fmt: skip
     assert (await points.purse("u")).record.balance == 2
+
+
+async def test_a_transaction_is_one_persons(mall: Running) -> None:
+    """Whoever is told first, on whatever cells the people and the transaction live."""
+    await mall.store("s1")
+    await mall.settings(earn={"per_yuan": 1})
+
+    def buy(number: int, user: str) -> Coroutine[Any, Any, Answer[Any]]:
+        return mall.engine.points.purchase(
+            transaction_id=f"t{number}", user_id=user, store_id="s1", amount=100, occurred=1,
+            who=WHO,
+        )  # fmt: skip
+
+    numbers = range(20)
+    answers = await asyncio.gather(*(buy(n, user) for n in numbers for user in ("ann", "bob")))
+    for n in numbers:
+        told = {answers[2 * n].outcome, answers[2 * n + 1].outcome}
+        assert told == {Outcome.DONE, Outcome.ALREADY_EXISTS}
+        found = await mall.engine.points.purchase_of(f"t{n}")
+        assert found
+        assert found.points == 1
+    purses = [await mall.engine.points.purse(user) for user in ("ann", "bob")]
+    assert sum(purse.record.balance for purse in purses) == 20
+
+
+async def test_the_sweeper_tells_what_the_clock_has_decided(
+    small_mall: Running, redis_url: str
+) -> None:
+    """And a purse of very many lots stays small, without losing a point or a day."""
+    mall, points = small_mall, small_mall.engine.points
+    start, many = mall.server.clock() - HOUR, 450
+    await asyncio.gather(
+        *(
+            points.credit(
+                user_id="ann", kind="earn", points=1, key=f"k{n}", who=WHO, now=start,
+                expires=start + (HOUR // 2 if n < 60 else HOUR + 60_000 * (1 + n)),
+            )
+            for n in range(many)
+        )
+    )  # fmt: skip
+    handle = mall.engine.handle_of("ann")
+    wallet = await mall.hash_of(keys.wallet_key(mall.engine.tags[0], handle))
+    record = msgspec.msgpack.decode(wallet[b"p"], type=PointsRecord)
+    assert (record.balance, len(record.lots)) == (many, 400)
+    assert await mall.control.sweep(mall.engine) == 1
+    assert await mall.control.sweep(mall.engine) == 0
+    last = (await mall.facts())[0][-1]
+    assert isinstance(last, facts.PointsExpired)
+    assert (await points.purse("ann")).record.balance == last.balance < many
+    await reconciled(mall.books, redis_url, mall.id)
+    stored = pack(msgspec.structs.replace(record, balance=7))
+    await mall.server._reading.hset(keys.wallet_key(mall.engine.tags[0], handle), "p", stored)
+    with pytest.raises(AssertionError, match="balance 7"):
+        await reconciled(mall.books, redis_url, mall.id)
 
 
 async def test_the_worked_examples(small_mall: Running, redis_url: str) -> None:

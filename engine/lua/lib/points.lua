@@ -16,12 +16,24 @@
 --                                          nil when no such hold is open (it lapsed)
 -- and after the line: points.put(handle, user_id, record, now), before the act's own fact: it
 -- writes, tells the books what expired, and returns the balance (record[POINTS.balance]).
-local points = { engine = '{"key":"","label":"engine","role":"engine"}' }
+local points = { engine = '{"key":"","label":"engine","role":"engine"}', most_lots = 400 }
 
 local function before(a, b)
   local x, y = a[PART.expires], b[PART.expires]
   if x ~= y then return x > 0 and (y == 0 or x < y) end
   return a[PART.available] < b[PART.available]
+end
+
+-- A purse stays small: of too many lots two that end together become one, else the first two, in
+-- the owner's favour: they keep the earlier start and the later end.
+local function merge(lots)
+  local at = 1
+  for i = 1, #lots - 1 do
+    if lots[i][PART.expires] == lots[i + 1][PART.expires] then at = i break end
+  end
+  local first, second = table.remove(lots, at), lots[at]
+  second[PART.points] = second[PART.points] + first[PART.points]
+  second[PART.available] = math.min(first[PART.available], second[PART.available])
 end
 
 -- Add to the lot of that serial, or put it in its place: by its end, then by when it is usable.
@@ -37,6 +49,7 @@ function points.add(record, lot)
   end
   table.insert(lots, at, { lot[PART.serial], lot[PART.points], lot[PART.available],
     lot[PART.expires] })
+  if #lots > points.most_lots then merge(lots) end
 end
 
 -- Up to n points of the lots for which `wanted` is true; the parts and how many they are.
