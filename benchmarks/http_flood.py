@@ -3,9 +3,9 @@
 ``python -m benchmarks.http_flood [--seconds S] [--offered N]``: `hexiao serve` with an engine
 that is held to 1,000 acts a second (``HEXIAO_TEST_ACTS_PER_SECOND``). First an open loop of 90 %
 of that, then one of five times as much, with a till that redeems all the while. Prints the
-admitted claims' p50 and p99 in both, those of the answers 503, and the till's. The run checks itself: only 201 and
-503, whatever was acknowledged is in the books, live state equals them. Exit code 1 where not;
-figures never fail it.
+admitted claims' p50 and p99 in both, those of the answers 503, and the till's. The run checks
+itself: only 201 and 503, whatever was acknowledged is in the books, live state equals them. Exit
+code 1 where not; figures never fail it.
 """
 
 from __future__ import annotations
