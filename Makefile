@@ -50,8 +50,10 @@ bench-redis-time: $(DEV_READY) ## Redis time of a claim, of one coupon redeemed 
 bench-quotes: $(DEV_READY) ## CPU of a quote of the best offer over 20 coupons
 	$(BIN)/python -m benchmarks.quotes $(ARGS)
 
-bench-http: $(DEV_READY) ## claims over HTTP against a bare handler
+bench-http: $(DEV_READY) ## claims and refusals over HTTP against a bare handler; a flood
 	$(BIN)/python -m benchmarks.http_claims $(ARGS)
+	$(BIN)/python -m benchmarks.http_refusals
+	$(BIN)/python -m benchmarks.http_flood
 
 chaos: $(DEV_READY) ## long fault runs
 	$(BIN)/python -m pytest tests -m chaos $(ARGS)

@@ -107,6 +107,7 @@ class Route:
     accepts: tuple[str, ...] = ("application/json",)
     errors: tuple[Outcome, ...] = ()  # refusals beyond those of every route, for OpenAPI
     hidden: bool = False  # not in OpenAPI
+    sheds: bool = False  # gives out: turned away first when the process is full
     extra: Mapping[str, Any] = field(default_factory=dict)  # merged into the OpenAPI operation
 
 

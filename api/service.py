@@ -60,6 +60,8 @@ class Service:
         """
         assert settings.redis_url is not None, "the embedded server has been started before"
         server = await Server.open(settings.redis_url)
+        if settings.test_acts_per_second:
+            server.slowed = 1 / settings.test_acts_per_second
         outbox = await open_client(settings.redis_url)
         service = cls(settings, open_books(settings.database_url), server, outbox, first=first)
         try:

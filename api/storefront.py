@@ -47,6 +47,7 @@ CLAIM_REFUSALS = (
     summary="Claim one coupon of a campaign for a user.",
     tags=("storefront",),
     errors=CLAIM_REFUSALS,
+    sheds=True,
 )
 async def claim(call: Call) -> Reply:
     body: wire.ClaimRequest = call.body
@@ -62,6 +63,7 @@ async def claim(call: Call) -> Reply:
         source=body.source,
         metadata=wire.checked_metadata(body.metadata),
         now=call.now,
+        shed=True,
     )
     if answer.value is None:
         return refusal(call, answer.outcome, answer.details)

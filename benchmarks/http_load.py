@@ -13,8 +13,9 @@ import asyncio
 import resource
 import sys
 from array import array
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from itertools import chain
 from time import perf_counter
 
 import msgspec
@@ -38,6 +39,7 @@ class Plan(msgspec.Struct):
     seconds: float
     rate: float = 0.0  # requests a second; 0 = closed loop
     most: int = 1 << 60  # requests after which to stop, warm-up included
+    warm_up: float = WARM_UP_SECONDS
 
 
 class Result(msgspec.Struct):
@@ -52,6 +54,8 @@ class Result(msgspec.Struct):
     p99: float
     p999: float
     cpu: float  # of this process, for the measured part
+    p99_of: dict[str, float]  # by status
+    p50_of: dict[str, float]
 
 
 class Load:
@@ -76,7 +80,7 @@ class Load:
         self.answered = 0
         self.statuses: Counter[bytes] = Counter()
         self.coupons: list[bytes] = []
-        self.times = array("d")
+        self.times: defaultdict[bytes, array[float]] = defaultdict(lambda: array("d"))  # by status
         self.idle: deque[Connection] = deque()
         self.sending = True
 
@@ -98,12 +102,13 @@ class Load:
         if driver is None:
             for connection in list(self.idle):
                 connection.send(perf_counter())
-        await asyncio.sleep(WARM_UP_SECONDS)
+        await asyncio.sleep(plan.warm_up)
         before, begun, cpu = self.answered, perf_counter(), _cpu()
-        self.times = array("d")
+        self.times.clear()
         await self._until(lambda: not self.sending, plan.seconds)
         measured, seconds, cpu = self.answered - before, perf_counter() - begun, _cpu() - cpu
-        times = sorted(self.times)
+        by_status = {status.decode(): sorted(times) for status, times in self.times.items()}
+        times = sorted(chain.from_iterable(by_status.values()))
         self.sending = False
         if driver is not None:
             await driver
@@ -120,6 +125,8 @@ class Load:
             p99=quantile(times, 0.99),
             p999=quantile(times, 0.999),
             cpu=cpu,
+            p50_of={status: quantile(own, 0.5) for status, own in by_status.items()},
+            p99_of={status: quantile(own, 0.99) for status, own in by_status.items()},
         )
 
     async def _pace(self) -> None:
@@ -168,9 +175,9 @@ class Connection(asyncio.Protocol):
         self._rest = b""
         now = perf_counter()
         load = self._load
-        load.times.append(now - self._since)
-        load.answered += 1
         status = data[9:12]
+        load.times[status].append(now - self._since)
+        load.answered += 1
         load.statuses[status] += 1
         if status == b"201":
             load.coupons.append(data[head + 11 : head + 39])  # after {"id":"

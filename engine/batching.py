@@ -20,6 +20,7 @@ import structlog
 from redis.exceptions import NoScriptError, RedisError
 
 from engine import scripts
+from engine.admission import Admission
 from engine.errors import Unavailable
 from engine.server import Server
 
@@ -28,6 +29,8 @@ BATCH = 64
 # long queue is not held to 64 a sync (512 callers, a disk of some ms a sync: +35 % claims/s).
 CALLS = 4
 WAITING = 8192  # operations that may wait for one cell; more are refused at once
+SPARED = 1024  # of these, room that is kept from claims
+CLAIM_SECONDS = 2.0  # after which a claim that still waits (Redis stalled) is not sent any more
 TIMEOUT_SECONDS = 5.0
 # Taking coupons back goes before giving out: a till has a queue, a claim has a phone.
 PRIORITY = (
@@ -79,14 +82,21 @@ Observer = Callable[[str, int, float], None]
 
 
 class _Waiting:
-    __slots__ = ("deadline", "future", "operation")
+    __slots__ = ("deadline", "future", "operation", "shed", "since")
 
     def __init__(
-        self, operation: bytes, future: asyncio.Future[Reply], until: float | None
+        self,
+        operation: bytes,
+        future: asyncio.Future[Reply],
+        until: float | None,
+        since: float,
+        shed: bool,
     ) -> None:
         self.operation = operation
         self.future = future
         self.deadline = until
+        self.since = since
+        self.shed = shed
 
 
 def pack_array(items: list[bytes]) -> bytes:
@@ -109,14 +119,29 @@ class Lane:
         self._observe = observe
         self._queues: dict[str, deque[_Waiting]] = {verb: deque() for verb in PRIORITY}
         self._waiting = 0
+        self._flying = 0  # operations in the call that is in flight
+        self._admission = Admission()
         self._runner: asyncio.Task[None] | None = None
 
-    def submit(self, verb: str, operation: bytes) -> Awaitable[Reply]:
-        """Queue one packed operation; Unavailable at once when too many wait."""
+    def submit(self, verb: str, operation: bytes, *, shed: bool = False) -> Awaitable[Reply]:
+        """Queue one packed operation; Unavailable at once when too many wait.
+
+        ``shed``: it may be told to come back for others' sake: in a flood, and after a stall.
+        """
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         if self._waiting >= WAITING:
             raise Unavailable("too many requests wait for this cell")
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._queues[verb].append(_Waiting(operation, future, deadline.get()))
+        if shed and (
+            self._waiting >= WAITING - SPARED
+            or not self._admission.admits(self._waiting + self._flying, now)
+        ):
+            raise Unavailable("more is asked of this cell than it can do")
+        future: asyncio.Future[Reply] = loop.create_future()
+        until = deadline.get()
+        if shed:
+            until = min(until or now + CLAIM_SECONDS, now + CLAIM_SECONDS)
+        self._queues[verb].append(_Waiting(operation, future, until, now, shed))
         self._waiting += 1
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
@@ -137,6 +162,10 @@ class Lane:
     def _gather(self) -> list[tuple[str, list[_Waiting]]]:
         """What leaves now: up to CALLS batches a verb."""
         now = asyncio.get_running_loop().time()
+        heads = [queue[0] for queue in self._queues.values() if queue and queue[0].shed]
+        longest = max((now - item.since for item in heads), default=0.0)
+        if self._admission.left(longest, now):
+            self._turn_away(self._admission.limit or 0)
         # In a cluster each call is a round trip of its own.
         calls = 1 if self._server.cluster else CALLS
         return [
@@ -145,6 +174,15 @@ class Lane:
             for _ in range(calls)
             if queue and (batch := self._next_batch(queue, now))
         ]
+
+    def _turn_away(self, keep: int) -> None:
+        """A flood begins: the latest of those who may be shed are told at once, but so many."""
+        for queue in self._queues.values():
+            for item in [item for item in queue if item.shed][keep:]:
+                if not item.future.done():
+                    item.future.set_exception(
+                        Unavailable("more is asked of this cell than it can do")
+                    )
 
     def _next_batch(self, queue: deque[_Waiting], now: float) -> list[_Waiting]:
         """Up to BATCH of a queue; what was cancelled or is past its deadline is not sent."""
@@ -195,9 +233,17 @@ class Lane:
             (scripts.load(verb), pack_array([item.operation for item in batch]))
             for verb, batch in batches
         ]
+        self._flying = operations = sum(len(batch) for _, batch in batches)
         started = time.perf_counter()
-        replies = await self._server.call(self._key, calls)
+        try:
+            replies = await self._server.call(self._key, calls)
+            if self._server.slowed:
+                due = started + operations * self._server.slowed
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        finally:
+            self._flying = 0
         seconds = time.perf_counter() - started
+        self._admission.came_back(operations, seconds)
         again = []
         for (script, _), (verb, batch), reply in zip(calls, batches, replies, strict=True):
             if self._observe is not None:

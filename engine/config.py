@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     """Facts older than this and not in the books make ``/readyz`` answer 503."""
     outbox_hours: float = Field(default=24, ge=0)
     """How long Redis keeps facts that the books hold already, by the facts' own time."""
+    test_acts_per_second: float = Field(default=0, ge=0)
+    """A hook for tests of overload: acts that a process does in a second at most; 0 = as it can."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("redis_url")

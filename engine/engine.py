@@ -67,8 +67,9 @@ class Engine(Acting):
         source: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
         now: int = 0,
+        shed: bool = False,
     ) -> Answer[CouponView]:
-        """Claim one coupon of a campaign for a user."""
+        """Claim one coupon of a campaign for a user; ``shed``: Unavailable at once in a flood."""
         handle = self.handle_of(user_id)
         if now == 0:
             refused = self._doors.refusal(handle, campaign_id, channel, key)
@@ -101,7 +102,7 @@ class Engine(Acting):
                 metadata=to_json(metadata),
             )
 
-        reply = await self.keyed("claim", now, build)
+        reply = await self.keyed("claim", now, build, shed=shed)
         outcome = _OUTCOMES[reply.outcome]
         if outcome > Outcome.REPEATED:
             if now == 0:

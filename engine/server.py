@@ -33,6 +33,7 @@ class Server:
         self.cluster = cluster
         self.offset = 0  # the server's clock minus ours, ms; every answer refreshes it
         self.info: dict[str, Any] = {}
+        self.slowed = 0.0  # a test's hook: seconds that each operation of a batch is made to take
 
     @classmethod
     async def open(cls, url: str) -> Server:
