@@ -28,8 +28,8 @@ TAGS = ("reports",)
 )
 async def report_attribution(call: Call) -> Reply:
     query: shapes.ReportQuery = call.query
-    groups = _groups(query.group_by or "campaign", attribution.GROUPS)
-    start, end = _period(query)
+    groups = groups_of(query.group_by or "campaign", attribution.GROUPS)
+    start, end = period_of(query)
     as_of = await feeds.complete_until(call.tenant.books, call.tenant.id)
     rows = await attribution.attribution(
         call.tenant.books, call.tenant.id, groups, start, end, call.bound_merchant(None) or None
@@ -49,8 +49,8 @@ async def report_attribution(call: Call) -> Reply:
 )
 async def report_redemptions(call: Call) -> Reply:
     query: shapes.ReportQuery = call.query
-    groups = _groups(query.group_by or "day", redemptions.GROUPS)
-    start, end = _period(query)
+    groups = groups_of(query.group_by or "day", redemptions.GROUPS)
+    start, end = period_of(query)
     tenant = call.tenant
     as_of = await feeds.complete_until(tenant.books, tenant.id)
     rows = await redemptions.by_group(
@@ -109,7 +109,8 @@ def _key(row: dict[str, Any], names: Sequence[str]) -> list[str]:
     return [str(row[name] or "") for name in names]
 
 
-def _groups(text: str, known: Sequence[str]) -> list[str]:
+def groups_of(text: str, known: Sequence[str]) -> list[str]:
+    """The groups that a query asks for, of those ``known``; else InvalidRequest."""
     groups = text.split(",")
     if len(set(groups)) != len(groups) or not set(groups) <= set(known):
         names = ", ".join(known)
@@ -117,7 +118,8 @@ def _groups(text: str, known: Sequence[str]) -> list[str]:
     return groups
 
 
-def _period(query: shapes.ReportQuery) -> tuple[int | None, int | None]:
+def period_of(query: shapes.PeriodQuery) -> tuple[int | None, int | None]:
+    """``from`` and ``to`` in ms; None = no end; InvalidRequest when they are no period."""
     start = None if query.start is None else moment("from", query.start)
     end = None if query.end is None else moment("to", query.end)
     if start is not None and end is not None and start > end:

@@ -62,14 +62,45 @@ class AttributionRow(msgspec.Struct, kw_only=True):
     discount: Fen
     sales: Fen
     basket: Fen | None
-    baseline_basket: Fen | None
-    basket_change: float | None
+    baseline_basket: Annotated[
+        int | None, msgspec.Meta(description="Mean purchase of the same users without coupons.")
+    ]
+    basket_change: Annotated[
+        float | None, msgspec.Meta(description="basket / baseline_basket - 1.")
+    ]
+    users: int
+    repurchase_30d: Annotated[
+        float | None,
+        msgspec.Meta(description="Who bought again within 30 days of a redemption, of users."),
+    ]
 
 
 class Attribution(ReportReply):
     """By group; ``as_of``: the books hold every act before it."""
 
     items: list[AttributionRow]
+
+
+class FunnelRow(msgspec.Struct, kw_only=True):
+    """The groups asked for, then different people at each step; null: not told by store."""
+
+    channel: str | msgspec.UnsetType | None = msgspec.UNSET
+    store: str | msgspec.UnsetType | None = msgspec.UNSET
+    campaign: str | msgspec.UnsetType | None = msgspec.UNSET
+    entry: str | msgspec.UnsetType | None = msgspec.UNSET
+    exposure: int | None
+    click: int | None
+    claim: int | None
+    pay: int | None
+    redeem: int
+    repurchase: int
+
+
+class Funnel(ReportReply):
+    """By group; ``definitions``: what each step counts, in the caller's language."""
+
+    items: list[FunnelRow]
+    definitions: dict[str, str]
 
 
 class StockRow(msgspec.Struct):

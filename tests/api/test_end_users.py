@@ -99,3 +99,13 @@ async def test_they_read_their_redemptions_and_history(mall: Counter) -> None:
     history = await mall.api.get(f"/v1/coupons/{coupon}/history", key=me)
     assert history.status == 200
     assert all(item["who"] == {} for item in history.json["items"])
+
+
+async def test_they_tell_of_themselves_only(mall: Counter) -> None:
+    """Events of others in the same batch refuse the whole."""
+    event = {"type": "click", "channel": "app", "occurred_at": "2026-03-01T00:00:00Z"}
+    mine, others = event | {"user_id": mall.user()}, event | {"user_id": mall.user() + "x"}
+    me = token(mall.user())
+    told = await mall.api.post("/v1/track", {"events": [mine]}, key=me)
+    assert (told.status, told.json) == (200, {"accepted": 1, "repeated": 0})
+    assert (await mall.api.post("/v1/track", {"events": [mine, others]}, key=me)).status == 403
