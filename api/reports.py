@@ -8,7 +8,7 @@ from typing import Any
 from api import wire_reports as shapes
 from api.downloads import JSON, csv_file
 from api.routes import Call, Reply, decode_cursor, encode_cursor, moment, route
-from engine.books import feeds
+from engine.books import attempts, feeds
 from engine.books.export import CSV_TYPE, json_row
 from engine.books.reports import attribution, redemptions, stock
 from engine.errors import InvalidRequest
@@ -77,8 +77,38 @@ async def report_redemptions(call: Call) -> Reply:
 )
 async def report_stock(call: Call) -> Reply:
     as_of = await feeds.complete_until(call.tenant.books, call.tenant.id)
-    rows = await stock.stock(call.tenant.books, call.tenant.id, call.query.campaign_id)
+    rows = await stock.stock(
+        call.tenant.books, call.tenant.id, call.query.campaign_id, call.clock()
+    )
     return told(call, "stock", ("campaign_id",), stock.COLUMNS, rows, as_of)
+
+
+@route(
+    "GET",
+    "/v1/reports/attempts",
+    roles={"finance", "merchant"},
+    query=shapes.ReportQuery,
+    reply=shapes.AttemptReport,
+    summary="Refused tries at tills by code, store, terminal and day.",
+    tags=TAGS,
+    produces=(JSON, CSV_TYPE),
+)
+async def report_attempts(call: Call) -> Reply:
+    query: shapes.ReportQuery = call.query
+    groups = groups_of(query.group_by or "code", attempts.GROUPS)
+    start, end = period_of(query)
+    tenant = call.tenant
+    await call.gate.refusals.write()  # what this process has seen is in it
+    rows = await attempts.by_group(
+        tenant.books,
+        tenant.id,
+        groups,
+        tenant.timezone,
+        start,
+        end,
+        call.bound_merchant(None) or None,
+    )
+    return told(call, "attempts", groups, (*groups, *attempts.MEASURES), rows, call.clock())
 
 
 def told(

@@ -103,8 +103,29 @@ class Funnel(ReportReply):
     definitions: dict[str, str]
 
 
+class AttemptRow(msgspec.Struct, kw_only=True):
+    """The groups asked for, then refused tries, and on how many different coupons."""
+
+    code: str | msgspec.UnsetType = msgspec.UNSET
+    store: str | msgspec.UnsetType | None = msgspec.UNSET
+    terminal: str | msgspec.UnsetType | None = msgspec.UNSET
+    day: str | msgspec.UnsetType = msgspec.UNSET
+    attempts: int
+    coupons: int
+
+
+class AttemptReport(ReportReply):
+    """Refused tries, the newest 200,000 of half a year."""
+
+    items: list[AttemptRow]
+
+
 class StockRow(msgspec.Struct):
-    """``total`` and ``left`` are null where stock is unlimited."""
+    """``total`` and ``left`` are null where stock is unlimited.
+
+    ``expired`` of those neither used nor withdrawn; ``spent`` is what redemptions have taken off by
+    now, holds not included, and ``budget`` the most that they may (null = unlimited).
+    """
 
     campaign_id: str
     status: str
@@ -114,6 +135,9 @@ class StockRow(msgspec.Struct):
     redeemed: int
     held: int
     voided: int
+    expired: int
+    budget: int | None
+    spent: Fen
 
 
 class StockReport(ReportReply):
