@@ -117,6 +117,7 @@ async def test_points_at_the_till_keep_the_law(small_mall: Running, redis_url: s
     assert all(seen[f"{verb} DONE"] > 5 for verb in ("pay", "commit", "release", "reverse")), seen
     balances = await live(mall, people)
     c, p = points_entries.c, postings.c
+    changed = select(func.sum(c.value)).where(c.tenant == mall.id)
     query = select(c.user_id, func.sum(c.points)).where(c.tenant == mall.id).group_by(c.user_id)
     owed = select(func.sum(p.amount)).where(p.tenant == mall.id, p.account == "points.liability")
     async with mall.books.connect() as connection:
@@ -125,6 +126,7 @@ async def test_points_at_the_till_keep_the_law(small_mall: Running, redis_url: s
         assert any(balances.values())
         worth = sum(lots.worth(balance, PER_YUAN) for balance in balances.values())
         assert await connection.scalar(owed) == -worth
+        assert await connection.scalar(changed) == worth
 
 
 async def live(mall: Running, people: list[Shopper]) -> dict[str, int]:
