@@ -10,7 +10,7 @@ from api.downloads import JSON, csv_file
 from api.routes import Call, Reply, decode_cursor, encode_cursor, moment, route
 from engine.books import attempts, feeds
 from engine.books.export import CSV_TYPE, json_row
-from engine.books.reports import attribution, redemptions, stock
+from engine.books.reports import attribution, kpi, liability, points, redemptions, stock
 from engine.errors import InvalidRequest
 
 TAGS = ("reports",)
@@ -109,6 +109,65 @@ async def report_attempts(call: Call) -> Reply:
         call.bound_merchant(None) or None,
     )
     return told(call, "attempts", groups, (*groups, *attempts.MEASURES), rows, call.clock())
+
+
+@route(
+    "GET",
+    "/v1/reports/kpi",
+    roles={"finance"},
+    query=shapes.PeriodQuery,
+    reply=shapes.KeyFigures,
+    summary="Key figures, each with numerator, denominator and definition.",
+    tags=TAGS,
+    produces=(JSON, CSV_TYPE),
+)
+async def report_kpi(call: Call) -> Reply:
+    start, end = period_of(call.query)
+    books, tenant = call.tenant.books, call.tenant.id
+    await call.gate.refusals.write()  # tries that this process has seen
+    as_of = await feeds.complete_until(books, tenant)
+    rows = [
+        {**row, "definition": kpi.definition(row["name"], call.language)}
+        for row in await kpi.kpi(books, tenant, start, end)
+    ]
+    return told(call, "kpi", ("name",), kpi.COLUMNS, rows, as_of)
+
+
+@route(
+    "GET",
+    "/v1/reports/liability",
+    roles={"finance"},
+    query=shapes.ReportPage,
+    reply=shapes.Liability,
+    summary="What is promised now: coupons by campaign, stored value, points.",
+    tags=TAGS,
+    produces=(JSON, CSV_TYPE),
+)
+async def report_liability(call: Call) -> Reply:
+    books, tenant = call.tenant.books, call.tenant.id
+    as_of = await feeds.complete_until(books, tenant)
+    rows = await liability.liability(books, tenant, call.clock())
+    return told(call, "liability", ("kind", "campaign_id"), liability.COLUMNS, rows, as_of)
+
+
+@route(
+    "GET",
+    "/v1/reports/points",
+    roles={"finance"},
+    query=shapes.ReportQuery,
+    reply=shapes.PointsReport,
+    summary="Points that came in and went out, by kind of entry and day.",
+    tags=TAGS,
+    produces=(JSON, CSV_TYPE),
+)
+async def report_points(call: Call) -> Reply:
+    query: shapes.ReportQuery = call.query
+    groups = groups_of(query.group_by or "kind", points.GROUPS)
+    start, end = period_of(query)
+    tenant = call.tenant
+    as_of = await feeds.complete_until(tenant.books, tenant.id)
+    rows = await points.by_group(tenant.books, tenant.id, groups, tenant.timezone, start, end)
+    return told(call, "points", groups, (*groups, *points.MEASURES), rows, as_of)
 
 
 def told(

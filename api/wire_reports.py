@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -118,6 +118,59 @@ class AttemptReport(ReportReply):
     """Refused tries, the newest 200,000 of half a year."""
 
     items: list[AttemptRow]
+
+
+class KeyFigure(msgspec.Struct):
+    """``value`` = numerator / denominator; null where there is nothing to divide by."""
+
+    name: str
+    value: float | None
+    numerator: int
+    denominator: int
+    definition: str
+
+
+class KeyFigures(ReportReply):
+    """By name; ``failures.<code>`` is one a cause."""
+
+    items: list[KeyFigure]
+
+
+class LiabilityRow(msgspec.Struct):
+    """``count``: coupons that may still be used, or people with points.
+
+    ``outstanding``: stored value left, what the points are worth, or the most that the coupons can
+    still cost; null = nothing bounds it.
+    """
+
+    kind: Literal["coupons", "stored_value", "points"]
+    campaign_id: str | None
+    count: int
+    points: int | None
+    outstanding: Fen | None
+
+
+class Liability(ReportReply):
+    """As of now, from what the books hold."""
+
+    items: list[LiabilityRow]
+
+
+class PointsRow(msgspec.Struct, kw_only=True):
+    """``worth``: by how much the mall owes more for points after it; at tills it is settled."""
+
+    kind: str | msgspec.UnsetType = msgspec.UNSET
+    day: str | msgspec.UnsetType = msgspec.UNSET
+    entries: int
+    points_in: int
+    points_out: int
+    worth: Fen
+
+
+class PointsReport(ReportReply):
+    """By kind of entry (earn, spend, purchase, redemption, …) and local day."""
+
+    items: list[PointsRow]
 
 
 class StockRow(msgspec.Struct):

@@ -59,13 +59,32 @@ async def test_events_and_the_funnel(office: Office, rehearsal_server: ApiServer
     ]  # fmt: skip
     pages, cursor = [], None
     for _ in range(3):
-        params = {"group_by": "campaign,entry", "limit": 1} | ({"cursor": cursor} if cursor else {})
+        params: dict[str, Any] = {"group_by": "campaign,entry", "limit": 1}
+        params |= {"cursor": cursor} if cursor else {}
         page = await office.read("/v1/reports/funnel", params=params, headers=chinese)
         pages += page.json["items"]
         cursor = page.json["next_cursor"]
     assert (pages, cursor) == (found.json["items"], None)
     assert "人数" in page.json["definitions"]["exposure"]
     assert table(await office.read("/v1/reports/funnel", CSV))[0][0] == "channel"
-    for params in ({"group_by": "tier"}, {"limit": 201}, {"cursor": "x"}):
+    wrong: list[dict[str, Any]] = [{"group_by": "tier"}, {"limit": 201}, {"cursor": "x"}]
+    for params in wrong:
         assert (await office.read("/v1/reports/funnel", params=params)).status == 400, params
     assert (await office.read("/v1/reports/funnel", key=office.merchant)).code == "forbidden"
+
+    figures = await office.read("/v1/reports/kpi", headers=chinese)
+    msgspec.convert(figures.json, shapes.KeyFigures)
+    by_name = {item["name"]: item for item in figures.json["items"]}
+    rate = by_name["redemption_rate"]
+    assert (rate["value"], rate["numerator"], rate["denominator"]) == (1.0, 4, 4)
+    assert "期内" in rate["definition"]
+    assert by_name["attendance"]["value"] is None
+    assert len(table(await office.read("/v1/reports/kpi", CSV))) == 1 + len(by_name)
+    promised = await office.read("/v1/reports/liability")
+    msgspec.convert(promised.json, shapes.Liability)
+    assert [row["kind"] for row in promised.json["items"]] == ["points"]
+    points = await office.read("/v1/reports/points", params={"group_by": "day,kind"})
+    msgspec.convert(points.json, shapes.PointsReport)
+    for path in ("kpi", "liability", "points"):
+        assert (await office.read(f"/v1/reports/{path}", key=office.merchant)).code == "forbidden"
+        assert table(await office.read(f"/v1/reports/{path}", CSV))[0]

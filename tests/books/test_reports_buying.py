@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.books import schema, tracking
 from engine.books.definitions import Receipt
-from engine.books.reports import attribution, funnel
+from engine.books.reports import attribution, funnel, kpi, liability, points
 from engine.books.tracking import Event
 from engine.outcomes import Outcome
 from tests.books.mall import MINUTE, WHO, Mall, march
@@ -128,3 +128,83 @@ async def test_the_funnel(mall: Mall) -> None:
         (None, None): (0, 1, 0, 0, 0, 0),
     }
     assert await rows("store") == {("s1",): (None, None, None, None, 2, 1)}
+
+
+async def test_key_figures(mall: Mall) -> None:
+    await filled(mall)
+    await mall.campaign("park", TEN)
+    await mall.void(await mall.claim("u9", "park", march(8)), march(9))
+    told = await mall.engine.points.credit(
+        user_id="u1", kind="earn", points=300, reason="gift", ref="g1", key=mall.key(), who=WHO,
+        now=march(9),
+    )  # fmt: skip
+    assert told.ok, told
+    await mall.drain()
+    row: dict[str, Any] = {
+        "tenant": mall.id, "verb": "redeem", "role": "terminal", "label": "t",
+        "code": "min_spend", "at_ms": march(5),
+    }  # fmt: skip
+    async with mall.books.begin() as conn:
+        changes: list[dict[str, Any]] = [{}, {"code": "expired"}, {"verb": "scan"}, {"at_ms": 5}]
+        for n, change in enumerate(changes):
+            await conn.execute(schema.attempts.insert(), {**row, "id": f"a{n}", **change})
+
+    found = {
+        row["name"]: (row["value"], row["numerator"], row["denominator"])
+        for row in await kpi.kpi(mall.books, mall.id, march(1, 0), march(30))
+    }
+    assert found == {
+        "redemption_rate": (0.5, 2, 4),
+        "attendance": (None, 0, 0),
+        "parking_use": (None, 0, 0),
+        "points_use_rate": (0.0, 0, 300),
+        # One coupon voided; three redemptions, the one returned as well.
+        "manual_interventions": (0.3333, 1, 3),
+        "repurchases_per_head": (0.5, 1, 2),
+        "failures.min_spend": (0.2, 1, 5),
+        "failures.expired": (0.2, 1, 5),
+    }
+    for name in found:
+        assert kpi.definition(name, "en") != kpi.definition(name, "zh-CN")
+    kinds = await points.by_group(mall.books, mall.id, ["day", "kind"], "Asia/Shanghai")
+    assert [(r["day"], r["kind"], r["points_in"], r["worth"]) for r in kinds] == [
+        ("2026-03-09", "earn", 300, 300),
+    ]
+
+
+async def test_what_is_promised(mall: Mall) -> None:
+    await mall.campaign("ten", TEN, issue={"per_user": None})
+    await mall.campaign("half", {"type": "percent_off", "percent_off": 50})
+    await mall.campaign("few", TEN, stock={"total": 100, "budget": 1500})
+    await mall.campaign(
+        "card", {"type": "stored_value", "amount": 5000}, kind="stored_value",
+        issue={"per_user": None},
+    )  # fmt: skip
+    await mall.campaign("trip", TEN, kind="pass", usage={"uses": 3})
+    for name in ("ten", "ten", "half", "few", "card", "card", "trip"):
+        await mall.claim("u1", name, march(1))
+    await mall.use("u1", "ten", "s1", 5000, march(2))
+    await mall.use("u2", "trip", "s1", 5000, march(2))
+    await mall.use("u2", "card", "s1", 2000, march(3))
+    await mall.use("u2", "few", "s1", 2000, march(3))
+    for user, change in (("u1", 250), ("u2", 1001)):
+        answer = await mall.engine.points.credit(
+            user_id=user, kind="earn", points=change, reason="x", ref="x", key=mall.key(),
+            who=WHO, now=march(4),
+        )  # fmt: skip
+        assert answer.ok
+    await mall.drain()
+
+    async def rows(now: int) -> list[tuple[Any, ...]]:
+        found = await liability.liability(mall.books, mall.id, now)
+        return [tuple(row[name] for name in liability.COLUMNS) for row in found]
+
+    assert await rows(march(5)) == [
+        ("stored_value", "card", 3, None, 13_000),
+        ("coupons", "few", 1, None, 500),  # no more than what is left of the budget
+        ("coupons", "half", 1, None, None),
+        ("coupons", "ten", 2, None, 2000),
+        ("coupons", "trip", 2, None, 5000),
+        ("points", None, 2, 1251, 1251),
+    ]
+    assert await rows(march(500)) == [("points", None, 2, 1251, 1251)]  # all coupons expired

@@ -50,13 +50,14 @@ def bought_again(used: FromClause, merchant_id: str | None = None) -> ColumnElem
     Came back: a purchase that is not the redemption's own, or another redemption with a basket
     and not of the same order. ``merchant_id``: only at this merchant's.
     """
-    return or_(
-        exists().where(*later_purchases(used, merchant_id)),
-        exists().where(*_later_redemptions(used, merchant_id)),
-    )
+    after = redemptions.alias("later_redemptions")
+    came = later_redemptions(used, after)
+    if merchant_id:
+        came.append(after.c.merchant_id == merchant_id)
+    return or_(exists().where(*_later_purchases(used, merchant_id)), exists().where(*came))
 
 
-def later_purchases(used: Any, merchant_id: str | None = None) -> list[ColumnElement[bool]]:
+def _later_purchases(used: Any, merchant_id: str | None) -> list[ColumnElement[bool]]:
     """Purchases within 30 days after a redemption that are not its own payment."""
     after = purchases.alias("later_purchases").c
     conditions = [
@@ -70,16 +71,15 @@ def later_purchases(used: Any, merchant_id: str | None = None) -> list[ColumnEle
     return [*conditions, after.merchant_id == merchant_id] if merchant_id else conditions
 
 
-def _later_redemptions(used: Any, merchant_id: str | None) -> list[ColumnElement[bool]]:
-    after = redemptions.alias("later_redemptions").c
-    conditions = [
-        after.tenant == used.c.tenant,
-        after.user_id == used.c.user_id,
-        after.id != used.c.id,
-        after.state == "redeemed",
-        after.amount > 0,
-        after.at_ms > used.c.at_ms,
-        after.at_ms <= used.c.at_ms + MONTH_MS,
-        or_(after.order_ref == "", after.order_ref != used.c.order_ref),
+def later_redemptions(used: Any, after: Any) -> list[ColumnElement[bool]]:
+    """Rows of ``after`` (redemptions) with a basket, within 30 days after one of ``used``."""
+    return [
+        after.c.tenant == used.c.tenant,
+        after.c.user_id == used.c.user_id,
+        after.c.id != used.c.id,
+        after.c.state == "redeemed",
+        after.c.amount > 0,
+        after.c.at_ms > used.c.at_ms,
+        after.c.at_ms <= used.c.at_ms + MONTH_MS,
+        or_(after.c.order_ref == "", after.c.order_ref != used.c.order_ref),
     ]
-    return [*conditions, after.merchant_id == merchant_id] if merchant_id else conditions
