@@ -34,6 +34,7 @@ CHANNELS = (
     "api.finance",
     "api.settling",
     "api.reports",
+    "api.tracking",
     "api.ops",
     "api.docs",
 )

@@ -267,9 +267,9 @@ class Plan:
             tendered += fen
             if tender.coupon_id:
                 self._use_coupon(tender.coupon_id, 0, fact.at, place, spent=tender.spent)
-            else:
-                changes = [(points, tender.spent)] if points else []
-                self._points.tendered(place, fact, fact.user_id, fact.redemption_id, changes)
+            elif points:
+                told = fact.redemption_id, points, tender.spent, tender.per_yuan
+                self._points.tendered(place, fact, *told)
         refund = fact.payable_before - fact.payable_after
         sums = self._back.setdefault(fact.redemption_id, [0, 0, 0, 0, 0])
         sums[0] += back
@@ -390,8 +390,8 @@ class Plan:
             if paid.coupon_id:
                 self._use_coupon(paid.coupon_id, paid.done, fact.at, place, spent=paid.spent)
             elif paid.points:
-                changes = [(-paid.points, paid.spent)]
-                self._points.tendered(place, fact, fact.user_id, fact.act, changes)
+                told = fact.act, -paid.points, paid.spent, paid.per_yuan
+                self._points.tendered(place, fact, *told)
 
     def _settle(
         self,
