@@ -130,7 +130,8 @@ def _used(dice: Random, record: CouponRecord, terms: Terms, now: int) -> CouponR
     total = terms.amount if stored else terms.uses
     taken = dice.choice([0, dice.randint(0, total), total]) if dice.random() < 0.5 else 0
     state = record.state if record.state == CouponState.VOIDED else CouponState.ISSUED
-    holds, left = [], total - taken
+    holds: list[CouponHold] = []
+    left = total - taken
     while left and dice.random() < 0.4:
         part = dice.randint(1, left) if stored else 1
         left -= part

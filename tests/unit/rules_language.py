@@ -286,8 +286,8 @@ def give_back(
     for tender, given in zip(tenders, result.tenders, strict=True):
         tender.back += given.amount
         tender.points_back += given.points
-        for line, amount in given.lines:
-            next(s for s in tender.lines if s.line == line).back += amount
+        for place, amount in given.lines:
+            next(s for s in tender.lines if s.line == place).back += amount
     for line in result.lines:
         lines[line.line].returned += line.gross
     home = []
