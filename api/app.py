@@ -25,6 +25,7 @@ CHANNELS = (
     "api.redemptions",
     "api.till",
     "api.closing",
+    "api.parking_payments",
     "api.points",
     "api.office",
     "api.jobs",
