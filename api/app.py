@@ -25,6 +25,7 @@ CHANNELS = (
     "api.redemptions",
     "api.till",
     "api.closing",
+    "api.parking_payments",
     "api.points",
     "api.office",
     "api.jobs",
@@ -34,6 +35,7 @@ CHANNELS = (
     "api.finance",
     "api.settling",
     "api.reports",
+    "api.tracking",
     "api.ops",
     "api.docs",
 )

@@ -1,23 +1,16 @@
-"""Refused tries: of one coupon, for whoever answers a complaint, and as a report."""
+"""Refused tries of one coupon, for whoever answers a complaint; the report is in ``reports``."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgspec
 
 from api.problems import Refused
-from api.routes import Call, Id, Page, Reply, decode_cursor, encode_cursor, route
+from api.routes import Call, Page, Reply, decode_cursor, encode_cursor, route
 from api.wire import moment
-from api.wire_reports import GroupBy
 from engine.books import attempts
 from engine.books.attempts import Attempt
-from engine.books.export import CSV_TYPE, csv_bytes
-from engine.definitions import Time, parse_time
-from engine.errors import InvalidRequest
 from engine.outcomes import Outcome, sentence
 
-JSON = "application/json"
 _CODES = {outcome.code: outcome for outcome in Outcome}
 
 
@@ -87,64 +80,3 @@ def _item(one: Attempt, language: str, *, named: bool) -> AttemptItem:
         item.terminal_id, item.staff_id = one.terminal_id, one.staff_id
         item.who = {"label": one.label, "role": one.role, "request": one.request_id}
     return item
-
-
-class AttemptQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """``group_by`` some of code, store, terminal, day; ``from`` inclusive, ``to`` exclusive."""
-
-    group_by: GroupBy | None = None
-    start: Time | None = msgspec.field(name="from", default=None)
-    end: Time | None = msgspec.field(name="to", default=None)
-
-
-class AttemptRow(msgspec.Struct, kw_only=True):
-    """Refused tries of a group, and on how many different coupons; with the groups asked for."""
-
-    code: str | None = None
-    store: Id | None = None
-    terminal: str | None = None
-    day: str | None = None
-    attempts: int
-    coupons: int
-
-
-class AttemptReport(msgspec.Struct, kw_only=True):
-    """Refused tries."""
-
-    items: list[AttemptRow]
-
-
-@route(
-    "GET",
-    "/v1/reports/attempts",
-    roles={"finance", "merchant"},
-    query=AttemptQuery,
-    reply=AttemptReport,
-    summary="Refused tries at tills by code, store, terminal and day.",
-    tags=("finance",),
-    produces=(JSON, CSV_TYPE),
-)
-async def report(call: Call) -> Reply:
-    query: AttemptQuery = call.query
-    groups = (query.group_by or "code").split(",")
-    if len(set(groups)) != len(groups) or not set(groups) <= set(attempts.GROUPS):
-        names = ", ".join(attempts.GROUPS)
-        raise InvalidRequest("group_by", f"Use some of {names}, each once.", f"可选:{names}。")
-    tenant = call.tenant
-    await call.gate.refusals.write()
-    rows = await attempts.by_group(
-        tenant.books, tenant.id, groups, tenant.timezone,
-        _time("from", query.start), _time("to", query.end), call.bound_merchant(None) or None,
-    )  # fmt: skip
-    if call.wants(JSON, CSV_TYPE) == CSV_TYPE:
-        body: Any = csv_bytes((*groups, *attempts.MEASURES), rows, call.language)
-        headers = {"Content-Disposition": 'attachment; filename="attempts.csv"'}
-        return Reply(body, content_type=f"{CSV_TYPE}; charset=utf-8", headers=headers)
-    return Reply({"items": rows})
-
-
-def _time(name: str, text: str | None) -> int | None:
-    try:
-        return None if text is None else parse_time(text)
-    except ValueError:
-        raise InvalidRequest(name, "It must be an RFC 3339 time.", "时间格式不正确。") from None

@@ -9,17 +9,18 @@ not as the coupons that were found: sent again, it is answered as before, whatev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from api import quotes
 from api.naming import Member, member_of
 from api.problems import Refused
+from api.wire_redemptions import points_of
 from engine.best import Choice, best
 from engine.errors import InvalidRequest, Unavailable
 from engine.outcomes import Outcome
-from engine.records import CouponState, Line
-from engine.rules import Candidate, Scene, Skipped
+from engine.records import Line
+from engine.rules import Skipped
 from engine.views import Answer, Redemption, Wallet
 
 if TYPE_CHECKING:
@@ -76,45 +77,17 @@ async def choose(
 
     A terminal is told nothing of coupons that are not for its store.
     """
-    wallet = await call.tenant.engine.wallet(
-        whose.handle, store_id=store_id, now=call.now
-    )
+    wallet = await call.tenant.engine.wallet(whose.handle, store_id=store_id, now=call.now)
     scene = await quotes.scene_of(call, wallet, store_id, body.channel, whose.member)
-    rooms = quotes.rooms_of(wallet)
-    candidates = [
-        quotes.candidate(wallet, scene, f"C{wallet.handle}{serial}", rooms=rooms)
-        for serial in wallet.coupons
-    ]
+    hold = None
+    if body.mode == "hold":
+        hold = await quotes.given_up(call, wallet, store_id, body.order_ref)
+    named = [(f"C{wallet.handle}{serial}", 0, False) for serial in wallet.coupons]
+    candidates, scene = await quotes.candidates_of(call, wallet, named, scene, hold)
     if call.key.role == "terminal":
         candidates = [c for c in candidates if c.terms.stores is None or store_id in c.terms.stores]
-    if body.mode == "hold" and body.order_ref:
-        candidates = await _with_own_hold(call, body, store_id, candidates, scene)
-    return wallet, best(candidates, lines, scene)
-
-
-async def _with_own_hold(
-    call: Call,
-    body: RedemptionRequest,
-    store_id: str,
-    candidates: list[Candidate],
-    scene: Scene,
-) -> list[Candidate]:
-    """What the hold that this one replaces set aside may be chosen again."""
-    held = [
-        c
-        for c in candidates
-        if c.record.state == CouponState.HELD and scene.now < c.record.held_until
-    ]
-    own = set()
-    for serial in {c.record.redemption for c in held}:
-        redemption_id = "R" + held[0].id[1:-11] + serial
-        hold = await call.tenant.engine.redemption(redemption_id, now=call.now)
-        if hold and (hold.record.store_id, hold.record.order_ref) == (store_id, body.order_ref):
-            own.add(serial)
-    return [
-        replace(c, own_hold=True) if c in held and c.record.redemption in own else c
-        for c in candidates
-    ]
+    purse = quotes.purse_of(call, points_of(body), wallet, scene)
+    return wallet, best(candidates, lines, scene, use=body.use, purse=purse)
 
 
 async def redeem(
@@ -151,12 +124,15 @@ async def redeem(
             order_ref=body.order_ref or "",
             hold_seconds=seconds,
             asked=f"best {' '.join(sorted(set(body.use)))}",
-            expected=choice.judgement.discount,
+            expected=(choice.judgement.discount, choice.judgement.tendered),
+            points=points_of(body),
             now=call.now,
         )
         if answer.ok or answer.outcome is Outcome.IDEMPOTENCY_KEY_REUSED:
             return answer
-        if not choice.ids:
+        if any(not skip.id for skip in choice.judgement.skipped):  # the points that were named
+            return answer
+        if not choice.ids and not choice.judgement.tenders:
             return _nothing(choice.judgement.skipped)
     raise Unavailable("the wallet changed at every try")
 
@@ -168,13 +144,13 @@ def _nothing(skipped: Sequence[Skipped]) -> Answer[Redemption]:
     first = next((skip for skip in skipped if skip.outcome not in _OVER), None)
     details: dict[str, Any] = {
         "failed": [
-            {"coupon_id": skip.id, "outcome": skip.outcome, "short_by": skip.short_by}
+            {"coupon_id": skip.id or None, "outcome": skip.outcome, "short_by": skip.short_by}
             for skip in skipped
         ]
     }
     if first is None:
         return Answer(Outcome.NO_EFFECT, details=details)
-    details["coupon_id"] = first.id
+    details["coupon_id"] = first.id or None
     if first.short_by:
         details["short_by"] = first.short_by
     return Answer(first.outcome, details=details)

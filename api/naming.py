@@ -115,7 +115,26 @@ def coupons_of(call: Call, body: RedemptionRequest, *, strict: bool) -> Named:
         raise Refused(Outcome.CODE_EXPIRED if stale else Outcome.DIFFERENT_OWNERS)
     if handles:
         named.handle = handles.pop()
+    if body.points:
+        _check_points(call, body, named)
     return named
+
+
+def _check_points(call: Call, body: RedemptionRequest, named: Named) -> None:
+    """A terminal spends points of somebody who is there: a code of theirs was shown."""
+    if not named.handle:
+        raise InvalidRequest(
+            "user_id", "Name the person whose points pay.", "请指明使用积分的会员。"
+        )
+    shown = named.member is not None or any(step for _, step, _ in named.coupons)
+    if call.key.role == "terminal" and not shown and not call.tenant.settings.terminal_ids:
+        raise Refused(
+            Outcome.FORBIDDEN,
+            field="points",
+            detail="收银端使用积分时请提供会员码。"
+            if call.language.startswith("zh")
+            else "A terminal spends points with the member's code.",
+        )
 
 
 def _check_refs(call: Call, body: RedemptionRequest) -> None:
@@ -128,7 +147,7 @@ def _check_refs(call: Call, body: RedemptionRequest) -> None:
                 "请用 code 或 id 指明券。",
             )
         by_id = by_id or ref.id is not None
-    if not body.coupons:
+    if not body.coupons and not body.points:
         raise InvalidRequest("coupons", "Name at least one coupon.", "请至少指明一张券。")
     shown = body.member_code is not None or call.tenant.settings.terminal_ids
     if by_id and call.key.role == "terminal" and not shown:

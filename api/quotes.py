@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 
 from api import lookups
 from api.problems import Refused
+from engine import tenders
+from engine.definitions import compile_settings
+from engine.keys import SERIAL_LENGTH, make_id
 from engine.outcomes import Outcome
-from engine.records import AppliedCoupon, Line
+from engine.records import AppliedCoupon, CouponState, Tender, TenderKind
 from engine.rules import Candidate, Judgement, Room, Scene, calendar, fits, judge, part
-from engine.views import Wallet
+from engine.tenders import Purse
+from engine.views import Redemption, Wallet
 
 if TYPE_CHECKING:
     from api.naming import Member
@@ -90,17 +94,71 @@ def candidate(
     )
 
 
-def judged(
+async def given_up(
+    call: Call, wallet: Wallet, store_id: str, order_ref: str | None
+) -> Redemption | None:
+    """The open hold that a new hold of this store's order would take the place of.
+
+    What it sets aside is as good as free. Looked for among the holds on what the snapshot shows.
+    """
+    if not order_ref:
+        return None
+    holders = [
+        (record.redemption, record.held_until)
+        for record in wallet.coupons.values()
+        if record.state == CouponState.HELD
+    ]
+    holders += [(h.redemption, h.until) for r in wallet.coupons.values() for h in r.holds]
+    holders += [(h.serial, h.until) for h in wallet.points.holds] if wallet.points else []
+    for serial in sorted({serial for serial, until in holders if wallet.now < until}):
+        redemption_id = make_id("R", wallet.handle, serial)
+        hold = await call.tenant.engine.redemption(redemption_id, now=call.now)
+        if hold and (hold.record.store_id, hold.record.order_ref) == (store_id, order_ref):
+            return hold
+    return None
+
+
+def free(rooms: dict[str, Room], hold: Redemption, store_id: str, day: int) -> None:
+    """Add to the rooms of campaigns what a hold would give back."""
+    record = hold.record
+    parts = [
+        (c.campaign_id, c.counted, c.value + sum(s.discount - s.back for s in c.lines))
+        for c in record.coupons
+    ]
+    parts += [(t.campaign_id, t.counted, 0) for t in record.tenders if t.serial]
+    for campaign_id, counted, cost in parts:
+        room = rooms.get(campaign_id)
+        if room is None:
+            continue
+        if room.budget is not None:
+            room.budget += cost
+        if record.day == day:
+            room.used -= counted % 2
+            room.used_here -= counted >= 2 and record.store_id == store_id
+
+
+async def candidates_of(
+    call: Call,
     wallet: Wallet,
     coupons: Sequence[tuple[str, int, bool]],
-    lines: Sequence[Line],
     scene: Scene,
-) -> tuple[Judgement, list[AppliedCoupon]]:
-    """The judgement, and what applies as a record would keep it."""
+    hold: Redemption | None,
+) -> tuple[list[Candidate], Scene]:
+    """Coupons of a snapshot as presented, and the scene, where ``hold`` gives way."""
     rooms = rooms_of(wallet)
-    candidates = [candidate(wallet, scene, *item, rooms=rooms) for item in coupons]
-    judgement = judge(candidates, lines, scene)
-    return judgement, kept(wallet, judgement)
+    if hold is None:
+        return [candidate(wallet, scene, *item, rooms=rooms) for item in coupons], scene
+    serial = hold.id[-SERIAL_LENGTH:]
+    free(rooms, hold, scene.store_id, calendar(scene.now, scene.offset)[0])
+    found = [candidate(wallet, scene, *item, rooms=rooms) for item in coupons]
+    found = [replace(c, own_hold=c.record.redemption == serial) for c in found]
+    return found, replace(scene, replaced=serial)
+
+
+def purse_of(call: Call, asked: int, wallet: Wallet, scene: Scene) -> Purse | None:
+    """The points that may pay; None when none are asked for."""
+    settings = compile_settings(call.tenant.settings, 0)
+    return tenders.purse_of(asked, wallet.points, settings, wallet.now, scene.replaced)
 
 
 def kept(wallet: Wallet, judgement: Judgement) -> list[AppliedCoupon]:
@@ -118,11 +176,28 @@ def kept(wallet: Wallet, judgement: Judgement) -> list[AppliedCoupon]:
                 value=item.value,
                 discount=item.discount,
                 lines=item.shares,
-                uses_left=0,
+                uses_left=item.uses_left,
                 item=terms.item,
+                uses=terms.uses,
             )
         )
     return used
+
+
+def paid(wallet: Wallet, judgement: Judgement) -> list[Tender]:
+    """What pays, as a record would keep it."""
+    return [
+        Tender(
+            kind=TenderKind.STORED_VALUE if item.id else TenderKind.POINTS,
+            serial=item.id[-11:],
+            amount=item.amount,
+            points=item.points,
+            balance=item.balance,
+            campaign_id=wallet.coupons[item.id[-11:]].campaign_id if item.id else "",
+            lines=item.shares,
+        )
+        for item in judgement.tenders
+    ]
 
 
 def alone(one: Candidate, scene: Scene, *, any_channel: bool = False) -> Outcome:

@@ -8,9 +8,9 @@ from typing import Any
 from api import wire_reports as shapes
 from api.downloads import JSON, csv_file
 from api.routes import Call, Reply, decode_cursor, encode_cursor, moment, route
-from engine.books import feeds
+from engine.books import attempts, feeds
 from engine.books.export import CSV_TYPE, json_row
-from engine.books.reports import attribution, redemptions, stock
+from engine.books.reports import attribution, kpi, liability, points, redemptions, stock
 from engine.errors import InvalidRequest
 
 TAGS = ("reports",)
@@ -28,8 +28,8 @@ TAGS = ("reports",)
 )
 async def report_attribution(call: Call) -> Reply:
     query: shapes.ReportQuery = call.query
-    groups = _groups(query.group_by or "campaign", attribution.GROUPS)
-    start, end = _period(query)
+    groups = groups_of(query.group_by or "campaign", attribution.GROUPS)
+    start, end = period_of(query)
     as_of = await feeds.complete_until(call.tenant.books, call.tenant.id)
     rows = await attribution.attribution(
         call.tenant.books, call.tenant.id, groups, start, end, call.bound_merchant(None) or None
@@ -49,8 +49,8 @@ async def report_attribution(call: Call) -> Reply:
 )
 async def report_redemptions(call: Call) -> Reply:
     query: shapes.ReportQuery = call.query
-    groups = _groups(query.group_by or "day", redemptions.GROUPS)
-    start, end = _period(query)
+    groups = groups_of(query.group_by or "day", redemptions.GROUPS)
+    start, end = period_of(query)
     tenant = call.tenant
     as_of = await feeds.complete_until(tenant.books, tenant.id)
     rows = await redemptions.by_group(
@@ -77,8 +77,97 @@ async def report_redemptions(call: Call) -> Reply:
 )
 async def report_stock(call: Call) -> Reply:
     as_of = await feeds.complete_until(call.tenant.books, call.tenant.id)
-    rows = await stock.stock(call.tenant.books, call.tenant.id, call.query.campaign_id)
+    rows = await stock.stock(
+        call.tenant.books, call.tenant.id, call.query.campaign_id, call.clock()
+    )
     return told(call, "stock", ("campaign_id",), stock.COLUMNS, rows, as_of)
+
+
+@route(
+    "GET",
+    "/v1/reports/attempts",
+    roles={"finance", "merchant"},
+    query=shapes.ReportQuery,
+    reply=shapes.AttemptReport,
+    summary="Refused tries at tills by code, store, terminal and day.",
+    tags=TAGS,
+    produces=(JSON, CSV_TYPE),
+)
+async def report_attempts(call: Call) -> Reply:
+    query: shapes.ReportQuery = call.query
+    groups = groups_of(query.group_by or "code", attempts.GROUPS)
+    start, end = period_of(query)
+    tenant = call.tenant
+    await call.gate.refusals.write()  # what this process has seen is in it
+    rows = await attempts.by_group(
+        tenant.books,
+        tenant.id,
+        groups,
+        tenant.timezone,
+        start,
+        end,
+        call.bound_merchant(None) or None,
+    )
+    return told(call, "attempts", groups, (*groups, *attempts.MEASURES), rows, call.clock())
+
+
+@route(
+    "GET",
+    "/v1/reports/kpi",
+    roles={"finance"},
+    query=shapes.PeriodQuery,
+    reply=shapes.KeyFigures,
+    summary="Key figures, each with numerator, denominator and definition.",
+    tags=TAGS,
+    produces=(JSON, CSV_TYPE),
+)
+async def report_kpi(call: Call) -> Reply:
+    start, end = period_of(call.query)
+    books, tenant = call.tenant.books, call.tenant.id
+    await call.gate.refusals.write()  # tries that this process has seen
+    as_of = await feeds.complete_until(books, tenant)
+    rows = [
+        {**row, "definition": kpi.definition(row["name"], call.language)}
+        for row in await kpi.kpi(books, tenant, start, end)
+    ]
+    return told(call, "kpi", ("name",), kpi.COLUMNS, rows, as_of)
+
+
+@route(
+    "GET",
+    "/v1/reports/liability",
+    roles={"finance"},
+    query=shapes.ReportPage,
+    reply=shapes.Liability,
+    summary="What is promised now: coupons by campaign, stored value, points.",
+    tags=TAGS,
+    produces=(JSON, CSV_TYPE),
+)
+async def report_liability(call: Call) -> Reply:
+    books, tenant = call.tenant.books, call.tenant.id
+    as_of = await feeds.complete_until(books, tenant)
+    rows = await liability.liability(books, tenant, call.clock())
+    return told(call, "liability", ("kind", "campaign_id"), liability.COLUMNS, rows, as_of)
+
+
+@route(
+    "GET",
+    "/v1/reports/points",
+    roles={"finance"},
+    query=shapes.ReportQuery,
+    reply=shapes.PointsReport,
+    summary="Points that came in and went out, by kind of entry and day.",
+    tags=TAGS,
+    produces=(JSON, CSV_TYPE),
+)
+async def report_points(call: Call) -> Reply:
+    query: shapes.ReportQuery = call.query
+    groups = groups_of(query.group_by or "kind", points.GROUPS)
+    start, end = period_of(query)
+    tenant = call.tenant
+    as_of = await feeds.complete_until(tenant.books, tenant.id)
+    rows = await points.by_group(tenant.books, tenant.id, groups, tenant.timezone, start, end)
+    return told(call, "points", groups, (*groups, *points.MEASURES), rows, as_of)
 
 
 def told(
@@ -109,7 +198,8 @@ def _key(row: dict[str, Any], names: Sequence[str]) -> list[str]:
     return [str(row[name] or "") for name in names]
 
 
-def _groups(text: str, known: Sequence[str]) -> list[str]:
+def groups_of(text: str, known: Sequence[str]) -> list[str]:
+    """The groups that a query asks for, of those ``known``; else InvalidRequest."""
     groups = text.split(",")
     if len(set(groups)) != len(groups) or not set(groups) <= set(known):
         names = ", ".join(known)
@@ -117,7 +207,8 @@ def _groups(text: str, known: Sequence[str]) -> list[str]:
     return groups
 
 
-def _period(query: shapes.ReportQuery) -> tuple[int | None, int | None]:
+def period_of(query: shapes.PeriodQuery) -> tuple[int | None, int | None]:
+    """``from`` and ``to`` in ms; None = no end; InvalidRequest when they are no period."""
     start = None if query.start is None else moment("from", query.start)
     end = None if query.end is None else moment("to", query.end)
     if start is not None and end is not None and start > end:

@@ -16,8 +16,8 @@ from engine.codes import Scan
 from engine.errors import InvalidRequest
 from engine.fastpath import INVALID, MEMBER, STALE, STATIC
 from engine.outcomes import Outcome
-from engine.records import AppliedCoupon, Line
-from engine.rules import Judgement
+from engine.records import AppliedCoupon, Line, Tender
+from engine.rules import Judgement, judge
 from engine.views import Answer, Redemption
 
 USE_REFUSALS = (
@@ -42,6 +42,7 @@ USE_REFUSALS = (
     Outcome.GROUP_LIMIT,
     Outcome.CAMPAIGN_LIMIT,
     Outcome.TOO_MANY_COUPONS,
+    Outcome.POINTS_INSUFFICIENT,
     Outcome.NO_EFFECT,
 )
 
@@ -112,7 +113,7 @@ async def _resolve_coupon(call: Call, scan: Scan, coupon_id: str) -> shapes.Reso
     one = quotes.candidate(wallet, scene, coupon_id, scan.step, scan.status == STALE)
     outcome = quotes.alone(one, scene, any_channel=body.channel is None)
     view = wallet.view(coupon_id[-11:])
-    coupon = wire.coupon(view, one.terms.kind, one.terms.uses)
+    coupon = wire.coupon(view)
     await lookups.explain(call, [coupon])
     return answers.scanned("coupon", outcome, wallet.user_id, call.language, coupon=coupon)
 
@@ -134,7 +135,7 @@ async def _resolve_member(call: Call, scan: Scan) -> shapes.ResolveReply:
         view = wallet.view(serial)
         one = quotes.candidate(wallet, scene, view.id)
         if quotes.alone(one, scene, any_channel=body.channel is None) is Outcome.DONE:
-            usable.append(wire.coupon(view, one.terms.kind, one.terms.uses))
+            usable.append(wire.coupon(view))
     usable.sort(key=lambda coupon: (coupon.valid_until or "~", coupon.id))
     return answers.scanned(
         "member",
@@ -163,7 +164,7 @@ async def _resolve_member(call: Call, scan: Scan) -> shapes.ResolveReply:
 async def quote(call: Call) -> Reply:
     body: shapes.RedemptionRequest = call.body
     store_id = call.bound_store(body.store_id)
-    shapes.refuse_unbuilt(body)
+    points = shapes.points_of(body)
     shapes.hold_seconds(body, call.tenant.settings.max_hold_seconds)
     _, lines = shapes.basket_lines(body.basket)
     if body.choose is not None:
@@ -171,8 +172,9 @@ async def quote(call: Call) -> Reply:
     named = naming.coupons_of(call, body, strict=False)
     judgement = Judgement([], [], [])
     used: list[AppliedCoupon] = []
+    paid: list[Tender] = []
     at = call.clock()
-    if named.coupons:
+    if named.coupons or points:
         call.own_handle(named.handle)
         serials = [coupon_id[-11:] for coupon_id, _, _ in named.coupons]
         wallet = await call.tenant.engine.some_coupons(
@@ -180,15 +182,22 @@ async def quote(call: Call) -> Reply:
         )
         at = wallet.now
         scene = await quotes.scene_of(call, wallet, store_id, body.channel, named.member)
-        judgement, used = quotes.judged(wallet, named.coupons, lines, scene)
+        hold = None
+        if body.mode == "hold":
+            hold = await quotes.given_up(call, wallet, store_id, body.order_ref)
+        candidates, scene = await quotes.candidates_of(call, wallet, named.coupons, scene, hold)
+        purse = quotes.purse_of(call, points, wallet, scene)
+        judgement = judge(candidates, lines, scene, purse=purse)
+        used, paid = quotes.kept(wallet, judgement), quotes.paid(wallet, judgement)
     skipped = [
-        answers.skipped(item.id, item.outcome, item.short_by, call.language)
+        answers.skipped(item.id or None, item.outcome, item.short_by, call.language)
         for item in judgement.skipped
     ]
     reply = answers.quoted(
         body,
         named.handle,
         used,
+        paid,
         lines,
         skipped + _invalid(call, named),
         store_id=store_id,
@@ -211,9 +220,10 @@ async def _quote_best(
         body,
         whose.handle,
         quotes.kept(wallet, choice.judgement),
+        quotes.paid(wallet, choice.judgement),
         lines,
         [
-            answers.skipped(item.id, item.outcome, item.short_by, call.language)
+            answers.skipped(item.id or None, item.outcome, item.short_by, call.language)
             for item in choice.judgement.skipped
         ],
         store_id=store_id,
@@ -246,7 +256,7 @@ async def redeem(call: Call) -> Reply:
     store_id = call.bound_store(body.store_id)
     if not store_id:
         raise InvalidRequest("store_id", "Name the store.", "请指明门店。")
-    shapes.refuse_unbuilt(body)
+    points = shapes.points_of(body)
     seconds = shapes.hold_seconds(body, tenant.settings.max_hold_seconds)
     amount, lines = shapes.basket_lines(body.basket)
     if body.choose is not None:
@@ -254,7 +264,7 @@ async def redeem(call: Call) -> Reply:
         return _redeemed(call, best, [])
     best_effort = body.policy == "best_effort"
     named = naming.coupons_of(call, body, strict=not best_effort)
-    if not named.coupons:
+    if not named.coupons and named.invalid:
         raise naming.bad_codes(named)
     member = named.member
     answer = await tenant.engine.redeem(
@@ -273,6 +283,7 @@ async def redeem(call: Call) -> Reply:
         order_ref=body.order_ref or "",
         hold_seconds=seconds,
         best_effort=best_effort,
+        points=points,
         now=call.now,
     )
     return _redeemed(call, answer, _invalid(call, named))

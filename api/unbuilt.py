@@ -35,12 +35,7 @@ PATHS = (
     "/v1/groups/{id}",
     "/v1/groups/{id}/join",
     "/v1/events",
-    "/v1/track",
-    "/v1/reports/funnel",
-    "/v1/reports/kpi",
-    "/v1/reports/points",
     "/v1/reports/parking",
-    "/v1/reports/liability",
     "/console/",
 )
 

@@ -154,6 +154,7 @@ class HistoryItem(Reply):
     order_ref: str | UnsetType = UNSET
     channel: str | UnsetType = UNSET
     discount: int | UnsetType = UNSET
+    tendered: int | UnsetType = UNSET  # fen of a stored value that it paid, or that went back
     reason: str | UnsetType = UNSET
     returned: bool | UnsetType = UNSET  # a reversal gave the coupon back
     until: str | UnsetType = UNSET  # of a hold
@@ -238,20 +239,27 @@ def _extra(record: CouponRecord) -> tuple[dict[str, Any] | None, dict[str, Any] 
 
 def claimed(view: CouponView) -> CouponReply:
     """A coupon as its claim first answered it, whatever became of it since."""
-    return _coupon(view, "coupon", "issued", 1)
+    return _coupon(view, view.kind, "issued", view.uses, view.value)
 
 
-def coupon(view: CouponView, kind: str = "coupon", uses: int = 1) -> CouponReply:
-    """A coupon as of ``view.now``. ``kind`` and ``uses``: of the terms it was issued under."""
+def coupon(view: CouponView, kind: str = "", uses: int = 0) -> CouponReply:
+    """A coupon as of ``view.now``; ``kind``, ``uses``: where the view does not know its terms."""
     status = view.status
     spent = status in ("held", "redeemed", "voided")
-    reply = _coupon(view, kind, status, 0 if spent else uses)
+    left, money = view.left
+    balance = None if view.value is None else 0 if status == "voided" else money
+    uses_left = 0 if spent else left if view.uses > 1 else uses or view.uses
+    reply = _coupon(view, kind or view.kind, status, uses_left, balance)
     if status == "held" and view.record.state == CouponState.HELD:
         reply.held_until = moment(view.record.held_until)
+    elif status == "held":
+        reply.held_until = moment(min(h.until for h in view.record.holds if h.until > view.now))
     return reply
 
 
-def _coupon(view: CouponView, kind: str, status: Any, uses_left: int) -> CouponReply:
+def _coupon(
+    view: CouponView, kind: str, status: Any, uses_left: int, balance: int | None
+) -> CouponReply:
     record = view.record
     source, metadata = _extra(record)
     return CouponReply(
@@ -265,7 +273,7 @@ def _coupon(view: CouponView, kind: str, status: Any, uses_left: int) -> CouponR
         valid_from=moment(view.valid_from),
         valid_until=moment_or_none(view.valid_until),
         uses_left=uses_left,
-        balance=None,
+        balance=balance,
         channel=record.channel,
         source=source,
         metadata=metadata,
@@ -297,6 +305,8 @@ def history_item(act: CouponAct, *, named: bool) -> HistoryItem:
             setattr(item, name, text)
     if act.discount is not None:
         item.discount = act.discount
+    if act.tendered is not None:
+        item.tendered = act.tendered
     if act.returned is not None:
         item.returned = act.returned
     if act.until:

@@ -21,9 +21,18 @@ from api.wire_redemptions import (
     ReversedLine,
     Skipped,
     Status,
+    TenderReply,
 )
+from engine.arithmetic import stands_alone
 from engine.outcomes import Outcome, sentence
-from engine.records import AppliedCoupon, Line, RedemptionState, ReversalRecord
+from engine.records import (
+    AppliedCoupon,
+    Line,
+    RedemptionState,
+    ReversalRecord,
+    Tender,
+    TenderKind,
+)
 from engine.views import Redemption, Reversal
 
 MAX_COUPONS_SHOWN = 200
@@ -41,8 +50,26 @@ def applied(handle: str, coupons: Sequence[AppliedCoupon], lines: Sequence[Line]
             uses_left=used.uses_left,
         )
         if used.benefit == "exchange":
-            item.item, item.value = used.item, used.value
+            item.item = used.item
+        if stands_alone(used.benefit):
+            item.value = used.value
         items.append(item)
+    return items
+
+
+def tenders(handle: str, paid: Sequence[Tender], *, as_held: bool = False) -> list[TenderReply]:
+    """What was paid with, in order; ``as_held``: as its hold set it aside, committed since."""
+    items = []
+    for tender in paid:
+        then = as_held and (tender.held, tender.held_points, tender.held_balance)
+        amount, points, balance = then or (tender.amount, tender.points, tender.balance)
+        if tender.serial:
+            coupon_id = "C" + handle + tender.serial
+            items.append(
+                TenderReply("stored_value", amount, coupon_id, tender.campaign_id, balance=balance)
+            )
+        else:
+            items.append(TenderReply("points", amount, points=points, balance=balance))
     return items
 
 
@@ -62,6 +89,7 @@ def quoted(
     body: RedemptionRequest,
     handle: str,
     used: Sequence[AppliedCoupon],
+    paid: Sequence[Tender],
     lines: Sequence[Line],
     not_used: list[Skipped],
     *,
@@ -69,19 +97,21 @@ def quoted(
     at: int,
     language: str,
 ) -> QuoteReply:
-    """What a redemption of ``used`` would answer at ``at`` (ms)."""
+    """What a redemption of ``used``, paid with ``paid``, would answer at ``at`` (ms)."""
     amount = sum(line.amount for line in lines)
     discount = sum(coupon.discount for coupon in used)
     items = [coupon.item for coupon in used if coupon.benefit == "exchange"]
-    money = say_money(discount, amount - discount, items, language)
-    say = (f"可优惠:{money}。" if _zh(language) else f"It would be: {money}.") if used else ""
+    tendered = sum(tender.amount for tender in paid)
+    money = say_money(discount, tendered, amount - discount - tendered, items, language)
+    say = f"可优惠:{money}。" if _zh(language) else f"It would be: {money}."
+    say = say if used or paid else ""
     return QuoteReply(
         amount=amount,
         discount=discount,
-        tendered=0,
-        payable=amount - discount,
+        tendered=tendered,
+        payable=amount - discount - tendered,
         applied=applied(handle, used, lines),
-        tenders=[],
+        tenders=tenders(handle, paid),
         skipped=not_used,
         store_id=store_id or None,
         channel=body.channel,
@@ -133,17 +163,19 @@ def redeemed(found: Redemption, invalid: list[Skipped], language: str) -> Redemp
     """A redemption or hold as it was first answered; ``invalid``: codes that named no coupon."""
     held = found.record.until > 0
     reply = _redemption(found, "held" if held else "redeemed", found.record.at, language)
+    if held and found.record.committed:  # the answer to the hold, before its commit
+        _tell_tenders(reply, tenders(found.handle, found.record.tenders, as_held=True))
     reply.skipped += invalid
     if held:
         reply.until = moment(found.record.until)
-    reply.say = _say_redeemed(found, held, reply.skipped, language)
+    reply.say = _say_redeemed(found, reply, held, reply.skipped, language)
     return reply
 
 
 def committed(found: Redemption, language: str) -> RedemptionReply:
     """A hold as its commit first answered."""
     reply = _redemption(found, "redeemed", found.record.committed, language)
-    reply.say = _say_redeemed(found, False, [], language)
+    reply.say = _say_redeemed(found, reply, False, [], language)
     return reply
 
 
@@ -170,6 +202,7 @@ def looked_up(found: Redemption, language: str) -> RedemptionReply:
         for entry in record.reversals
     ]
     reply.discount_back = sum(entry.discount_back for entry in reply.reversals)
+    reply.tendered_back = sum(entry.tendered_back for entry in reply.reversals)
     reply.refunded = sum(entry.refund for entry in reply.reversals)
     return reply
 
@@ -183,21 +216,28 @@ def reversal(
     end); a coupon that is not in it is told without its status. ``language`` None: no ``say``.
     """
     record, handle = entry.redemption.record, entry.redemption.handle
+    to_tenders = entry.record.line_tenders or [0] * len(entry.record.lines)
     lines = [
-        ReversedLine(
-            id=record.lines[index].id, gross=gross, discount_back=back, refund=gross - back
-        )
-        for index, gross, back in entry.record.lines
+        ReversedLine(record.lines[index].id, gross, back, paid, gross - back - paid)
+        for (index, gross, back), paid in zip(entry.record.lines, to_tenders, strict=True)
     ]
     gross, back = sum(line.gross for line in lines), sum(line.discount_back for line in lines)
+    tendered = sum(line.tendered_back for line in lines)
     reply = ReversalReply(
         id=entry.id,
         redemption_id=entry.redemption.id,
         status="reversed" if _whole_after(entry) else "redeemed",
         gross=gross,
         discount_back=back,
-        refund=gross - back,
-        points_back=0,
+        tendered_back=tendered,
+        refund=gross - back - tendered,
+        points_back=sum(points for _, _, _, points in entry.record.tenders),
+        tenders=[
+            TenderReply("points", fen, points=points)
+            if kind == TenderKind.POINTS
+            else TenderReply("stored_value", fen, "C" + handle + serial)
+            for kind, serial, fen, points in entry.record.tenders
+        ],
         lines=lines,
         coupons=[
             _reversed_coupon(handle, entry.record, coupon, returned_until)
@@ -256,17 +296,22 @@ def _status(found: Redemption) -> Status:
 
 def _redemption(found: Redemption, status: Status, at: int, language: str) -> RedemptionReply:
     record, handle = found.record, found.handle
-    return RedemptionReply(
+    reply = RedemptionReply(
         id=found.id,
         status=status,
         amount=record.amount,
         discount=record.discount,
-        tendered=0,
-        payable=record.amount - record.discount,
+        tendered=sum(tender.amount for tender in record.tenders),
+        payable=record.amount - record.discount - sum(t.amount for t in record.tenders),
         applied=applied(handle, record.coupons, record.lines),
-        tenders=[],
+        tenders=tenders(handle, record.tenders),
         skipped=[
-            skipped("C" + handle + item.serial, Outcome(item.outcome), item.short_by, language)
+            skipped(
+                "C" + handle + item.serial if item.serial else None,
+                Outcome(item.outcome),
+                item.short_by,
+                language,
+            )
             for item in record.skipped
         ],
         store_id=record.store_id,
@@ -274,6 +319,20 @@ def _redemption(found: Redemption, status: Status, at: int, language: str) -> Re
         order_ref=record.order_ref or None,
         at=moment(at),
     )
+    if record.lot_id:
+        reply.lot_id = record.lot_id
+        reply.deductions = [
+            {"type": one.type, "minutes": one.minutes, "amount": one.amount, "bearer": one.bearer}
+            for one in record.deductions
+            if one.type not in ("coupon", "points")
+        ]
+    return reply
+
+
+def _tell_tenders(reply: RedemptionReply, paid: list[TenderReply]) -> None:
+    reply.tenders = paid
+    reply.tendered = sum(tender.amount for tender in paid)
+    reply.payable = reply.amount - reply.discount - reply.tendered
 
 
 # ---- what the screen says --------------------------------------------------------------------
@@ -288,16 +347,18 @@ def yuan(fen: int) -> str:
     return f"{fen // 100}.{fen % 100:02d}"
 
 
-def say_money(discount: int, payable: int, items: Sequence[str], language: str) -> str:
-    """``20.00 off, 218.00 to pay``, with the items that exchange coupons give."""
+def say_money(
+    discount: int, tendered: int, payable: int, items: Sequence[str], language: str
+) -> str:
+    """``20.00 off, 50.00 paid by card or points, 168.00 to pay``, and what exchanges give."""
     zh = _zh(language)
     parts = [f"兑换 {item}" if zh else f"hand over {item}" for item in items]
-    if discount or payable or not parts:
-        parts.append(
-            f"优惠 {yuan(discount)} 元,应付 {yuan(payable)} 元"
-            if zh
-            else f"{yuan(discount)} off, {yuan(payable)} to pay"
-        )
+    if discount or tendered or payable or not parts:
+        parts.append(f"优惠 {yuan(discount)} 元" if zh else f"{yuan(discount)} off")
+        if tendered:
+            paid = yuan(tendered)
+            parts.append(f"储值或积分抵 {paid} 元" if zh else f"{paid} paid by card or points")
+        parts.append(f"应付 {yuan(payable)} 元" if zh else f"{yuan(payable)} to pay")
     return ("," if zh else ", ").join(parts)
 
 
@@ -311,10 +372,16 @@ def say_skipped(items: Sequence[Skipped], language: str) -> str:
     return f" {len(items)} {'coupon' if one else 'coupons'} not used: {items[0].detail}"
 
 
-def _say_redeemed(found: Redemption, held: bool, not_used: Sequence[Skipped], language: str) -> str:
+def _say_redeemed(
+    found: Redemption,
+    reply: RedemptionReply,
+    held: bool,
+    not_used: Sequence[Skipped],
+    language: str,
+) -> str:
     record = found.record
     items = [used.item for used in record.coupons if used.benefit == "exchange"]
-    money = say_money(record.discount, record.amount - record.discount, items, language)
+    money = say_money(record.discount, reply.tendered, reply.payable, items, language)
     rest = say_skipped(not_used, language)
     if not held:
         return (f"核销成功:{money}。" if _zh(language) else f"Redeemed: {money}.") + rest
@@ -328,8 +395,12 @@ def _say_reversed(reply: ReversalReply, language: str) -> str:
     returned = sum(coupon.returned for coupon in reply.coupons)
     if _zh(language):
         text = f"已撤销:退款 {yuan(reply.refund)} 元。"
+        if reply.tendered_back:
+            text += f"{yuan(reply.tendered_back)} 元退回储值或积分。"
         return text + (f"{returned} 张券已退回。" if returned else "")
     text = f"Reversed: {yuan(reply.refund)} to refund."
+    if reply.tendered_back:
+        text += f" {yuan(reply.tendered_back)} went back to card or points."
     if returned:
         text += f" {returned} {'coupon is' if returned == 1 else 'coupons are'} back."
     return text

@@ -27,6 +27,8 @@ from engine.records import Line
 Fen = Annotated[int, msgspec.Meta(ge=0, le=MAX_MONEY, description="Minor units (fen).")]
 Status = Literal["held", "redeemed", "released", "lapsed", "reversed"]
 
+DeductionType = Literal["coupon", "tier", "spend", "points", "merchant", "manual"]
+
 DEFAULT_HOLD_SECONDS = 900
 
 
@@ -67,7 +69,9 @@ class RedemptionRequest(Request):
     )
     user_id: Id | None = None
     member_code: Scanned | None = None
-    points: Annotated[int, msgspec.Meta(ge=0)] = 0
+    points: Annotated[
+        int, msgspec.Meta(ge=0, le=MAX_MONEY, description="Points to pay with, last.")
+    ] = 0
     store_id: Id | None = None
     terminal_id: Id | None = None
     staff_id: Text64 | None = None
@@ -83,11 +87,22 @@ class RedemptionRequest(Request):
     )
 
 
+class VendorDeduction(Request):
+    """What a lot's own tariff makes of a deduction: a coupon by its id, else by its type."""
+
+    amount: Fen
+    coupon_id: Id | None = None
+    type: DeductionType | None = None
+
+
+Vendor = Annotated[list[VendorDeduction], msgspec.Meta(max_length=50)]
+
+
 class CommitRequest(Request):
-    """Commit a hold as it is; other amounts come with tenders."""
+    """Commit a hold. ``amount``: what was tendered at last; the rest of what was held returns."""
 
     amount: Fen | None = None
-    deductions: list[dict[str, Any]] | None = None
+    deductions: Vendor | None = None
     staff_id: Text64 | None = None
     terminal_id: Id | None = None
 
@@ -146,8 +161,19 @@ class Applied(Reply):
     value: int | UnsetType = UNSET
 
 
+class TenderReply(Reply):
+    """Something paid with: stored value (with its coupon and what is left on it) or points."""
+
+    type: Literal["stored_value", "points"]
+    amount: int
+    coupon_id: str | UnsetType = UNSET
+    campaign_id: str | UnsetType = UNSET
+    points: int | UnsetType = UNSET
+    balance: int | UnsetType = UNSET
+
+
 class Skipped(Reply):
-    """One coupon not used, and why; ``coupon_id`` is null where the code names none."""
+    """One coupon not used, and why; ``coupon_id`` is null for points and codes that name none."""
 
     coupon_id: str | None
     code: str
@@ -156,11 +182,12 @@ class Skipped(Reply):
 
 
 class ReversedLine(Reply):
-    """Goods returned: gross price, discount that went back, and what the customer gets."""
+    """Goods returned: gross price, what of discounts and tenders went back, refund at the till."""
 
     id: str
     gross: int
     discount_back: int
+    tendered_back: int
     refund: int
 
 
@@ -181,10 +208,12 @@ class ReversalReply(Reply):
     status: Literal["redeemed", "reversed"]
     gross: int
     discount_back: int
+    tendered_back: int
     refund: int
     points_back: int
     lines: list[ReversedLine]
     coupons: list[ReversedCoupon]
+    tenders: list[TenderReply]
     reason: str
     at: str
     say: str | UnsetType = UNSET
@@ -198,7 +227,7 @@ class QuoteReply(Reply):
     tendered: int
     payable: int
     applied: list[Applied]
-    tenders: list[dict[str, Any]]
+    tenders: list[TenderReply]
     skipped: list[Skipped]
     store_id: str | None
     channel: str | None
@@ -218,7 +247,7 @@ class RedemptionReply(Reply):
     tendered: int
     payable: int
     applied: list[Applied]
-    tenders: list[dict[str, Any]]
+    tenders: list[TenderReply]
     skipped: list[Skipped]
     store_id: str
     channel: str | None
@@ -226,12 +255,15 @@ class RedemptionReply(Reply):
     at: str
     until: str | UnsetType = UNSET  # of a hold
     say: str | UnsetType = UNSET
+    lot_id: str | UnsetType = UNSET  # of a parking payment
+    deductions: list[dict[str, Any]] | UnsetType = UNSET  # of it, besides coupons and points
     # in look-ups only
     user_id: str | UnsetType = UNSET
     merchant_id: str | UnsetType = UNSET
     terminal_id: str | UnsetType | None = UNSET
     staff_id: str | UnsetType | None = UNSET
     discount_back: int | UnsetType = UNSET
+    tendered_back: int | UnsetType = UNSET
     refunded: int | UnsetType = UNSET
     reversals: list[ReversalReply] | UnsetType = UNSET
 
@@ -259,20 +291,19 @@ class ResolveReply(Reply):
 # ---- what is asked ---------------------------------------------------------------------------
 
 
-def refuse_unbuilt(body: RedemptionRequest | CommitRequest) -> None:
-    """Name a field that this version does not act on, instead of keeping silent about it."""
-    if isinstance(body, RedemptionRequest):
-        used = {
-            "points": body.points != 0,
-            "use": set(body.use) != {"free"},
-        }
-    else:
-        used = {"amount": body.amount is not None, "deductions": body.deductions is not None}
-    for name, unbuilt in used.items():
-        if unbuilt:
+def points_of(body: RedemptionRequest) -> int:
+    """Points to pay with: as many as named, -1 = as many as are useful, 0 = none.
+
+    InvalidRequest: ``use`` names more than ``free`` where nothing is to be chosen; customers' own
+    money is named there (``coupons``, ``points``).
+    """
+    if body.choose is None:
+        if set(body.use) - {"free"}:
             raise InvalidRequest(
-                name, f"{name} is not built in this version.", f"本版本尚不支持 {name}。"
+                "use", "It says what choose may pick.", "use 仅与 choose 一起使用。"
             )
+        return body.points
+    return body.points or (-1 if "points" in body.use else 0)
 
 
 def basket_lines(basket: Basket | None) -> tuple[int, list[Line]]:

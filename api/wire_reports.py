@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -62,8 +62,17 @@ class AttributionRow(msgspec.Struct, kw_only=True):
     discount: Fen
     sales: Fen
     basket: Fen | None
-    baseline_basket: Fen | None
-    basket_change: float | None
+    baseline_basket: Annotated[
+        int | None, msgspec.Meta(description="Mean purchase of the same users without coupons.")
+    ]
+    basket_change: Annotated[
+        float | None, msgspec.Meta(description="basket / baseline_basket - 1.")
+    ]
+    users: int
+    repurchase_30d: Annotated[
+        float | None,
+        msgspec.Meta(description="Who bought again within 30 days of a redemption, of users."),
+    ]
 
 
 class Attribution(ReportReply):
@@ -72,8 +81,104 @@ class Attribution(ReportReply):
     items: list[AttributionRow]
 
 
+class FunnelRow(msgspec.Struct, kw_only=True):
+    """The groups asked for, then different people at each step; null: not told by store."""
+
+    channel: str | msgspec.UnsetType | None = msgspec.UNSET
+    store: str | msgspec.UnsetType | None = msgspec.UNSET
+    campaign: str | msgspec.UnsetType | None = msgspec.UNSET
+    entry: str | msgspec.UnsetType | None = msgspec.UNSET
+    exposure: int | None
+    click: int | None
+    claim: int | None
+    pay: int | None
+    redeem: int
+    repurchase: int
+
+
+class Funnel(ReportReply):
+    """By group; ``definitions``: what each step counts, in the caller's language."""
+
+    items: list[FunnelRow]
+    definitions: dict[str, str]
+
+
+class AttemptRow(msgspec.Struct, kw_only=True):
+    """The groups asked for, then refused tries, and on how many different coupons."""
+
+    code: str | msgspec.UnsetType = msgspec.UNSET
+    store: str | msgspec.UnsetType | None = msgspec.UNSET
+    terminal: str | msgspec.UnsetType | None = msgspec.UNSET
+    day: str | msgspec.UnsetType = msgspec.UNSET
+    attempts: int
+    coupons: int
+
+
+class AttemptReport(ReportReply):
+    """Refused tries, the newest 200,000 of half a year."""
+
+    items: list[AttemptRow]
+
+
+class KeyFigure(msgspec.Struct):
+    """``value`` = numerator / denominator; null where there is nothing to divide by."""
+
+    name: str
+    value: float | None
+    numerator: int
+    denominator: int
+    definition: str
+
+
+class KeyFigures(ReportReply):
+    """By name; ``failures.<code>`` is one a cause."""
+
+    items: list[KeyFigure]
+
+
+class LiabilityRow(msgspec.Struct):
+    """``count``: coupons that may still be used, or people with points.
+
+    ``outstanding``: stored value left, what the points are worth, or the most that the coupons can
+    still cost; null = nothing bounds it.
+    """
+
+    kind: Literal["coupons", "stored_value", "points"]
+    campaign_id: str | None
+    count: int
+    points: int | None
+    outstanding: Fen | None
+
+
+class Liability(ReportReply):
+    """As of now, from what the books hold."""
+
+    items: list[LiabilityRow]
+
+
+class PointsRow(msgspec.Struct, kw_only=True):
+    """``worth``: by how much the mall owes more for points after it; at tills it is settled."""
+
+    kind: str | msgspec.UnsetType = msgspec.UNSET
+    day: str | msgspec.UnsetType = msgspec.UNSET
+    entries: int
+    points_in: int
+    points_out: int
+    worth: Fen
+
+
+class PointsReport(ReportReply):
+    """By kind of entry (earn, spend, purchase, redemption, …) and local day."""
+
+    items: list[PointsRow]
+
+
 class StockRow(msgspec.Struct):
-    """``total`` and ``left`` are null where stock is unlimited."""
+    """``total`` and ``left`` are null where stock is unlimited.
+
+    ``expired`` of those neither used nor withdrawn; ``spent`` is what redemptions have taken off by
+    now, holds not included, and ``budget`` the most that they may (null = unlimited).
+    """
 
     campaign_id: str
     status: str
@@ -83,6 +188,9 @@ class StockRow(msgspec.Struct):
     redeemed: int
     held: int
     voided: int
+    expired: int
+    budget: int | None
+    spent: Fen
 
 
 class StockReport(ReportReply):

@@ -34,7 +34,8 @@ CLAIM_SECONDS = 2.0  # after which a claim that still waits (Redis stalled) is n
 TIMEOUT_SECONDS = 5.0
 # Taking coupons back goes before giving out: a till has a queue, a claim has a phone.
 PRIORITY = (
-    "redeem", "commit", "release", "reverse", "void", "lapse", "profile", "member", "points_credit",
+    "park", "redeem", "commit", "release", "reverse", "void", "lapse", "profile", "member",
+    "points_credit",
     "vehicle", "attend", "amend", "validate", "pocket",
     "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire", "claim",
     "shut",

@@ -6,7 +6,7 @@ coupons that take money off are picked: an exchange or an admission is worth not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from engine.arithmetic import Basket, Effect
@@ -14,6 +14,7 @@ from engine.fastpath import MOST_OFFERS, Offer, search
 from engine.outcomes import Outcome
 from engine.records import Line, Terms
 from engine.rules import Candidate, Judgement, Scene, alone, judge, least, parts
+from engine.tenders import Purse
 
 KINDS = {  # as fastpath numbers them
     "gift": 0, "fixed_price": 1, "percent_off": 2, "amount_off": 3, "parking_free": 3,
@@ -31,12 +32,23 @@ class Choice:
 
     @property
     def ids(self) -> list[str]:
-        """The coupons picked, in order of application."""
-        return [coupon.id for coupon in self.judgement.applied]
+        """The coupons picked, in order of application; what pays comes last."""
+        used = [coupon.id for coupon in self.judgement.applied]
+        return used + [tender.id for tender in self.judgement.tenders if tender.id]
 
 
-def best(candidates: Sequence[Candidate], lines: Sequence[Line], scene: Scene) -> Choice:
+def best(
+    candidates: Sequence[Candidate],
+    lines: Sequence[Line],
+    scene: Scene,
+    *,
+    use: Collection[str] = ("free",),
+    purse: Purse | None = None,
+) -> Choice:
     """Pick from a wallet the permitted set with the largest discount.
+
+    ``use``: what may be picked: ``free`` coupons, and ``stored_value`` to pay what they leave, in
+    order of application; ``purse``: points that pay last. Nothing was bought: prices are not built.
 
     Ties: fewer coupons, earliest ``valid_until`` (compared in ascending order, none last),
     smallest ids. Exact for up to 12 usable coupons and where dominance brings a larger wallet down
@@ -52,12 +64,15 @@ def best(candidates: Sequence[Candidate], lines: Sequence[Line], scene: Scene) -
         for candidate, effect in alone([_rich(c) for c in candidates], lines, scene)
         if candidate.terms.benefit in KINDS and (effect.discount or _later(candidate, effect))
     ]
+    if "free" not in use:
+        usable = []
     kept = _without_spares(usable)
     exact = len(kept) <= MOST_OFFERS and _limited_alike(kept)
     if len(kept) > MOST_OFFERS:
         kept = _promising(kept)
     picked = _search(kept, lines, scene)
-    judgement = judge(candidates, lines, scene, chosen=picked)
+    cards = {c.id for c in candidates if c.tender} if "stored_value" in use else set()
+    judgement = judge(candidates, lines, scene, chosen=picked | cards, purse=purse)
     if len(judgement.applied) < len(picked):  # a rule that the search does not know
         exact = False
     return Choice(judgement, exact)

@@ -19,6 +19,7 @@ from engine.batching import Fence, Observer, Reply
 from engine.doors import Doors
 from engine.fastpath import serial_of
 from engine.outcomes import Outcome
+from engine.parking.payments import Payments
 from engine.parking.stays import Parking
 from engine.points import Points
 from engine.records import CouponRecord, Line, RedemptionRecord, SkippedCoupon, UserRecord
@@ -48,6 +49,7 @@ class Engine(Acting):
         self._snapshots = Snapshots(self, server)
         self.points = Points(self)
         self.parking = Parking(self)
+        self.payments = Payments(self)
 
     async def drain(self) -> None:
         """Wait until nothing is queued or in flight."""

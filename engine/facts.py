@@ -85,6 +85,7 @@ class FactCoupon(msgspec.Struct, array_like=True, frozen=True):
     lines: list[FactShare]
     used: int = -1  # of a pass: uses redeemed so far, this one included once it is; else -1
     done: int = 0  # 1: of a pass, that was the last use
+    uses: int = 1  # more than 1: a pass
 
 
 class FactTender(msgspec.Struct, array_like=True, frozen=True):
@@ -101,9 +102,10 @@ class FactTender(msgspec.Struct, array_like=True, frozen=True):
     amount: int  # fen
     points: int
     balance: int  # what was left after it
-    spent: int  # of a stored value: fen redeemed so far, these included once they are
+    spent: int  # fen of the coupon redeemed so far; of points: their whole balance after it
     done: int  # 1: nothing of the stored value is left
     lines: list[FactShare]
+    per_yuan: int = 100  # points
 
 
 class FactDeduction(msgspec.Struct, array_like=True, frozen=True):
@@ -181,6 +183,7 @@ class Committed(Fact, tag="committed", frozen=True):
     tenders: list[FactTender] = []
     lot_id: str = ""
     deductions: list[FactDeduction] = []
+    freed: list[str] = []  # coupons of the hold that took nothing off in the end
 
 
 class Released(Fact, tag="released", frozen=True):
@@ -229,7 +232,22 @@ class BackTender(msgspec.Struct, array_like=True, frozen=True):
     amount_after: int
     points_before: int
     points_after: int
-    spent: int  # of a stored value: fen that stay redeemed over all redemptions
+    spent: int  # fen of the coupon that stay redeemed; of points: their whole balance after it
+    per_yuan: int = 100  # points
+
+
+class BackDeduction(msgspec.Struct, array_like=True, frozen=True):
+    """One deduction of a parking payment that is no coupon's: what stays of it, before and after.
+
+    All of them are told, in the order of the payment.
+    """
+
+    type: str
+    id: str
+    bearer: str
+    label: str
+    before: int
+    after: int
 
 
 class Reversed(Fact, tag="reversed", frozen=True):
@@ -252,6 +270,7 @@ class Reversed(Fact, tag="reversed", frozen=True):
     whole: int  # 1: nothing stays redeemed
     tenders: list[BackTender] = []
     lot_id: str = ""
+    deductions: list[BackDeduction] = []
 
 
 class Voided(Fact, tag="voided", frozen=True):

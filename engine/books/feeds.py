@@ -12,21 +12,27 @@ from sqlalchemy import Row, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
+from engine.books import ledger
 from engine.books.schema import cells, facts, redemption_coupons, redemptions, reversals, tenants
 from engine.errors import InvalidRequest
 from engine.records import (
     AppliedCoupon,
+    Deduction,
     Line,
     LineShare,
     RedemptionRecord,
     RedemptionState,
     ReversalRecord,
+    Tender,
+    TenderKind,
 )
 from engine.views import Redemption
 
 if TYPE_CHECKING:
     from engine.books.db import Books
 
+_TENDERS = (ledger.STORED_VALUE, ledger.POINTS)
+_OTHERS = (*_TENDERS, *ledger.OWN)
 _GIVEN_BACK, _NOT_GIVEN_BACK = 1, 2  # AppliedCoupon.returned
 _STATES = {
     "held": RedemptionState.HELD,
@@ -62,6 +68,7 @@ class CouponAct:
     order_ref: str = ""
     channel: str = ""
     discount: int | None = None  # fen; of a reversal what went back
+    tendered: int | None = None  # fen of a stored value that it paid, or that went back to it
     reason: str = ""
     returned: bool | None = None  # a reversal gave the coupon back
     until: int = 0  # of a hold
@@ -102,7 +109,8 @@ async def coupon_history(
 def _coupon_act(row: Any, body: dict[str, Any], coupon_id: str) -> CouponAct | None:
     who = _who(body.get("who") or "")
     if row.type in ("redeemed", "held", "committed"):
-        (used,) = (c for c in body["coupons"] if c["coupon_id"] == coupon_id)
+        parts = [*body["coupons"], *body.get("tenders", ())]
+        (used,) = (c for c in parts if c["coupon_id"] == coupon_id)
         return CouponAct(
             row.type,
             row.at_ms,
@@ -111,12 +119,14 @@ def _coupon_act(row: Any, body: dict[str, Any], coupon_id: str) -> CouponAct | N
             store_id=body["store_id"],
             order_ref=body["order_ref"],
             channel=body["channel"],
-            discount=used["discount"],
+            discount=used.get("discount"),
+            tendered=used.get("amount"),
             until=body.get("until", 0),
         )
     if row.type == "reversed":
+        paid = [t for t in body.get("tenders", ()) if t["coupon_id"] == coupon_id]
         named = [c for c in body["coupons"] if c["coupon_id"] == coupon_id]
-        if not named:
+        if not named and not paid:
             return None  # other goods of the same basket came back
         return CouponAct(
             row.type,
@@ -125,9 +135,10 @@ def _coupon_act(row: Any, body: dict[str, Any], coupon_id: str) -> CouponAct | N
             who,
             store_id=body["store_id"],
             order_ref=body["order_ref"],
-            discount=named[0]["discount_before"] - named[0]["discount_after"],
+            discount=named[0]["discount_before"] - named[0]["discount_after"] if named else None,
+            tendered=paid[0]["amount_before"] - paid[0]["amount_after"] if paid else None,
             reason=body["reason"],
-            returned=bool(named[0]["returned"]),
+            returned=bool(named[0]["returned"]) if named else None,
         )
     if row.type == "claimed":
         return CouponAct(row.type, row.at_ms, row.act, who, channel=body["channel"])
@@ -277,7 +288,10 @@ def _record(
         amount=row.amount,
         discount=row.discount,
         lines=lines,
-        coupons=[_applied(part, returned) for part in used],
+        coupons=[_applied(part, returned) for part in used if part.benefit not in _OTHERS],
+        tenders=[_tender(part) for part in used if part.benefit in _TENDERS],
+        lot_id=row.lot_id,
+        deductions=_deductions(row.deductions, used),
         skipped=[],
         acts=[],
         reversals=records,
@@ -315,6 +329,42 @@ def _reversal(
             for coupon in body["coupons"]
         ],
         reason=part.reason,
+        tenders=[
+            (
+                tender["kind"],
+                tender["coupon_id"][serial:],
+                tender["amount_before"] - tender["amount_after"],
+                tender["points_before"] - tender["points_after"],
+            )
+            for tender in body.get("tenders", ())
+        ],
+        line_tenders=[line.get("tendered_back", 0) for line in body["lines"]],
+    )
+
+
+def _deductions(text: str, used: Sequence[Row[Any]]) -> list[Deduction]:
+    """What was taken off a parking fee, with what of it went back."""
+    back = {part.coupon_id: part.discount_back for part in used if part.benefit in ledger.OWN}
+    found = [Deduction(**told) for told in msgspec.json.decode(text)]
+    own = [one for one in found if one.type in ledger.OWN]
+    for number, one in enumerate(own):
+        one.back = back[ledger.deduction_id(one.type, number)]
+    return found
+
+
+def _tender(part: Row[Any]) -> Tender:
+    points = part.benefit == ledger.POINTS
+    return Tender(
+        kind=TenderKind.POINTS if points else TenderKind.STORED_VALUE,
+        serial=part.coupon_id[-keys.SERIAL_LENGTH :],
+        amount=part.tendered,
+        points=part.points,
+        balance=part.balance,
+        back=part.tendered_back,
+        points_back=part.points_back,
+        campaign_id=part.campaign_id,
+        terms_revision=part.terms_revision,
+        lines=[LineShare(line, amount) for line, amount in msgspec.json.decode(part.lines)],
     )
 
 
@@ -329,4 +379,5 @@ def _applied(part: Row[Any], returned: dict[str, int]) -> AppliedCoupon:
         lines=[LineShare(line, discount) for line, discount in msgspec.json.decode(part.lines)],
         uses_left=0,
         returned=returned.get(part.coupon_id, 0),
+        uses=part.uses,
     )

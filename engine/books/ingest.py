@@ -42,7 +42,7 @@ _TIERS = Bulk.of(
 _ORIGINALS = Bulk.of(
     "id text",
     "SELECT used.redemption_id, used.coupon_id, used.campaign_id, used.terms_revision,"
-    " used.discount + used.value FROM v JOIN redemption_coupons AS used"
+    " used.discount + used.value, used.benefit FROM v JOIN redemption_coupons AS used"
     " ON used.tenant = {tenant} AND used.redemption_id = v.id"
     " ORDER BY used.redemption_id, used.position",
 )

@@ -12,15 +12,22 @@ account                  party              meaning
 ``other.subsidy``        any other party    what that party bears of it
 ``customer.prepaid``     ``customers``      what the customer had paid for the coupon
 ``merchant.discount``    ``merchant:ID``    the discount that the merchant gave at its till
+``merchant.stored_value``  ``merchant:ID``  stored value that customers paid with
+``merchant.points``      ``merchant:ID``    points that customers paid with, in money
+``stored_value.liability``  ``mall``        stored value used up: the mall's promise is kept
+``points.liability``     ``customers``      points used up (books/points_ledger.py)
 ``merchant.commission``  ``merchant:ID``    commission that the merchant owes
 ``mall.commission``      ``mall``           commission that the mall earned
 ``merchant.adjustment``  ``merchant:ID``    an adjustment that two people agreed on
 ``mall.adjustment``      ``mall``           the same, as the mall's cost
 =======================  =================  ==================================================
 
-A merchant is owed ``-(merchant.discount + merchant.subsidy + merchant.commission)`` (tenders
-join it when they are built). For settlement a coupon's discount is what it took off plus its
-``value`` (exchange coupons are settled at their value).
+A merchant is owed ``-(merchant.discount + merchant.subsidy + merchant.stored_value +
+merchant.points + merchant.commission)``. Stored value given for free was never paid for, so
+nothing was credited when it was issued: it is a promise of the mall, and what of it was kept is
+the debit balance of ``stored_value.liability`` (no funding splits a tender). For settlement a
+coupon's discount is what it took off plus its ``value`` (exchange and admission coupons are
+settled at their value).
 
 An act moves the books from one balance to another: a redemption from nothing to ``Balance``, a
 reversal from the balance of what was redeemed before to that of what stays. So any sequence of
@@ -30,19 +37,26 @@ reversals nets to zero once nothing stays redeemed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from engine.facts import BackCoupon, Committed, Redeemed, Reversed
+from engine.facts import BackCoupon, BackTender, Committed, FactDeduction, Redeemed, Reversed
+from engine.lots import worth
+from engine.records import TenderKind
 
 MALL = "mall"
 CUSTOMERS = "customers"
 OFFICE_CELL = -1  # of postings that no act of a cell made, but people in the office
 WHOLE = 10_000  # 100 % in hundredths of a percent
 
+STORED_VALUE, POINTS = "stored_value", "points"  # benefits of what was paid with
+
 REDEMPTION = "redemption"
 REVERSAL = "reversal"
+
+
+OWN = ("tier", "merchant", "spend", "manual")  # deductions of parking that are no coupon's
 
 
 class LedgerError(ValueError):
@@ -95,6 +109,8 @@ class Entry:
     others_bear: int
     commission: int
     postings: tuple[Posting, ...]
+    stored_value: int = 0
+    points_value: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +121,7 @@ class Original:
     campaign_id: str
     terms_revision: int
     weight: int  # discount + value: its part in the redemption's sales
+    benefit: str = ""  # "stored_value" and "points" were paid with; of other deductions their type
 
 
 TermsOf = Callable[[str, int], Terms]
@@ -191,10 +208,36 @@ def _commission(prepaid: int, percent: int) -> int:
     return (2 * prepaid * percent + WHOLE) // (2 * WHOLE)  # half up
 
 
+def sales_of(
+    payable: int, weights: Sequence[int], tenders: int, deductions: Sequence[FactDeduction] = ()
+) -> list[int]:
+    """What each coupon, tender and other deduction has of the sales; [] where there is none.
+
+    Tenders have some only where they stand alone.
+    """
+    parts = [*weights, *[0] * tenders, *(d.amount for d in own_deductions(deductions))]
+    return split(payable, parts) if parts else []
+
+
+def own_deductions(deductions: Sequence[FactDeduction]) -> list[FactDeduction]:
+    """Those of a parking payment that are neither a coupon's nor points."""
+    return [d for d in deductions if d.type in OWN]
+
+
+def deduction_id(kind: str, number: int) -> str:
+    """What a part of a parking payment is called that is no coupon's: ``merchant 0``."""
+    return f"{kind} {number}"
+
+
+def _borne_by(bearer: str) -> Terms:
+    return Terms(((bearer, WHOLE),))
+
+
 def redemption_entries(fact: Redeemed | Committed, terms_of: TermsOf) -> list[Entry]:
-    """An entry for each coupon that was applied."""
-    sales = split(fact.payable, [coupon.discount + coupon.value for coupon in fact.coupons])
-    return [
+    """An entry for each coupon that was applied, each tender, and each other deduction."""
+    weights = [coupon.discount + coupon.value for coupon in fact.coupons]
+    sales = sales_of(fact.payable, weights, len(fact.tenders), fact.deductions)
+    entries = [
         _entry(
             REDEMPTION,
             position,
@@ -206,25 +249,74 @@ def redemption_entries(fact: Redeemed | Committed, terms_of: TermsOf) -> list[En
         )
         for position, coupon in enumerate(fact.coupons)
     ]
+    for position, tender in enumerate(fact.tenders, len(entries)):
+        owed = worth(tender.spent + tender.points, tender.per_yuan) - worth(
+            tender.spent, tender.per_yuan
+        )
+        benefit = benefit_of(tender.kind)
+        original = Original(tender.coupon_id, tender.campaign_id, 0, 0, benefit)
+        made = _tendered(
+            REDEMPTION, position, original, fact.merchant_id, sales[position], tender.amount, owed
+        )
+        entries.append(made)
+    for position, d in enumerate(own_deductions(fact.deductions), len(entries)):
+        original = Original("", d.label, 0, d.amount, d.type)
+        after = Balance(sales[position], d.amount)
+        terms = _borne_by(d.bearer)
+        entries.append(
+            _entry(REDEMPTION, position, original, terms, fact.merchant_id, Balance(), after)
+        )
+    return entries
+
+
+def benefit_of(kind: int) -> str:
+    """What the parts of a redemption call a tender."""
+    return POINTS if kind == TenderKind.POINTS else STORED_VALUE
 
 
 def reversal_entries(
     fact: Reversed, originals: Sequence[Original], terms_of: TermsOf
 ) -> list[Entry]:
-    """An entry for each coupon that the reversal names or whose part in the sales it changes.
+    """An entry for each coupon or tender that the reversal names or whose sales it changes.
 
-    ``originals``: the redemption's coupons in order of application. LedgerError when the fact
-    names one that is not among them,
+    ``originals``: the redemption's coupons in order of application, then its tenders. LedgerError
+    when the fact names one that is not among them,
     or the books do not hold the redemption (no originals).
     """
+    if not originals and fact.lot_id:  # of a parking payment that took nothing off
+        return []
     weights = [original.weight for original in originals]
     before = split(fact.payable_before, weights)
     after = split(fact.payable_after, weights)
     named = {coupon.coupon_id: coupon for coupon in fact.coupons}
+    deductions = list(fact.deductions)
+    paid = {(benefit_of(tender.kind), tender.coupon_id): tender for tender in fact.tenders}
     entries = []
     for position, original in enumerate(originals):
+        sales = after[position] - before[position]
+        if original.benefit in (STORED_VALUE, POINTS):
+            tender = paid.pop((original.benefit, original.coupon_id), None)
+            if tender or sales:
+                entries.append(_given_back(position, original, fact.merchant_id, sales, tender))
+            continue
+        if original.benefit in OWN:
+            gone = deductions.pop(0)
+            if sales or gone.before != gone.after:
+                part = replace(original, coupon_id="", campaign_id=gone.label)
+                entries.append(
+                    _entry(
+                        REVERSAL,
+                        position,
+                        part,
+                        _borne_by(gone.bearer),
+                        fact.merchant_id,
+                        Balance(before[position], gone.before),
+                        Balance(after[position], gone.after),
+                    )
+                )
+            continue
         back = named.pop(original.coupon_id, None)
-        if back is None and before[position] == after[position]:
+        if back is None and not sales:
             continue
         had, has = _discounts(back)
         terms = terms_of(original.campaign_id, original.terms_revision)
@@ -239,9 +331,63 @@ def reversal_entries(
                 Balance(after[position], has),
             )
         )
-    if named:
-        raise LedgerError(f"{fact.redemption_id} was not redeemed with {', '.join(named)}")
+    if named or paid:
+        names = ", ".join([*named, *(name for _, name in paid)])
+        raise LedgerError(f"{fact.redemption_id} was not redeemed with {names}")
     return entries
+
+
+def _given_back(
+    position: int, original: Original, merchant_id: str, sales: int, tender: BackTender | None
+) -> Entry:
+    amount = owed = 0
+    if tender is not None:
+        amount = tender.amount_after - tender.amount_before
+        came = tender.points_before - tender.points_after
+        owed = worth(tender.spent - came, tender.per_yuan) - worth(tender.spent, tender.per_yuan)
+    return _tendered(REVERSAL, position, original, merchant_id, sales, amount, owed)
+
+
+def _tendered(
+    kind: str,
+    position: int,
+    original: Original,
+    merchant_id: str,
+    sales: int,
+    amount: int,
+    owed: int,
+) -> Entry:
+    """A tender's entry; ``owed``: by how much points lower what is owed for points, in fen."""
+    merchant = f"merchant:{merchant_id}"
+    moved = [("customer.paid", CUSTOMERS, sales), ("merchant.sales", merchant, -sales)]
+    points = original.benefit == POINTS
+    if points:
+        moved += [
+            ("points.liability", CUSTOMERS, owed),
+            ("points.expense", MALL, amount - owed),  # of rates that do not divide a fen
+            ("merchant.points", merchant, -amount),
+        ]
+    else:
+        moved += [
+            ("stored_value.liability", MALL, amount),
+            ("merchant.stored_value", merchant, -amount),
+        ]
+    return Entry(
+        kind=kind,
+        position=position,
+        coupon_id=original.coupon_id,
+        campaign_id=original.campaign_id,
+        sales=sales,
+        discount=0,
+        prepaid=0,
+        mall_bears=0,
+        merchant_bears=0,
+        others_bear=0,
+        commission=0,
+        postings=tuple(Posting(*one) for one in moved if one[2]),
+        stored_value=0 if points else amount,
+        points_value=amount if points else 0,
+    )
 
 
 def _discounts(back: BackCoupon | None) -> tuple[int, int]:

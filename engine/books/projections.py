@@ -64,6 +64,17 @@ COUPONS_FREE = Bulk.of(
     " AND coupons.redemption_id = v.id AND coupons.state = 'held'"
     " AND coupons.version < v.version",
 )
+# Of several uses: they keep their state until nothing is left; withdrawn is withdrawn. -1 = as is.
+COUPONS_USE = Bulk.of(
+    "id text, state text, used bigint, spent bigint, changed_ms bigint, version bigint",
+    "UPDATE coupons SET"
+    " state = CASE WHEN coupons.state = 'voided' THEN coupons.state ELSE v.state END,"
+    " used = CASE WHEN v.used < 0 THEN coupons.used ELSE v.used END,"
+    " spent = CASE WHEN v.spent < 0 THEN coupons.spent ELSE v.spent END,"
+    " changed_ms = v.changed_ms,"
+    " version = CASE WHEN coupons.version < v.version THEN v.version ELSE coupons.version END"
+    " FROM v WHERE coupons.tenant = {tenant} AND coupons.id = v.id",
+)
 REDEMPTIONS_DROP = Bulk.of(  # a commit carries the whole redemption again
     "id text", "DELETE FROM redemptions WHERE tenant = {tenant} AND id IN (SELECT id FROM v)"
 )
@@ -79,16 +90,19 @@ REDEMPTIONS_RELEASE = Bulk.of(
     " AND redemptions.state = 'held' AND redemptions.version < v.version",
 )
 REDEMPTIONS_BACK = Bulk.of(
-    "id text, back bigint, refund bigint, whole bigint, version bigint",
+    "id text, back bigint, refund bigint, whole bigint, version bigint, tendered bigint",
     "UPDATE redemptions SET discount_back = redemptions.discount_back + v.back,"
+    " tendered_back = redemptions.tendered_back + v.tendered,"
     " refunded = redemptions.refunded + v.refund,"
     " state = CASE WHEN v.whole = 1 THEN 'reversed' ELSE redemptions.state END,"
     " version = v.version FROM v"
     " WHERE redemptions.tenant = {tenant} AND redemptions.id = v.id",
 )
 PARTS_BACK = Bulk.of(
-    "redemption_id text, coupon_id text, back bigint",
-    "UPDATE redemption_coupons SET discount_back = redemption_coupons.discount_back + v.back"
+    "redemption_id text, coupon_id text, back bigint, tendered bigint, points bigint",
+    "UPDATE redemption_coupons SET discount_back = redemption_coupons.discount_back + v.back,"
+    " tendered_back = redemption_coupons.tendered_back + v.tendered,"
+    " points_back = redemption_coupons.points_back + v.points"
     " FROM v WHERE redemption_coupons.tenant = {tenant}"
     " AND redemption_coupons.redemption_id = v.redemption_id"
     " AND redemption_coupons.coupon_id = v.coupon_id",
@@ -138,7 +152,7 @@ class Plan:
         self.last_ms = 0
         self._known = known
         self._tiers = dict(known.tiers)
-        self._originals = dict(known.originals)
+        self._originals = {name: list(parts) for name, parts in known.originals.items()}
         self._users: dict[str, Row] = {}
         self._members: dict[tuple[str, str], Row] = {}
         self._claims: dict[str, Row] = {}
@@ -148,7 +162,8 @@ class Plan:
         self._dropped: list[Row] = []
         self._freed: list[Row] = []
         self._back: dict[str, list[int]] = {}
-        self._part_back: dict[tuple[str, str], int] = {}
+        self._part_back: dict[tuple[str, str], list[int]] = {}
+        self._uses: dict[str, Row] = {}
         self._reversals: list[Row] = []
         self._entries: list[Row] = []
         self._postings: list[Row] = []
@@ -187,7 +202,7 @@ class Plan:
             self.tenant, fact.act, self.cell, fact.campaign_id, fact.terms_revision, fact.user_id,
             "issued", fact.at, fact.valid_from, fact.valid_until, fact.channel,
             _entry_of(fact.source), tier, fact.source, fact.metadata, None, fact.at,
-            version_of(place),
+            version_of(place), 0, 0,
         )  # fmt: skip
 
     def _profile_told(self, place: Position, fact: facts.ProfileTold) -> None:
@@ -213,6 +228,8 @@ class Plan:
     def _committed(self, place: Position, fact: facts.Committed) -> None:
         self._settle(place, fact, ledger.redemption_entries(fact, self._known.terms_of))
         self._dropped.append((fact.act,))
+        for coupon_id in fact.freed:
+            self._set_coupon(coupon_id, "issued", None, fact.at, place)
         self._whole(place, fact, "redeemed")
 
     def _released(self, place: Position, fact: facts.Released) -> None:
@@ -232,27 +249,48 @@ class Plan:
 
     def _reversed(self, place: Position, fact: facts.Reversed) -> None:
         originals = self._originals.get(fact.redemption_id, ())
-        if not originals:
+        if not originals and not fact.lot_id:
             raise LedgerError(f"the books hold no redemption {fact.redemption_id}")
         self._settle(place, fact, ledger.reversal_entries(fact, originals, self._known.terms_of))
         back = 0
         for coupon in fact.coupons:
             part = coupon.discount_before - coupon.discount_after
-            key = fact.redemption_id, coupon.coupon_id
-            self._part_back[key] = self._part_back.get(key, 0) + part
+            self._give_back(fact, coupon.coupon_id, part)
             back += part
-            if coupon.returned:
+            if coupon.used >= 0:
+                self._use_coupon(coupon.coupon_id, 0, fact.at, place, used=coupon.used)
+            elif coupon.returned:
                 self._set_coupon(coupon.coupon_id, "issued", None, fact.at, place)
+        for number, gone in enumerate(fact.deductions):
+            name = ledger.deduction_id(gone.type, number)
+            self._give_back(fact, name, gone.before - gone.after)
+            back += gone.before - gone.after
+        tendered = 0
+        for tender in fact.tenders:
+            fen = tender.amount_before - tender.amount_after
+            points = tender.points_before - tender.points_after
+            self._give_back(fact, tender.coupon_id, 0, fen, points)
+            tendered += fen
+            if tender.coupon_id:
+                self._use_coupon(tender.coupon_id, 0, fact.at, place, spent=tender.spent)
+            elif points:
+                told = fact.redemption_id, points, tender.spent, tender.per_yuan
+                self._points.tendered(place, fact, *told)
         refund = fact.payable_before - fact.payable_after
-        sums = self._back.setdefault(fact.redemption_id, [0, 0, 0, 0])
+        sums = self._back.setdefault(fact.redemption_id, [0, 0, 0, 0, 0])
         sums[0] += back
         sums[1] += refund
-        sums[2:] = max(sums[2], fact.whole), version_of(place)
+        sums[2:4] = max(sums[2], fact.whole), version_of(place)
+        sums[4] += tendered
         lines, coupons = map(body_of, fact.lines), map(body_of, fact.coupons)
         self._reversals.append((
             self.tenant, fact.act, fact.redemption_id, fact.at, fact.store_id,
             fact.gross_before - fact.gross_after, back, refund, fact.reason,
-            _text({"lines": list(lines), "coupons": list(coupons)}),
+            _text({
+                "lines": list(lines), "coupons": list(coupons),
+                "tenders": [body_of(tender) for tender in fact.tenders],
+                "deductions": [body_of(gone) for gone in fact.deductions],
+            }),
         ))  # fmt: skip
 
     _ACTS: ClassVar[dict[type, Callable[[Plan, Position, Any], None]]] = {
@@ -290,13 +328,27 @@ class Plan:
             self._coupons[coupon_id] = coupon_id, state, redemption_id, at, version
         else:
             self._claims[coupon_id] = (
-                *claim[:6], state, *claim[7:15], redemption_id, at, version
+                *claim[:6], state, *claim[7:15], redemption_id, at, version, *claim[18:]
             )  # fmt: skip
+
+    def _use_coupon(
+        self, coupon_id: str, done: int, at: int, place: Position, used: int = -1, spent: int = -1
+    ) -> None:
+        """What is used of a pass, or spent of a stored value, as it stands from now on."""
+        state = "redeemed" if done else "issued"
+        self._uses[coupon_id] = coupon_id, state, used, spent, at, version_of(place)
+
+    def _give_back(
+        self, fact: facts.Reversed, coupon_id: str, discount: int, fen: int = 0, points: int = 0
+    ) -> None:
+        sums = self._part_back.setdefault((fact.redemption_id, coupon_id), [0, 0, 0])
+        for n, more in enumerate((discount, fen, points)):
+            sums[n] += more
 
     def _whole(self, place: Position, fact: Whole, state: str, until: int = 0) -> None:
         """A redemption as it was made, held or committed."""
         weights = [coupon.discount + coupon.value for coupon in fact.coupons]
-        sales = ledger.split(fact.payable, weights) if weights else []
+        sales = ledger.sales_of(fact.payable, weights, len(fact.tenders), fact.deductions)
         replaces = getattr(fact, "replaces", "")
         if replaces:
             self._freed.append((replaces, fact.at, version_of(place)))
@@ -305,12 +357,14 @@ class Plan:
             fact.merchant_id, fact.terminal_id, fact.staff_id, fact.channel, fact.order_ref,
             fact.amount, fact.discount, fact.payable, 0, 0,
             _text([body_of(line) for line in fact.lines]), version_of(place),
+            sum(tender.amount for tender in fact.tenders), 0, fact.lot_id,
+            _text([body_of(d) for d in fact.deductions]),
         )  # fmt: skip
         self._parts[fact.act] = [
             (
                 self.tenant, fact.act, position, used.coupon_id, used.campaign_id,
                 used.terms_revision, used.benefit, used.discount, used.value, 0, sales[position],
-                _text(used.lines),
+                _text(used.lines), 0, 0, 0, 0, 0, used.uses,
             )
             for position, used in enumerate(fact.coupons)
         ]  # fmt: skip
@@ -319,7 +373,43 @@ class Plan:
             for used, weight in zip(fact.coupons, weights, strict=True)
         ]
         for used in fact.coupons:
-            self._set_coupon(used.coupon_id, state, fact.act, fact.at, place)
+            if used.uses == 1:
+                self._set_coupon(used.coupon_id, state, fact.act, fact.at, place)
+            elif state == "redeemed":
+                self._use_coupon(used.coupon_id, used.done, fact.at, place, used=used.used)
+        self._tenders(place, fact, state, sales)
+        self._deductions(fact, sales)
+
+    def _deductions(self, fact: Whole, sales: Sequence[int]) -> None:
+        """What else was taken off a parking fee: parts of it, too."""
+        first = len(fact.coupons) + len(fact.tenders)
+        for number, d in enumerate(ledger.own_deductions(fact.deductions)):
+            name, position = ledger.deduction_id(d.type, number), first + number
+            self._parts[fact.act].append((
+                self.tenant, fact.act, position, name, "", 0, d.type, d.amount, 0, 0,
+                sales[position], _text([(0, d.amount)]), 0, 0, 0, 0, 0, 1,
+            ))  # fmt: skip
+            self._originals[fact.act].append(Original(name, "", 0, d.amount, d.type))
+
+    def _tenders(self, place: Position, fact: Whole, state: str, sales: Sequence[int]) -> None:
+        """What a redemption was paid with: parts of it, too."""
+        for position, paid in enumerate(fact.tenders, len(fact.coupons)):
+            benefit = ledger.benefit_of(paid.kind)
+            self._parts[fact.act].append((
+                self.tenant, fact.act, position, paid.coupon_id, paid.campaign_id,
+                paid.terms_revision, benefit, 0, 0, 0, sales[position], _text(paid.lines),
+                paid.amount, 0, paid.points, 0, paid.balance, 1,
+            ))  # fmt: skip
+            self._originals[fact.act].append(
+                Original(paid.coupon_id, paid.campaign_id, paid.terms_revision, 0, benefit)
+            )
+            if state != "redeemed":
+                continue
+            if paid.coupon_id:
+                self._use_coupon(paid.coupon_id, paid.done, fact.at, place, spent=paid.spent)
+            elif paid.points:
+                told = fact.act, -paid.points, paid.spent, paid.per_yuan
+                self._points.tendered(place, fact, *told)
 
     def _settle(
         self,
@@ -332,9 +422,10 @@ class Plan:
         for e in entries:
             self._entries.append((
                 self.tenant, self.cell, *place, e.position, e.kind, fact.act, redemption,
-                e.coupon_id, e.campaign_id, fact.merchant_id, fact.store_id, "", fact.order_ref,
+                e.coupon_id, e.campaign_id, fact.merchant_id, fact.store_id, fact.lot_id,
+                fact.order_ref,
                 fact.at, e.sales, e.discount, e.prepaid, e.mall_bears, e.merchant_bears,
-                e.others_bear, 0, 0, e.commission, None, 0,
+                e.others_bear, e.stored_value, e.points_value, e.commission, None, 0,
             ))  # fmt: skip
             for posting in e.postings:
                 if posting.account == "other.subsidy" and posting.party.startswith(_MERCHANT):
@@ -362,13 +453,14 @@ class Plan:
         parts = [part for parts in self._parts.values() for part in parts]
         await rows.insert(schema.redemption_coupons, parts)
         await rows.run(COUPONS_SET, tenant, list(self._coupons.values()))
+        await rows.run(COUPONS_USE, tenant, list(self._uses.values()))
         # After what was set: a version tells whether a freed coupon has moved on since.
         await rows.run(COUPONS_FREE, tenant, self._freed)
         await rows.run(REDEMPTIONS_RELEASE, tenant, self._freed)
         await rows.run(
             REDEMPTIONS_BACK, tenant, [(name, *sums) for name, sums in self._back.items()]
         )
-        await rows.run(PARTS_BACK, tenant, [(*key, back) for key, back in self._part_back.items()])
+        await rows.run(PARTS_BACK, tenant, [(*key, *sums) for key, sums in self._part_back.items()])
         await rows.insert(schema.reversals, self._reversals)
         await rows.insert(schema.entries, self._entries)
         await rows.insert(schema.fundings, self._fundings)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from engine import facts
 from engine.books import schema
 from engine.books.arrivals import Position
@@ -18,6 +16,7 @@ PURCHASES_BACK = Bulk.of(
 
 _REVERSAL = "_reversal"
 
+Paid = facts.Redeemed | facts.Held | facts.Committed | facts.Reversed
 Told = facts.PointsChanged | facts.PointsExpired | facts.Purchased | facts.PurchaseRefunded
 
 
@@ -51,24 +50,17 @@ class PointsPlan:
             self._refunded(place, fact)
 
     def tendered(
-        self,
-        place: Position,
-        fact: facts.Fact,
-        user_id: str,
-        redemption_id: str,
-        changes: Sequence[tuple[int, int]],
+        self, place: Position, fact: Paid, redemption_id: str, points: int, balance: int, rate: int
     ) -> None:
-        """Points that a redemption took (negative) or gave back: (points, balance after).
+        """Points that a redemption took (negative) or gave back; ``rate`` of them are one yuan.
 
         Their money is settled with the redemption, so no postings are made here.
         """
-        for position, (points, balance) in enumerate(changes):
-            kind = "redemption" if points < 0 else "return"
-            self._entries.append((
-                self._tenant, self._cell, *place, position, fact.act, kind, user_id, points,
-                balance, 0, "", "", 0, 0, redemption_id if points > 0 else "", redemption_id, "",
-                fact.at,
-            ))  # fmt: skip
+        kind, of = ("redemption", "") if points < 0 else ("return", redemption_id)
+        self._entries.append((
+            self._tenant, self._cell, *place, 0, fact.act, kind, fact.user_id, points, balance,
+            value_of(points, balance, rate), "", "", 0, 0, of, redemption_id, "", fact.at,
+        ))  # fmt: skip
 
     def _changed(self, place: Position, fact: facts.PointsChanged) -> None:
         self._entry(

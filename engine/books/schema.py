@@ -259,6 +259,8 @@ coupons = Table(
     Column("redemption_id", Id),  # that holds or has redeemed it
     Column("changed_ms", Ms, nullable=False),
     Column("version", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False, default=0, server_default="0"),  # of a pass
+    Column("spent", Fen, nullable=False, default=0, server_default="0"),  # of stored value
     Index("coupons_user", "tenant", "user_id", "issued_ms"),
     Index("coupons_campaign", "tenant", "campaign_id", "issued_ms"),
 )
@@ -286,12 +288,19 @@ redemptions = Table(
     Column("refunded", Fen, nullable=False, default=0),  # of payable, by reversals
     Column("lines", Text, nullable=False),  # JSON
     Column("version", BigInteger, nullable=False),
+    Column("tendered", Fen, nullable=False, default=0, server_default="0"),
+    Column("tendered_back", Fen, nullable=False, default=0, server_default="0"),
+    Column("lot_id", Id, nullable=False, default="", server_default=text("''")),  # of parking
+    Column("deductions", Text, nullable=False, default="[]", server_default="[]"),  # JSON
     Index("redemptions_order_ref", "tenant", "order_ref"),
     Index("redemptions_store", "tenant", "store_id", "at_ms"),
     Index("redemptions_user", "tenant", "user_id", "at_ms"),
     Index("redemptions_at", "tenant", "at_ms"),
 )
 
+# A tender is a part too: benefit "stored_value", or "points" of no coupon (""); and so is what
+# else was taken off a parking fee: benefit "tier", "merchant", "spend" or "manual", as coupon_id
+# that with its number.
 redemption_coupons = Table(
     "redemption_coupons",
     metadata,
@@ -306,7 +315,13 @@ redemption_coupons = Table(
     Column("value", Fen, nullable=False, default=0),
     Column("discount_back", Fen, nullable=False, default=0),
     Column("sales", Fen, nullable=False, default=0),  # its part of payable
-    Column("lines", Text, nullable=False),  # JSON [[line index, discount], …]
+    Column("lines", Text, nullable=False),  # JSON [[line index, discount or tendered], …]
+    Column("tendered", Fen, nullable=False, default=0, server_default="0"),
+    Column("tendered_back", Fen, nullable=False, default=0, server_default="0"),
+    Column("points", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("points_back", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("balance", BigInteger, nullable=False, default=0, server_default="0"),  # after it
+    Column("uses", BigInteger, nullable=False, default=1, server_default="1"),  # of a pass: > 1
     Index("redemption_coupons_coupon", "tenant", "coupon_id"),
     Index("redemption_coupons_campaign", "tenant", "campaign_id"),
 )

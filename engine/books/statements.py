@@ -131,10 +131,15 @@ ACCOUNTS = {
     "mall_bears": ("mall.subsidy", 1),
     "merchant_bears": ("merchant.subsidy", 1),
     "others_bear": ("other.subsidy", 1),
+    "stored_value": ("merchant.stored_value", -1),
+    "points_value": ("merchant.points", -1),
     "commission": ("merchant.commission", 1),
 }
 # What is owed to a merchant is the credit of its own accounts.
-OWED = ("merchant.discount", "merchant.subsidy", "merchant.commission")
+OWED = (
+    "merchant.discount", "merchant.subsidy", "merchant.stored_value", "merchant.points",
+    "merchant.commission",
+)  # fmt: skip
 
 
 Place = tuple[str, str, str]  # store, lot, campaign

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine.definitions.bodies import (
-    Admission,
     AmountOff,
     Campaign,
     FixedPrice,
@@ -119,11 +118,9 @@ def _kind(c: Campaign) -> Iterator[Problem]:
         yield Problem(
             "benefit.type", "It goes with kind parking.", "该优惠仅可用于停车类(parking)活动。"
         )
-    elif c.kind in ("ticket", "pass", "stored_value"):
+    elif c.kind == "ticket":
         yield _unbuilt("kind")
         return
-    elif isinstance(c.benefit, Admission):
-        yield _unbuilt("benefit.type")
     if isinstance(c.benefit, StoredValue) != (c.kind == "stored_value"):
         yield Problem(
             "benefit.type",

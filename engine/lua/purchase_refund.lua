@@ -44,7 +44,8 @@ return batch.run(function(op)
   if known and entry then
     local rule = earning.rule()
     local netted = purchase[PURCHASE.earned] - entry[ENTRY.points]
-    local wanted = math.max(0, purchases.due(purchase) - netted - entry[ENTRY.reversed])
+    local due = math.max(0, purchases.due(purchase) - netted - entry[ENTRY.reversed])
+    local wanted = math.min(due, points.rest(record, serial, entry))  -- what expired is gone
     back = math.min(wanted, points.reclaimable(record, serial, entry,
       rule and rule[EARN.refunds] or 'within_balance'))
     short = wanted - back

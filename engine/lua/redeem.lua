@@ -188,7 +188,7 @@ local function use_points(handle, wallet, serial, record, now)
   else
     tender[TENDER.parts] = taken
   end
-  points.put(handle, record[REDEMPTION.user_id], mine, now)
+  redemptions.purses[handle] = points.put(handle, record[REDEMPTION.user_id], mine, now)
 end
 
 return batch.run(function(op)

@@ -47,6 +47,13 @@ local function given(terms)
   if benefit == 'amount_off' and terms[TERMS.amount] > 0 then return 0, terms[TERMS.amount] end
 end
 
+-- What was taken or has ended is kept as its own receipt, and as long as a month may count it.
+local function forgotten(one, now)
+  local ends = one[VALIDATION.valid_until]
+  local over = one[VALIDATION.stay] ~= '' or (ends > 0 and now >= ends)
+  return over and now - one[VALIDATION.at] > 62 * 86400000
+end
+
 return batch.run(function(op)
   local now, offset, handle = batch.at(op[VALIDATE.now]), op[VALIDATE.offset], op[VALIDATE.handle]
   if batch.window_moved(now, op[VALIDATE.window]) then
@@ -98,9 +105,13 @@ return batch.run(function(op)
   local one = { serial, op[VALIDATE.fingerprint], now, share.id, issue[ISSUE.revision],
     op[VALIDATE.store_id], store[STORE.merchant_id], minutes, amount, from, to,
     stay and handle or '' }
-  pocket[#pocket + 1] = one
+  local kept = {}
+  for _, had in ipairs(pocket) do
+    if not forgotten(had, now) then kept[#kept + 1] = had end
+  end
+  kept[#kept + 1] = one
   -- After this point the act must succeed.
-  redis.call('SET', key, cmsgpack.pack(pocket))
+  redis.call('SET', key, cmsgpack.pack(kept))
   redis.call('HSET', keys.cell, field, pack.array(day, today + 1))
   campaigns.take_one(share, handle, math.floor((now + offset) / 60000), day)
   batch.fact('validated', now, 'K' .. handle .. serial, op[VALIDATE.fingerprint],

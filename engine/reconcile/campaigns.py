@@ -11,6 +11,7 @@ from sqlalchemy import and_, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
+from engine.books.ledger import STORED_VALUE
 from engine.books.schema import (
     campaigns,
     coupons,
@@ -33,9 +34,15 @@ Counts = dict[tuple[int, str], dict[str, int]]  # by cell and campaign: coupons 
 async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
     """Compare counters with the coupons that the books have; ``only``: these campaigns."""
     listed = select(campaigns).where(campaigns.c.tenant == check.tenant)
-    counted = select(coupons.c.cell, coupons.c.campaign_id, coupons.c.state, func.count()).where(
-        coupons.c.tenant == check.tenant
-    )
+    once = and_(coupons.c.state == "redeemed", coupons.c.used == 0, coupons.c.spent == 0)
+    counted = select(
+        coupons.c.cell,
+        coupons.c.campaign_id,
+        coupons.c.state,
+        func.count(),
+        func.sum(case((once, 1), else_=0)),
+        func.sum(coupons.c.used),
+    ).where(coupons.c.tenant == check.tenant)
     given = select(
         parking_validations.c.cell, parking_validations.c.campaign_id, func.count()
     ).where(parking_validations.c.tenant == check.tenant)
@@ -44,14 +51,19 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
         listed = listed.where(campaigns.c.id.in_(only))
         counted = counted.where(coupons.c.campaign_id.in_(only))
     counts: Counts = {}
+    redeemed: dict[tuple[int, str], int] = {}  # uses that stay redeemed
     # Live first: what the books have by then was at least as much.
     async with check.books.connect() as conn:
         found = (await conn.execute(listed.order_by(campaigns.c.id))).all()
     rows = {cell: await _read(check, cell, [row.id for row in found]) for cell in check.cells}
     async with check.books.connect() as conn:
         groups = counted.group_by(coupons.c.cell, coupons.c.campaign_id, coupons.c.state)
-        for cell, campaign, state, count in await conn.execute(groups):
-            counts.setdefault((cell, campaign), {})[state] = count
+        for cell, campaign, state, count, single, used in await conn.execute(groups):
+            place = cell, campaign
+            counts.setdefault(place, {})[state] = count
+            redeemed[place] = redeemed.get(place, 0) + int(single) + int(used)
+        for place, number in (await _paid(check, conn)).items():
+            redeemed[place] = redeemed.get(place, 0) + number
         validated = given.group_by(parking_validations.c.cell, parking_validations.c.campaign_id)
         for cell, campaign, count in await conn.execute(validated):
             counts.setdefault((cell, campaign), {})["given to stays"] = count
@@ -71,9 +83,28 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
                 money = {"budget": budgets[cell.number], "budget_left": left}
             share = shares[cell.number] if campaign.total is not None else -1
             states = counts.get((cell.number, campaign.id), {})
-            _compare(check, cell, campaign, share, rows[cell][i], states, money)
+            told = redeemed.get((cell.number, campaign.id), 0)
+            _compare(check, cell, campaign, share, rows[cell][i], states, money, told)
     if only is None:
         check.report.count("campaigns", len(found))
+
+
+async def _paid(check: Check, conn: AsyncConnection) -> dict[tuple[int, str], int]:
+    """How often stored value was paid with and not wholly given back, by cell and campaign."""
+    used = redemption_coupons
+    query = (
+        select(redemptions.c.cell, used.c.campaign_id, func.count())
+        .join_from(
+            used,
+            redemptions,
+            and_(redemptions.c.tenant == used.c.tenant, redemptions.c.id == used.c.redemption_id),
+        )
+        .where(used.c.tenant == check.tenant, used.c.benefit == STORED_VALUE)
+        .where(used.c.tendered > used.c.tendered_back)
+        .where(redemptions.c.state.in_(("redeemed", "reversed")))
+        .group_by(redemptions.c.cell, used.c.campaign_id)
+    )
+    return {(cell, name): count for cell, name, count in await conn.execute(query)}
 
 
 async def _spent(check: Check, conn: AsyncConnection, only: Collection[str] | None) -> Spent:
@@ -122,6 +153,7 @@ def _compare(
     row: list[bytes | None],
     states: dict[str, int],
     money: dict[str, int | None],
+    redeemed: int,
 ) -> None:
     again = ("campaign", campaign.id)
     where = f"{campaign.id} cell {cell.number}"
@@ -136,7 +168,7 @@ def _compare(
         "share": share,
         "issued": issued,
         "holders": live["issued"],
-        "redeemed": states.get("redeemed", 0),
+        "redeemed": redeemed,
         "left": share - issued if share >= 0 else None,
         **money,
     }

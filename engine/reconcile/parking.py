@@ -112,11 +112,10 @@ async def check_pockets(
 
 
 async def missing_parking(check: Check) -> None:
-    """Vehicles, stays and validations that the books have and Redis has not."""
+    """Vehicles and stays that the books have and Redis has not (old validations are dropped)."""
     for what, table, conditions in (
         ("vehicles", vehicle_users, (vehicle_users.c.present == 1,)),
         ("stays", parking_stays, ()),
-        ("validations", parking_validations, ()),
     ):
         seen = check.report.checked.get(what, 0)
         known = await check.count_of(table, *conditions)

@@ -10,10 +10,17 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
+from engine.books.ledger import OWN, benefit_of, deduction_id
 from engine.books.schema import campaigns, coupons, redemption_coupons, redemptions, reversals
 from engine.reconcile.check import Check
 from engine.reconcile.live import BATCH, Cell
-from engine.records import AppliedCoupon, RedemptionRecord, RedemptionState
+from engine.records import (
+    AppliedCoupon,
+    Deduction,
+    RedemptionRecord,
+    RedemptionState,
+    Tender,
+)
 
 _ID = keys.HANDLE_LENGTH + keys.SERIAL_LENGTH
 _STATES = {
@@ -44,6 +51,9 @@ class _Redemption(NamedTuple):
     payable: int
     discount_back: int
     refunded: int
+    tendered: int
+    tendered_back: int
+    lot_id: str
 
 
 _COLUMNS = (
@@ -59,6 +69,10 @@ _COUPON_COLUMNS = (
     redemption_coupons.c.discount,
     redemption_coupons.c.value,
     redemption_coupons.c.discount_back,
+    redemption_coupons.c.tendered,
+    redemption_coupons.c.tendered_back,
+    redemption_coupons.c.points,
+    redemption_coupons.c.points_back,
 )
 _REVERSAL_COLUMNS = (
     reversals.c.id,
@@ -90,7 +104,10 @@ async def check_redemptions(
         if record.state == RedemptionState.HELD:
             field = f"{record.store_id}/{record.order_ref}"
             check.open_holds[redemption_id[1:]] = (record.until, field)
-            check.hold_campaigns[redemption_id[1:]] = {c.campaign_id for c in record.coupons}
+            named = {t.campaign_id for t in record.tenders if t.serial}
+            check.hold_campaigns[redemption_id[1:]] = {
+                c.campaign_id for c in record.coupons
+            } | named
         else:
             check.open_holds.pop(redemption_id[1:], None)
     if not again:
@@ -114,7 +131,10 @@ async def _compare_heads(check: Check, conn: AsyncConnection, records: Records) 
 
 def _head(record: RedemptionRecord) -> _Redemption:
     back = sum(share.back for coupon in record.coupons for share in coupon.lines)
+    back += sum(one.back for one in record.deductions if one.type in OWN)
     gross_back = sum(line.returned for line in record.lines)
+    tendered = sum(tender.amount for tender in record.tenders)
+    tendered_back = sum(tender.back for tender in record.tenders)
     return _Redemption(
         _STATES[RedemptionState(record.state)],
         record.committed or record.at,
@@ -127,9 +147,12 @@ def _head(record: RedemptionRecord) -> _Redemption:
         record.order_ref,
         record.amount,
         record.discount,
-        record.amount - record.discount,
+        record.amount - record.discount - tendered,
         back,
-        gross_back - back,
+        gross_back - back - tendered_back,
+        tendered,
+        tendered_back,
+        record.lot_id,
     )
 
 
@@ -165,6 +188,9 @@ async def _compare_parts(check: Check, conn: AsyncConnection, records: Records) 
     for redemption_id, (record, again) in records.items():
         handle = redemption_id[1 : 1 + keys.HANDLE_LENGTH]
         live = [_part(handle, coupon) for coupon in record.coupons]
+        live += [_paid(handle, tender) for tender in record.tenders]
+        own = [one for one in record.deductions if one.type in OWN]
+        live += [_taken_off(*one) for one in enumerate(own)]
         if live != used.get(redemption_id, []):
             where = f"{redemption_id} coupons"
             check.differs("redemption", where, live, used.get(redemption_id, []), again)
@@ -190,6 +216,26 @@ def _part(handle: str, coupon: AppliedCoupon) -> tuple[Any, ...]:
         coupon.discount,
         coupon.value,
         sum(share.back for share in coupon.lines),
+        *(0, 0, 0, 0),
+    )
+
+
+def _taken_off(number: int, one: Deduction) -> tuple[Any, ...]:
+    name = deduction_id(one.type, number)
+    return (name, "", 0, one.type, one.amount, 0, one.back, *(0, 0, 0, 0))
+
+
+def _paid(handle: str, tender: Tender) -> tuple[Any, ...]:
+    return (
+        keys.make_id("C", handle, tender.serial) if tender.serial else "",
+        tender.campaign_id,
+        tender.terms_revision,
+        benefit_of(tender.kind),
+        *(0, 0, 0),
+        tender.amount,
+        tender.back,
+        tender.points,
+        tender.points_back,
     )
 
 
@@ -197,11 +243,15 @@ def _reversals(handle: str, record: RedemptionRecord) -> Iterable[tuple[Any, ...
     for reversal in record.reversals:
         gross = sum(amount for _, amount, _ in reversal.lines)
         back = sum(amount for _, _, amount in reversal.lines)
-        yield keys.make_id("V", handle, reversal.serial), reversal.at, gross, back, gross - back
+        refund = gross - back - sum(reversal.line_tenders)
+        yield keys.make_id("V", handle, reversal.serial), reversal.at, gross, back, refund
 
 
 async def _check_uses(check: Check, conn: AsyncConnection, records: Records) -> None:
-    """A coupon that a redemption still uses names that redemption: so there is only one."""
+    """A coupon that a redemption still uses names that redemption: so there is only one.
+
+    Those of several uses: ``uses``.
+    """
     uses: dict[str, list[tuple[str, str, bool]]] = {}
     for redemption_id, (record, _) in records.items():
         handle = redemption_id[1 : 1 + keys.HANDLE_LENGTH]
@@ -210,7 +260,7 @@ async def _check_uses(check: Check, conn: AsyncConnection, records: Records) -> 
             continue
         state = "held" if record.state == RedemptionState.HELD else "redeemed"
         for coupon in record.coupons:
-            if coupon.returned != _GIVEN_BACK:
+            if coupon.returned != _GIVEN_BACK and coupon.uses == 1:
                 coupon_id = keys.make_id("C", handle, coupon.serial)
                 uses.setdefault(coupon_id, []).append((redemption_id, state, lapsed))
     query = select(coupons.c.id, coupons.c.state, coupons.c.redemption_id).where(

@@ -17,6 +17,7 @@ from engine.books.schema import audience_members, coupons, points_entries, users
 from engine.reconcile.check import Again, Check, Limits
 from engine.reconcile.live import Cell
 from engine.reconcile.points import compare_points
+from engine.reconcile.uses import Counted, check_uses
 from engine.records import CountRecord, CouponRecord, UserRecord
 
 STATES = ("issued", "held", "redeemed", "voided")
@@ -37,6 +38,8 @@ class _Coupon(NamedTuple):
     valid_until: int
     channel: str
     redemption_id: str
+    used: int
+    spent: int
 
 
 _COLUMNS = (
@@ -48,7 +51,12 @@ _COLUMNS = (
     coupons.c.valid_until_ms,
     coupons.c.channel,
     coupons.c.redemption_id,
+    coupons.c.used,
+    coupons.c.spent,
 )
+
+
+_HOLDER = _Coupon._fields.index("redemption_id")
 
 
 @dataclass
@@ -57,6 +65,7 @@ class _Wallet:
     handle: str
     user: UserRecord
     coupons: dict[str, _Coupon] = field(default_factory=dict)  # by id
+    counted: dict[str, Counted] = field(default_factory=dict)  # of several uses, by id
     extras: dict[str, str] = field(default_factory=dict)  # source and metadata as claimed, by id
     counts: dict[str, int] = field(default_factory=dict)  # by campaign
     audiences: set[str] = field(default_factory=set)
@@ -78,6 +87,8 @@ async def check_wallets(
         return
     async with check.books.connect() as conn:
         await _compare_coupons(check, conn, wallets, again)
+        counted = {k: v for wallet in wallets.values() for k, v in wallet.counted.items()}
+        await check_uses(check, conn, counted)
         await _compare_users(check, conn, wallets, again)
         await _compare_audiences(check, conn, wallets, again)
         await compare_points(check, conn, wallets, again)
@@ -107,6 +118,8 @@ def _read(check: Check, cell: Cell, key: str, fields: dict[bytes, bytes]) -> _Wa
             if record.extra:
                 wallet.extras[coupon_id] = record.extra
             wallet.coupons[coupon_id] = _live_coupon(record, handle)
+            if record.used or record.spent or record.holds:
+                wallet.counted[coupon_id] = Counted(handle, record, again)
         elif first == b"n":
             wallet.counts[rest] = _count(value).total
         elif first == b"a":
@@ -131,6 +144,8 @@ def _live_coupon(record: CouponRecord, handle: str) -> _Coupon:
         issued + record.valid_until if record.valid_until else 0,
         record.channel,
         keys.make_id("R", handle, record.redemption) if record.redemption else "",
+        record.used,
+        record.spent,
     )
 
 
@@ -144,7 +159,7 @@ async def _compare_coupons(
     left = {user: dict(wallet.coupons) for user, wallet in wallets.items()}
     for user_id, coupon_id, source, metadata, *columns in await conn.execute(query):
         found += 1
-        columns[-1] = columns[-1] or ""
+        columns[_HOLDER] = columns[_HOLDER] or ""
         wallet = wallets[user_id]
         live = left[user_id].pop(coupon_id, None)
         if live is None:

@@ -137,10 +137,10 @@ async def compare_stock(drive: Drive, records: Records) -> None:
         for coupon in one.coupons
     }
     async with drive.measured("stock report", 1):
-        answer = await drive.client.ask("GET", "/v1/reports/stock")
+        rows = await _pages(drive.client, "/v1/reports/stock")
     got = {
         row["campaign_id"]: (row["issued"], row["redeemed"])
-        for row in answer.json["items"]
+        for row in rows
         if row["campaign_id"].startswith("cj.")
     }
     report = drive.report
@@ -152,6 +152,18 @@ async def compare_stock(drive: Drive, records: Records) -> None:
     report.equal("stock report", "campaigns that differ", 0, len(wrong))
     for name in wrong:
         report.example(f"stock report: {name} is {got.get(name)} instead of {expected[name]}")
+
+
+async def _pages(client: Client, path: str) -> list[dict[str, Any]]:
+    """All items of a list."""
+    items: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        answer = await client.ask("GET", f"{path}?limit=200{cursor}")
+        items += answer.json["items"]
+        if not answer.json["next_cursor"]:
+            return items
+        cursor = f"&cursor={answer.json['next_cursor']}"
 
 
 async def define(

@@ -148,10 +148,10 @@ async def test_what_cannot_be(api: Api, change: dict[str, Any], field: str) -> N
 
 
 async def test_all_that_is_wrong_at_once_and_in_chinese(api: Api) -> None:
-    body = campaign(usage={"uses": 2}, issue={"price": 1})
+    body = campaign(usage={"hours": [["10:00", "10:00"]]}, funding={"mall": 60})
     answer = await api.post("/v1/campaigns", body, headers={"Accept-Language": "zh-CN"})
-    assert [one["field"] for one in answer.json["errors"]] == ["issue.price", "usage.uses"]
-    assert "当前版本" in answer.json["detail"]
+    assert [one["field"] for one in answer.json["errors"]] == ["usage.hours[0]", "funding"]
+    assert "起止时间相同" in answer.json["detail"]
 
 
 async def test_a_list_goes_on_where_it_stopped(api_server: ApiServer) -> None:

@@ -99,3 +99,39 @@ async def test_they_read_their_redemptions_and_history(mall: Counter) -> None:
     history = await mall.api.get(f"/v1/coupons/{coupon}/history", key=me)
     assert history.status == 200
     assert all(item["who"] == {} for item in history.json["items"])
+
+
+async def test_they_tell_of_themselves_only(mall: Counter) -> None:
+    """Events of others in the same batch refuse the whole."""
+    event = {"type": "click", "channel": "app", "occurred_at": "2026-03-01T00:00:00Z"}
+    mine, others = event | {"user_id": mall.user()}, event | {"user_id": mall.user() + "x"}
+    me = token(mall.user())
+    told = await mall.api.post("/v1/track", {"events": [mine]}, key=me)
+    assert (told.status, told.json) == (200, {"accepted": 1, "repeated": 0})
+    assert (await mall.api.post("/v1/track", {"events": [mine, others]}, key=me)).status == 403
+
+
+async def test_they_see_their_own_cars_and_stays(mall: Counter) -> None:
+    """A shared car shows no other member; another's stays and all writing are out of reach."""
+    api, name, car = mall.api, f"lot-{mall.mark}", f"沪A{secrets.randbelow(100_000):05d}"
+    await api.put(f"/v1/lots/{name}", {"name": "P", "merchant_id": "m1"})
+    users = [mall.user("u1"), mall.user("u2")]
+    await api.put(f"/v1/vehicles/{car}", {"user_ids": users})
+    entry = {"session_id": "s", "lot_id": name, "plate": car, "entered_at": "2026-03-02T12:00:00Z"}
+    assert (await api.post("/v1/parking/stays", entry)).status == 201
+    me, other = token(users[1]), token(mall.user("u3"))
+    cars = (await api.get(f"/v1/users/{users[1]}/vehicles", key=me)).json["items"]
+    assert cars == [{"plate": car, "user_ids": [users[1]]}]
+    assert (await api.get(f"/v1/users/{users[0]}/vehicles", key=me)).status == 403
+    mine = (await api.get("/v1/parking/stays?live=true", key=me)).json["items"]
+    assert [one["session_id"] for one in mine] == ["s"]
+    assert (await api.get(f"/v1/parking/stays?plate={car}", key=other)).json["items"] == []
+    assert (await api.get(f"/v1/parking/stays?user_id={users[0]}", key=me)).status == 403
+    for method, path, body in (
+        (api.put, f"/v1/vehicles/{car}", {"user_ids": [users[1]]}),
+        (api.post, "/v1/parking/stays", entry),
+        (api.post, f"/v1/parking/stays/{name}/s/plate", {"corrected": car}),
+        (api.post, "/v1/parking/validations", {"campaign_id": "c", "plate": car}),
+    ):
+        assert (await method(path, body, key=me)).status == 403
+    assert (await api.get(f"/v1/vehicles/{car}", key=me)).status == 403

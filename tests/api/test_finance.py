@@ -332,13 +332,13 @@ async def test_balances_and_reports(office: Office) -> None:
     assert brought.json["items"] == [
         {"campaign": "gold", "entry": None, "issued": 1, "redeemed": 1, "redemption_rate": 1.0,
          "discount": 1000, "sales": 3000, "basket": 4000, "baseline_basket": None,
-         "basket_change": None},
+         "basket_change": None, "users": 1, "repurchase_30d": 0.0},
         {"campaign": "half", "entry": None, "issued": 1, "redeemed": 1, "redemption_rate": 1.0,
          "discount": 1000, "sales": 1500, "basket": 5000, "baseline_basket": None,
-         "basket_change": None},
+         "basket_change": None, "users": 1, "repurchase_30d": 0.0},
         {"campaign": "half", "entry": "banner", "issued": 1, "redeemed": 1,
          "redemption_rate": 1.0, "discount": 2001, "sales": 7999, "basket": 10000,
-         "baseline_basket": None, "basket_change": None},
+         "baseline_basket": None, "basket_change": None, "users": 1, "repurchase_30d": 0.0},
     ]  # fmt: skip
     days = await office.read("/v1/reports/redemptions")
     msgspec.convert(days.json, report_shapes.Redemptions)

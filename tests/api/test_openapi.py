@@ -69,6 +69,7 @@ async def test_mutating_posts_ask_for_a_key(document: dict[str, Any]) -> None:
     reading |= {"/v1/reconciliations"}
     reading |= {"/v1/purchases", "/v1/purchases/{id}/refunds"}  # by transaction, by refund
     reading.add("/v1/parking/stays")  # lot and session are the key
+    reading |= {"/v1/parking/payments", "/v1/parking/exits"}  # and of a payment its fee_id
     for path, item in document["paths"].items():
         if "post" in item:
             names = [one.get("$ref", "") for one in item["post"]["parameters"]]

@@ -171,9 +171,9 @@ class TestTerminals:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"points": 5}, "points"),
+        ({"points": -1}, "points"),
         ({"use": ["free", "points"]}, "use"),
-        ({"use": []}, "use"),
+        ({"use": ["points"]}, "use"),
         ({"store_id": None}, "store_id"),
         ({"hold_seconds": 60}, "hold_seconds"),
         ({"mode": "hold", "hold_seconds": 7201}, "hold_seconds"),
@@ -266,13 +266,14 @@ async def test_different_owners(counter: Counter) -> None:
     assert (await counter.redeem(mine, user_id=user)).status == 201
 
 
-async def test_what_is_not_built_at_commit(counter: Counter) -> None:
-    """Other amounts come with tenders; until then they are refused by name."""
+async def test_a_till_commits_what_was_tendered_and_no_deductions(counter: Counter) -> None:
+    """Nothing was: no amount but 0; deductions go with parking payments."""
     held = await counter.redeem(await counter.coupon(), mode="hold")
     path = f"/v1/redemptions/{held.json['id']}/commit"
-    for field, value in (("amount", 100), ("deductions", [])):
+    for field, value, status in (("amount", 100, 409), ("deductions", [], 400)):
         answer = await counter.api.post(path, {field: value})
-        assert (answer.status, answer.json["field"]) == (400, field)
+        assert (answer.status, answer.json["field"]) == (status, field)
+    assert (await counter.api.post(path, {"amount": 0})).status == 200
 
 
 async def test_looking_up(counter: Counter) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.api.counter import Counter
-from tests.api.server import Api, ApiServer
+from tests.api.server import Answer, Api, ApiServer
 from tests.api.test_concurrency import at_once, in_order, outcomes
 
 BACK = {"reason": "returned"}
@@ -141,3 +141,94 @@ async def test_r15_codes_are_not_guessed(mall: Counter) -> None:
     good = [item["ok"] for item in found.json["items"]]
     same = [one in codes for one in (codes[0], *near, *mixed)]
     assert good == same
+
+
+async def points(mall: Counter, verb: str, number: int, user: str = "u1", **options: Any) -> Answer:
+    """Earn or spend points."""
+    body = {"user_id": mall.user(user), "points": number, "reason": "test", "ref": "r"}
+    return await mall.api.post(f"/v1/points/{verb}", body, **options)
+
+
+async def balance(mall: Counter, user: str = "u1") -> int:
+    """What a person has; below zero: owes."""
+    return int((await mall.api.get(f"/v1/users/{mall.user(user)}/points")).json["balance"])
+
+
+def bought(mall: Counter, transaction: str, amount: int, user: str = "u1") -> dict[str, Any]:
+    """A purchase as the payment platform reports it."""
+    return {
+        "transaction_id": f"{mall.mark}-{transaction}", "user_id": mall.user(user),
+        "store_id": "s1", "amount": amount, "occurred_at": "2026-03-02T12:00:00+08:00",
+    }  # fmt: skip
+
+
+async def test_r7_a_quote_is_no_promise(mall: Counter) -> None:
+    """A pretix fork: five baskets saw that a voucher of three uses was good, five used it."""
+    uses = await mall.coupon(kind="pass", usage={"uses": 3})
+    quotes = await at_once(mall.quote(uses, order_ref=f"o{n}") for n in range(5))
+    assert {answer.json["discount"] for answer in quotes} == {2000}
+    answers = await at_once(mall.redeem(uses, order_ref=f"o{n}") for n in range(5))
+    assert outcomes(answers) == {"201": 3, "already_redeemed": 2}
+
+
+async def test_r11_a_purchase_told_again_earns_nothing(mall: Counter) -> None:
+    """Odoo #222372: a retry counted the points twice; here neither earning nor paying does."""
+    await mall.api.patch("/v1/settings", {"earn": {"per_yuan": 1}})
+    notices = (mall.api.post("/v1/purchases", bought(mall, "t1", 5_000)) for _ in range(6))
+    assert {answer.status for answer in await at_once(notices)} <= {200, 201}
+    assert await balance(mall) == 50
+    sales = await at_once(
+        mall.redeem(user_id=mall.user(), points=20, idem="k1", order_ref="o1") for _ in range(6)
+    )
+    assert outcomes(sales) == {"201": 6}
+    assert await balance(mall) == 30
+
+
+async def test_r12_a_refund_takes_back_what_was_earned(mall: Counter) -> None:
+    """Odoo #257854: buy, earn, refund, keep the points, again."""
+    await mall.api.patch("/v1/settings", {"earn": {"per_yuan": 1}})
+    sale = bought(mall, "t1", 9_900)
+    await mall.api.post("/v1/purchases", sale)
+    assert await balance(mall) == 99
+    for n, amount in enumerate((3_300, 3_300, 3_300)):
+        body = {"refund_id": f"r{n}", "user_id": mall.user(), "amount": amount}
+        path = f"/v1/purchases/{sale['transaction_id']}/refunds"
+        answers = await at_once(mall.api.post(path, body) for _ in range(3))
+        assert {answer.status for answer in answers} <= {200, 201}
+        assert await balance(mall) == 66 - 33 * n
+
+
+async def test_r13_goods_that_come_back_cost_no_points(mall: Counter) -> None:
+    """Odoo #221928: a partial refund charged the points of the sale a second time."""
+    await points(mall, "earn", 1_000)
+    sale = await mall.redeem(user_id=mall.user(), points=1_000, basket={"amount": 4_000})
+    assert (sale.json["tendered"], await balance(mall)) == (1_000, 0)
+    path = f"/v1/redemptions/{sale.json['id']}/reversals"
+    for amount, want in ((1_000, 250), (2_000, 750), (1_000, 1_000)):
+        lines = [{"id": "1", "amount": amount}]
+        answer = await mall.api.post(path, {"reason": "returned", "lines": lines})
+        assert answer.status == 201, answer.json
+        assert await balance(mall) == want
+
+
+async def test_r14_what_cannot_be_taken_back_is_owed(mall: Counter) -> None:
+    """ruoyi: a claw-back below zero was dropped without a word; here the policy says."""
+    await mall.api.patch("/v1/settings", {"earn": {"per_yuan": 1, "refunds": "allow_negative"}})
+    sale = bought(mall, "t1", 10_000)
+    await mall.api.post("/v1/purchases", sale)
+    assert (await points(mall, "spend", 80)).status == 201
+    body = {"refund_id": "r1", "user_id": mall.user(), "amount": 10_000}
+    path = f"/v1/purchases/{sale['transaction_id']}/refunds"
+    assert (await mall.api.post(path, body)).status in (200, 201)
+    assert await balance(mall) == -80
+    assert (await points(mall, "earn", 100)).status == 201
+    assert await balance(mall) == 20
+
+
+async def test_r17_points_are_added_never_written(mall: Counter) -> None:
+    """mall: the new balance was reckoned outside and written back over what others had done."""
+    await points(mall, "earn", 1_000)
+    acts = [points(mall, "earn", 7) for _ in range(20)]
+    acts += [points(mall, "spend", 11) for _ in range(20)]
+    assert outcomes(await at_once(acts)) == {"201": 40}
+    assert await balance(mall) == 1_000 + 20 * 7 - 20 * 11

@@ -174,7 +174,8 @@ class Story:
         cell = self.owner[old.coupons[0].coupon_id][1]
         roll = self._random.random()
         if roll < 0.5:
-            again = {name: getattr(old, name) for name in facts.Committed.__struct_fields__[5:]}
+            names = (n for n in facts.Committed.__struct_fields__[5:] if n != "freed")
+            again = {name: getattr(old, name) for name in names}
             chosen.fact = self._add(cell, facts.Committed, chosen.id, **again)
             chosen.state = "redeemed"
             for used in old.coupons:

@@ -137,7 +137,7 @@ async def test_stock(mall: Mall) -> None:
     await mall.void(await mall.claim("u5", "ten", march(6)), march(7))
     await mall.drain()
 
-    rows = await stock.stock(mall.books, mall.id)
+    rows = await stock.stock(mall.books, mall.id, now=march(7))
 
     names = ("campaign_id", "total", "issued", "left", "redeemed", "held", "voided")
     assert shown(rows, *names) == [
@@ -145,7 +145,12 @@ async def test_stock(mall: Mall) -> None:
         ("gift", None, 1, None, 1, 0, 0),
         ("ten", 1000, 5, 995, 1, 1, 1),
     ]
-    assert await stock.stock(mall.books, mall.id, "gift") == [rows[1]]
+    assert await stock.stock(mall.books, mall.id, "gift", march(7)) == [rows[1]]
+    # Of the five, one is used and one withdrawn; the lapsed hold's is over with the others.
+    rows = await stock.stock(mall.books, mall.id, now=march(400))
+    assert shown(rows, "expired", "budget", "spent") == [
+        (0, None, 1800), (0, None, 1000), (3, None, 1000)
+    ]  # fmt: skip
 
 
 async def test_postings_come_in_gapless_pages_with_control_totals(mall: Mall) -> None:

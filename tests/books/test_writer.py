@@ -441,8 +441,8 @@ async def test_books_restored_from_an_older_backup(
         await drained(books, story)
     async with books.begin() as connection:  # all that followed from facts is gone
         for table in (schema.facts, schema.coupons, schema.redemptions, schema.redemption_coupons,
-                      schema.reversals, schema.entries, schema.postings, schema.counters,
-                      schema.users, schema.audience_members):  # fmt: skip
+                      schema.reversals, schema.entries, schema.fundings, schema.postings,
+                      schema.counters, schema.users, schema.audience_members):  # fmt: skip
             await connection.execute(delete(table).where(table.c.tenant == tenant))
         await connection.execute(update(schema.cells).values(seq=0))
     async with writing(books, redis_url):

@@ -19,13 +19,15 @@ LONGEST_FILE = 500
 # Plain data and pure functions. What is not listed in ONLY may import what NEVER does not forbid.
 LEAVES = ("commands", "outcomes", "facts", "keys", "errors", "records")
 PLAIN = tuple(f"engine.{name}" for name in (
-    *LEAVES, "arithmetic", "rules", "views", "parking.records",
+    *LEAVES, "arithmetic", "lots", "rules", "tenders", "views", "parking.records",
 ))  # fmt: skip
 
 ONLY: dict[str, tuple[str, ...]] = {
     **{f"engine.{name}": () for name in LEAVES},
     "engine.parking.records": (),
     "engine.arithmetic": PLAIN,
+    "engine.lots": PLAIN,
+    "engine.tenders": PLAIN,
     "engine.rules": PLAIN,
     "engine.views": PLAIN,
     "engine.config": (),

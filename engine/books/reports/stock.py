@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+import orjson
+from sqlalchemy import and_, case, func, select
 
-from engine.books.schema import campaigns, coupons
+from engine.books.schema import campaigns, coupons, entries
+from engine.books.settlement import total
 
 if TYPE_CHECKING:
     from engine.books.db import Books
 
-COLUMNS = ("campaign_id", "status", "total", "issued", "left", "redeemed", "held", "voided")
+COLUMNS = (
+    "campaign_id", "status", "total", "issued", "left", "redeemed", "held", "voided", "expired",
+    "budget", "spent",
+)  # fmt: skip
+_UNUSED = ("issued", "held")
 
 
-async def stock(books: Books, tenant: str, campaign_id: str | None = None) -> list[dict[str, Any]]:
+async def stock(
+    books: Books, tenant: str, campaign_id: str | None = None, now: int = 0
+) -> list[dict[str, Any]]:
     """Rows by campaign.
 
-    ``held`` counts holds that nobody ended yet, lapsed ones included. ``total`` and ``left`` are
-    None where stock is unlimited.
+    ``held`` counts holds that nobody ended yet, lapsed ones included; ``expired`` those of the
+    issued and held whose time is over at ``now`` (ms). ``total``, ``left`` and ``budget`` are None
+    where there is no bound; ``spent`` (fen) is net of reversals.
     """
-    listed = select(campaigns.c.id, campaigns.c.status, campaigns.c.total).where(
-        campaigns.c.tenant == tenant
+    c, e = coupons.c, entries.c
+    listed = select(
+        campaigns.c.id, campaigns.c.status, campaigns.c.total, campaigns.c.budgets
+    ).where(campaigns.c.tenant == tenant)
+    over = and_(c.state.in_(_UNUSED), c.valid_until_ms > 0, c.valid_until_ms <= now)
+    counted = select(c.campaign_id, c.state, func.count(), total(case((over, 1), else_=0))).where(
+        c.tenant == tenant
     )
-    counted = select(coupons.c.campaign_id, coupons.c.state, func.count()).where(
-        coupons.c.tenant == tenant
-    )
+    taken = select(e.campaign_id, total(e.discount)).where(e.tenant == tenant)
     if campaign_id:
         listed = listed.where(campaigns.c.id == campaign_id)
-        counted = counted.where(coupons.c.campaign_id == campaign_id)
+        counted = counted.where(c.campaign_id == campaign_id)
+        taken = taken.where(e.campaign_id == campaign_id)
     async with books.connect() as conn:
         found = (await conn.execute(listed.order_by(campaigns.c.id))).all()
         by_state: dict[str, dict[str, int]] = {}
-        groups = counted.group_by(coupons.c.campaign_id, coupons.c.state)
-        for campaign, state, count in await conn.execute(groups):
+        expired: Counter[str] = Counter()
+        for campaign, state, count, over_now in await conn.execute(
+            counted.group_by(c.campaign_id, c.state)
+        ):
             by_state.setdefault(campaign, {})[state] = count
+            expired[campaign] += over_now
+        taken = taken.group_by(e.campaign_id)
+        spent = {row.campaign_id: row[1] for row in await conn.execute(taken)}
     rows = []
     for campaign in found:
         states = by_state.get(campaign.id, {})
@@ -49,6 +68,9 @@ async def stock(books: Books, tenant: str, campaign_id: str | None = None) -> li
                 "redeemed": states.get("redeemed", 0),
                 "held": states.get("held", 0),
                 "voided": states.get("voided", 0),
+                "expired": expired[campaign.id],
+                "budget": sum(orjson.loads(campaign.budgets)) if campaign.budgets != "[]" else None,
+                "spent": spent.get(campaign.id, 0),
             }
         )
     return rows

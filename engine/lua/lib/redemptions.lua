@@ -1,6 +1,6 @@
 -- include: arithmetic, batch, campaigns, keys, points, receipts, records, uses
 -- Redemption records: find, keep, hand coupons and what was tendered back.
-local redemptions = {}
+local redemptions = { purses = {} }  -- balances of points that this act leaves, by handle
 
 function redemptions.get(handle, serial)
   return receipts.get(handle, serial)
@@ -103,7 +103,7 @@ function redemptions.spend_points(handle, serial, record, number, now)
     parts = points.give_back(held, parts, sum - number)
     if number > 0 then tender[TENDER.parts] = parts end
   end
-  points.put(handle, record[REDEMPTION.user_id], held, now)
+  redemptions.purses[handle] = points.put(handle, record[REDEMPTION.user_id], held, now)
   if record[REDEMPTION.state] == REDEMPTION_STATE.REDEEMED then
     tender[TENDER.balance] = points.available(held, now)
   end
@@ -117,7 +117,7 @@ function redemptions.charge(record, change)
       if share.budget_left and part.applied then
         campaigns.spend(share, change * receipts.cost(part.applied))
       end
-      campaigns.use(share, part.counted, record[REDEMPTION.store_id], record[REDEMPTION.day] or 0,
+      campaigns.use(share, part.counted, receipts.place(record), record[REDEMPTION.day] or 0,
         change)
     end
   end
@@ -204,10 +204,12 @@ function redemptions.fact_tenders(handle, record)
       id = 'C' .. handle .. t[TENDER.serial]
       local noted = uses.noted(handle, t[TENDER.serial])
       spent, done = noted.spent, noted.done
+    else
+      spent = redemptions.purses[handle] or 0
     end
     tenders[i] = { t[TENDER.kind], id, t[TENDER.campaign_id], t[TENDER.terms_revision],
       t[TENDER.amount], t[TENDER.points], t[TENDER.balance], spent, done,
-      fact_shares(t[TENDER.lines]) }
+      fact_shares(t[TENDER.lines]), points.per_yuan() }
   end
   return tenders
 end
@@ -227,7 +229,7 @@ local function fact_parts(handle, record)
     end
     coupons[i] = { 'C' .. handle .. c[APPLIED.serial], c[APPLIED.campaign_id],
       c[APPLIED.terms_revision], c[APPLIED.benefit], c[APPLIED.value], c[APPLIED.discount],
-      fact_shares(c[APPLIED.lines]), used, done }
+      fact_shares(c[APPLIED.lines]), used, done, c[APPLIED.uses] or 1 }
   end
   return lines, coupons
 end
@@ -245,13 +247,13 @@ function redemptions.tell(kind, handle, serial, record, now, who, ...)
   local n = select('#', ...)
   fields[n + 1], fields[n + 2] = redemptions.fact_tenders(handle, record),
     record[REDEMPTION.lot_id] or ''
-  fields[n + 3] = deductions
+  fields[n + 3], fields[n + 4] = deductions, record.freed
   local r = record
   batch.fact(kind, now, 'R' .. handle .. serial, r[REDEMPTION.fingerprint], who,
     r[REDEMPTION.user_id], r[REDEMPTION.store_id], r[REDEMPTION.merchant_id],
     r[REDEMPTION.terminal_id], r[REDEMPTION.staff_id], r[REDEMPTION.channel],
     r[REDEMPTION.order_ref], r[REDEMPTION.amount], r[REDEMPTION.discount], payable, lines,
-    coupons, unpack(fields, 1, n + 3))
+    coupons, unpack(fields, 1, record.freed and n + 4 or n + 3))
 end
 
 -- Count the coupons of a redemption in their campaigns.
