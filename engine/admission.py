@@ -20,7 +20,7 @@ STANDING_SECONDS = 0.4  # of that make a flood
 SHORT_SECONDS = 0.005  # of work for those in it, beyond what it costs anyway, make a short round
 CALM_SECONDS = 1.0  # without anybody turned away end a flood
 FEWEST, MOST = 8, 1024  # claims that a flooded lane holds
-_LATEST = 0.1  # weight of a new round among the latest
+_LATEST = 0.02  # weight of a new round among the latest
 
 
 class Admission:
@@ -69,6 +69,6 @@ class Admission:
         """As many as make one short round that is on its way, and one that waits."""
         each = max(0.0, self._covariance / self._variance) if self._variance else 0.0
         anyway = max(0.0, self._seconds - each * self._operations)
-        # So many that they cost no more than what a round costs anyway, and a little.
-        wanted = 2 * (anyway + SHORT_SECONDS)
+        # So many that what a round costs anyway is a third of it at most.
+        wanted = 2 * (2 * anyway + SHORT_SECONDS)
         return max(FEWEST, min(MOST, int(wanted / each))) if wanted < each * MOST else MOST
