@@ -183,26 +183,42 @@ on_correction.quote = _again
     tags=("parking",),
 )
 async def offline(call: Call) -> Reply:
-    body: shapes.OfflineRequest = call.body
+    exits = [await _told(call, one, i) for i, one in enumerate(call.body.exits)]
     # In the order they happened: who left first had the coupon.
-    order = sorted(range(len(body.exits)), key=lambda i: (body.exits[i].exited_at, i))
+    order = sorted(range(len(exits)), key=lambda i: (exits[i].exited, i))
     done: dict[int, shapes.OfflineItem] = {}
     for start in range(0, len(order), AT_ONCE):
         turn = order[start : start + AT_ONCE]
-        made = await asyncio.gather(*(_record(call, body.exits[i]) for i in turn))
+        made = await asyncio.gather(*(_record(call, exits[i]) for i in turn))
         done.update(zip(turn, made, strict=True))
-    items = [done[i] for i in range(len(body.exits))]
+    items = [done[i] for i in range(len(exits))]
     conflicts = sum(item.status == "conflict" for item in items)
     return Reply(shapes.OfflineReply(items=items, recorded=len(items), conflicts=conflicts))
 
 
-async def _record(call: Call, told: shapes.OfflineExit) -> shapes.OfflineItem:
-    """One exit: what was taken off by the gate is settled as far as it can be, the stay is over."""
+class _Exit(NamedTuple):
+    """One exit as it was told; what cannot be read of it refuses all, before any is recorded."""
+
+    told: shapes.OfflineExit
+    lot_id: str
+    entered: int
+    exited: int
+
+
+async def _told(call: Call, told: shapes.OfflineExit, number: int) -> _Exit:
     lot_id = lot_of(call, told.lot_id)
-    fee_id = told.fee_id or told.session_id
+    if await lookups.lot(call.tenant, lot_id) is None:
+        raise Refused(Outcome.NOT_FOUND, field=f"exits[{number}].lot_id")
+    entered = time_of(f"exits[{number}].entered_at", told.entered_at)
+    return _Exit(told, lot_id, entered, time_of(f"exits[{number}].exited_at", told.exited_at))
+
+
+async def _record(call: Call, one: _Exit) -> shapes.OfflineItem:
+    """One exit: what was taken off by the gate is settled as far as it can be, the stay is over."""
+    told = one.told
     item = shapes.OfflineItem(
         session_id=told.session_id,
-        fee_id=fee_id,
+        fee_id=told.fee_id or told.session_id,
         status="recorded",
         redemption_id=None,
         deducted=told.deducted,
@@ -213,31 +229,42 @@ async def _record(call: Call, told: shapes.OfflineExit) -> shapes.OfflineItem:
     try:
         plate = normalise(told.plate) if told.plate else ""
     except InvalidRequest as error:  # the car has left: what it was called does not undo that
-        refused = problem(Outcome.INVALID_REQUEST, call.language, detail=error.detail)
-    entered, exited = time_of("entered_at", told.entered_at), time_of("exited_at", told.exited_at)
-    asked = told.payment(plate or None)
-    try:
-        reply = (await payment(call, asked)).body
-    except (Refused, InvalidRequest) as error:
-        reply, refused = None, _problem(call, error)
-    if isinstance(reply, PaymentReply):
+        refused = _problem(call, error)
+    reply, why = await _settle(call, told.payment(plate or None))
+    if why is not None and told.member_code is not None:
+        # A code of that time is too old by now: then the stay's own person, or its plate's.
+        asked = told.payment(plate or None)
+        asked.member_code = None
+        reply, _ = await _settle(call, asked)
+    if reply is not None:
         item.redemption_id = reply.redemption_id
-        item.covered = sum(one.amount for one in reply.deductions)
+        item.covered = sum(part.amount for part in reply.deductions)
         item.short_by = max(0, told.deducted - item.covered)
-    elif reply is not None:
-        refused = msgspec.json.decode(reply)
-    session = Session(lot_id, told.session_id, plate, entered)
-    parking = call.tenant.engine.parking
-    left = await parking.leave(
-        session, exited, who=call.who(staff=told.staff_id or ""), now=call.now
+    else:
+        refused = why
+    session = Session(one.lot_id, told.session_id, plate, one.entered)
+    staff = told.staff_id or ""
+    await call.tenant.engine.parking.leave(
+        session, one.exited, who=call.who(staff=staff), now=call.now
     )
-    if left.outcome is Outcome.NOT_FOUND:
-        raise Refused(Outcome.NOT_FOUND, field="lot_id")
     if refused is not None:
         item.code, item.detail = refused["code"], refused["detail"]
     if item.short_by or refused is not None:
         item.status = "conflict"
     return item
+
+
+async def _settle(
+    call: Call, asked: PaymentRequest
+) -> tuple[PaymentReply | None, dict[str, Any] | None]:
+    """The payment's answer, or why there is none."""
+    try:
+        reply = (await payment(call, asked)).body
+    except (Refused, InvalidRequest) as error:
+        return None, _problem(call, error)
+    if isinstance(reply, PaymentReply):
+        return reply, None
+    return None, msgspec.json.decode(reply)
 
 
 def _problem(call: Call, error: Refused | InvalidRequest) -> dict[str, Any]:

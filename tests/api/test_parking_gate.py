@@ -82,6 +82,12 @@ async def test_what_happened_offline_is_recorded(counter: Counter, lot: Lot) -> 
     assert {one["session_id"]: one["live"] for one in stays} == dict.fromkeys(
         ("s-0", "s-1", "s-2"), False
     )
+    wrong = {"exits": [left(5, None), left(6, None, exited_at="2026-02-31T00:00:00Z")]}
+    refused = await api.post("/v1/parking/offline", wrong, key=lot.key)
+    assert (refused.status, refused.json["field"]) == (400, "exits[1].exited_at")
+    stale = left(7, cars[0], member_code="x", deducted=0)
+    told = await api.post("/v1/parking/offline", {"exits": [stale]}, key=lot.key)
+    assert (told.json["conflicts"], told.json["items"][0]["redemption_id"] is None) == (0, False)
     empty = await api.post("/v1/parking/offline", {"exits": []}, key=lot.key)
     assert (empty.status, empty.json["field"]) == (400, "exits")
 
