@@ -32,6 +32,7 @@ CHANNELS = (
     "api.directory",
     "api.parking_lots",
     "api.parking_stays",
+    "api.parking_gate",
     "api.finance",
     "api.settling",
     "api.reports",
