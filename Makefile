@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOAD := .venv-loadtest
 # The build warns that a folder here is named as the package, which is what -e is for.
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 SOURCES_OF_SETUP := pyproject.toml setup.py $(wildcard engine/fastpath/*.pyx)
@@ -14,7 +15,7 @@ DEV_READY := $(VENV)/.ready-to-develop
 ARGS ?=
 
 .PHONY: help setup run test lint docs bench bench-codes bench-writer bench-redis-time bench-quotes \
-	bench-http chaos replay clean
+	bench-http chaos replay loadtest clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -61,8 +62,11 @@ chaos: $(DEV_READY) ## long fault runs
 replay: $(VENV)/.ready-to-replay ## a year of real coupon records through the HTTP API
 	$(BIN)/hexiao replay completejourney $(ARGS)
 
+loadtest: $(RUN_READY) $(LOAD)/.ready ## load by locust, then reconcile: loadtest/README.md
+	$(BIN)/python -m loadtest.run --locust $(LOAD)/bin/locust $(ARGS)
+
 clean: ## what was built, installed or left by tests; never ./var, which holds a mall's data
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) $(LOAD) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		.schemathesis .benchmarks
 	rm -f engine/fastpath/*.c engine/fastpath/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -86,6 +90,13 @@ $(DEV_READY): $(BIN)/python $(SOURCES_OF_SETUP)
 	@echo "Installing hexiao and its tools into $(VENV) (a minute or so) ..."
 	@$(PIP) install -e '.[dev]'
 	@touch $(RUN_READY) $@
+
+# Apart from the rest: locust brings a pytest plugin that would load itself into every test run.
+$(LOAD)/.ready: $(BIN)/python
+	@echo "Installing locust into $(LOAD) ..."
+	@$(PYTHON) -m venv $(LOAD)
+	@$(LOAD)/bin/python -m pip -qq --disable-pip-version-check --no-input install 'locust>=2.42'
+	@touch $@
 
 $(VENV)/.ready-to-replay: $(RUN_READY)
 	@echo "Installing the recorded data into $(VENV) (35 MB) ..."

@@ -27,6 +27,8 @@ from api.tenants import add_tenant, list_tenants
 from engine.books import definitions_directory as directory
 from engine.books.db import Books, alembic_config, migrate, open_books
 from engine.books.definitions import By
+from engine.books.ingest import Ingest
+from engine.books.retaking import retake
 from engine.config import Settings, load_secret
 from engine.control import Control
 from engine.errors import CannotStart, HexiaoError, Unavailable
@@ -168,6 +170,8 @@ async def run_reconcile(settings: Settings, only: str | None) -> bool:
 async def run_recover(settings: Settings, only: str | None) -> bool:
     """Compare each mall's cells with the books, load the scripts, publish all definitions.
 
+    Facts that were set aside are tried again; those that still can't be taken in are told.
+
     A Redis that is behind the books stays fenced: this version does not replay what it lost.
     """
     assert settings.redis_url is not None
@@ -186,6 +190,14 @@ async def run_recover(settings: Settings, only: str | None) -> bool:
                     well = False
                     console.print(f"{tenant}: {error}", style="red")
                     continue
+                ingest = Ingest(books, tenant)
+                again = [await retake(ingest, cell) for cell in range(control.cells)]
+                if any(one.taken or one.left for one in again):
+                    taken, left = (sum(one.taken for one in again), sum(one.left for one in again))
+                    well = well and not left
+                    console.print(
+                        f"{tenant}: {taken} facts that were set aside are taken in, {left} are not."
+                    )
                 behind = sum(one.facts for one in await lag(books, outbox, tenant))
                 console.print(
                     f"{tenant}: in step, definitions published; {behind} facts for the writer."

@@ -51,6 +51,19 @@ EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
         "reason": "the lift was out of order",
         "staff_id": "08",
     },
+    ("POST", "/v1/parking/offline"): {
+        "exits": [
+            {
+                "lot_id": "p1",
+                "session_id": "20261122-0007",
+                "plate": "沪AD12345",
+                "entered_at": "2026-11-22T10:00:00+08:00",
+                "exited_at": "2026-11-22T12:10:00+08:00",
+                "fee": 800,
+                "deducted": 300,
+            }
+        ]
+    },
     ("POST", "/v1/parking/validations"): {
         "campaign_id": "noodle-park",
         "store_id": "noodle-b1",

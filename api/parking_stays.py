@@ -33,7 +33,8 @@ class OnCorrection:
 
     ``release(call, stay)`` releases what the person of the stay as it was has set aside for it;
     True: something of theirs is committed, so the stay stays theirs. ``quote(call, stay)``: what
-    the stay as it is now would be given, as POST /v1/parking/payments answers; None: unknown fee.
+    the stay as it is now would be given, as POST /v1/parking/payments answers; None: unknown fee
+    (api/parking_gate.py, by the lot's tariff).
     """
 
     release: Callable[[Call, StayRecord], Awaitable[bool]] | None = None

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
+from api import parking_holds
 from api import wire_answers as answers
 from api import wire_redemptions as shapes
 from api.problems import Refused
@@ -37,7 +38,7 @@ REVERSAL_REFUSALS = (
 @route(
     "POST",
     "/v1/redemptions/{id}/commit",
-    roles={"terminal"},
+    roles={"terminal", "parking"},
     body=shapes.CommitRequest,
     reply=shapes.RedemptionReply,
     say=True,
@@ -47,7 +48,17 @@ REVERSAL_REFUSALS = (
 )
 async def commit(call: Call) -> Reply:
     body: shapes.CommitRequest = call.body
-    shapes.refuse_unbuilt(body)
+    parked = await parking_holds.bound(call, call.path["id"])
+    if body.deductions is not None and (parked is None or body.amount is not None):
+        raise InvalidRequest(
+            "deductions", "They are a parking payment's, alone.", "仅用于停车缴费的提交。"
+        )
+    if parked is not None:
+        done = await parking_holds.commit(call, parked, body.deductions)
+        if done is not None and done.value is None:
+            return refusal(call, done.outcome, done.details)
+        if done is not None and done.value is not None:
+            return _finished(done, answers.committed(done.value, call.language))
     answer = await call.tenant.engine.commit(
         redemption_id=call.path["id"],
         key=call.idempotency_key,
@@ -64,7 +75,7 @@ async def commit(call: Call) -> Reply:
 @route(
     "POST",
     "/v1/redemptions/{id}/release",
-    roles={"terminal"},
+    roles={"terminal", "parking"},
     body=shapes.ReleaseRequest,
     reply=shapes.RedemptionReply,
     say=True,
@@ -74,6 +85,7 @@ async def commit(call: Call) -> Reply:
 )
 async def release(call: Call) -> Reply:
     body: shapes.ReleaseRequest = call.body
+    await parking_holds.bound(call, call.path["id"])
     answer = await call.tenant.engine.release(
         redemption_id=call.path["id"],
         key=call.idempotency_key,
@@ -96,7 +108,7 @@ def _finished(answer: Answer[Redemption], reply: shapes.RedemptionReply) -> Repl
 @route(
     "POST",
     "/v1/redemptions/{id}/reversals",
-    roles={"terminal", "desk"},
+    roles={"terminal", "desk", "parking"},
     body=shapes.ReversalRequest,
     reply=shapes.ReversalReply,
     status=201,
@@ -107,6 +119,7 @@ def _finished(answer: Answer[Redemption], reply: shapes.RedemptionReply) -> Repl
 )
 async def reverse(call: Call) -> Reply:
     body: shapes.ReversalRequest = call.body
+    await parking_holds.bound(call, call.path["id"])
     answer = await call.tenant.engine.reverse(
         redemption_id=call.path["id"],
         key=call.idempotency_key,
@@ -139,7 +152,7 @@ async def _returned_until(call: Call, done: Reversal) -> dict[str, int]:
 @route(
     "GET",
     "/v1/redemptions/{id}",
-    roles={"terminal", "desk", "storefront", "finance", "user"},
+    roles={"terminal", "desk", "parking", "storefront", "finance", "user"},
     reply=shapes.RedemptionReply,
     summary="A redemption as it is now, with its reversals.",
     tags=("till",),
@@ -158,6 +171,9 @@ async def read(call: Call) -> Reply:
             raise Refused(Outcome.NOT_FOUND)
         found = replace(found, now=call.clock())
     call.bound_store(found.record.store_id)
+    call.bound_lot(found.record.lot_id)
+    if call.key.lot_id and not found.record.lot_id:
+        raise Refused(Outcome.FORBIDDEN)
     return Reply(answers.looked_up(found, call.language))
 
 

@@ -93,6 +93,7 @@ class Service:
     def _build(self, mall: Mall) -> Parts:
         control = Control(mall.id, mall.cells, self.server, self.books)
         engine = Engine(mall, self.server, control, self.metrics.batch)
+        engine.doors.closing = not self.settings.rehearsal
         self._start(control.watch(engine, self._sweeping))
         return Parts(engine, control)
 

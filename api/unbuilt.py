@@ -21,7 +21,6 @@ PATHS = (
     "/v1/coupons/{id}/refunds/{ref}/fail",
     "/v1/coupons/{id}/gifts",
     "/v1/users/{id}/orders",
-    "/v1/parking/{rest:.*}",
     "/v1/orders",
     "/v1/orders/{id}",
     "/v1/orders/{id}/pay",

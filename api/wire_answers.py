@@ -296,7 +296,7 @@ def _status(found: Redemption) -> Status:
 
 def _redemption(found: Redemption, status: Status, at: int, language: str) -> RedemptionReply:
     record, handle = found.record, found.handle
-    return RedemptionReply(
+    reply = RedemptionReply(
         id=found.id,
         status=status,
         amount=record.amount,
@@ -319,6 +319,14 @@ def _redemption(found: Redemption, status: Status, at: int, language: str) -> Re
         order_ref=record.order_ref or None,
         at=moment(at),
     )
+    if record.lot_id:
+        reply.lot_id = record.lot_id
+        reply.deductions = [
+            {"type": one.type, "minutes": one.minutes, "amount": one.amount, "bearer": one.bearer}
+            for one in record.deductions
+            if one.type not in ("coupon", "points")
+        ]
+    return reply
 
 
 def _tell_tenders(reply: RedemptionReply, paid: list[TenderReply]) -> None:

@@ -27,6 +27,8 @@ from engine.records import Line
 Fen = Annotated[int, msgspec.Meta(ge=0, le=MAX_MONEY, description="Minor units (fen).")]
 Status = Literal["held", "redeemed", "released", "lapsed", "reversed"]
 
+DeductionType = Literal["coupon", "tier", "spend", "points", "merchant", "manual"]
+
 DEFAULT_HOLD_SECONDS = 900
 
 
@@ -85,11 +87,22 @@ class RedemptionRequest(Request):
     )
 
 
+class VendorDeduction(Request):
+    """What a lot's own tariff makes of a deduction: a coupon by its id, else by its type."""
+
+    amount: Fen
+    coupon_id: Id | None = None
+    type: DeductionType | None = None
+
+
+Vendor = Annotated[list[VendorDeduction], msgspec.Meta(max_length=50)]
+
+
 class CommitRequest(Request):
     """Commit a hold. ``amount``: what was tendered at last; the rest of what was held returns."""
 
     amount: Fen | None = None
-    deductions: list[dict[str, Any]] | None = None
+    deductions: Vendor | None = None
     staff_id: Text64 | None = None
     terminal_id: Id | None = None
 
@@ -242,6 +255,8 @@ class RedemptionReply(Reply):
     at: str
     until: str | UnsetType = UNSET  # of a hold
     say: str | UnsetType = UNSET
+    lot_id: str | UnsetType = UNSET  # of a parking payment
+    deductions: list[dict[str, Any]] | UnsetType = UNSET  # of it, besides coupons and points
     # in look-ups only
     user_id: str | UnsetType = UNSET
     merchant_id: str | UnsetType = UNSET
@@ -274,16 +289,6 @@ class ResolveReply(Reply):
 
 
 # ---- what is asked ---------------------------------------------------------------------------
-
-
-def refuse_unbuilt(body: CommitRequest) -> None:
-    """Name a field that this version does not act on, instead of keeping silent about it."""
-    if body.deductions is not None:
-        raise InvalidRequest(
-            "deductions",
-            "deductions go with the commit of a parking payment.",
-            "deductions 仅用于停车缴费。",
-        )
 
 
 def points_of(body: RedemptionRequest) -> int:

@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import orjson
+from redis.exceptions import RedisError
 
 from engine import commands, keys
 from engine.batching import Fence, Lane, Observer, Reply
+from engine.errors import Unavailable
 from engine.fastpath import handle_of, serial_of
 from engine.outcomes import Outcome
 from engine.server import Server
@@ -104,6 +106,13 @@ class Acting:
             serial_of(secret, kind, handle, key, window - 1),
             window,
         )
+
+    async def read_key(self, key: str) -> bytes | None:
+        """The string at a key; Unavailable where Redis does not answer."""
+        try:
+            return await self._server.get(key)
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis does not answer") from error
 
     async def act(self, verb: str, command: commands.Operation, *, shed: bool = False) -> Reply:
         """Send one operation to the person's cell; Unavailable when nobody knows what became.

@@ -1,33 +1,37 @@
 """Who is told to come back when more is asked of a cell than it can do.
 
 A burst is served: a few thousand at ten o'clock are gone in a quarter of a second. A queue that
-*stands* serves nobody: it only makes everyone wait. So when even the one who waited longest of
-each round has waited too long for a while, the lane is flooded: from then on it takes only as
-many claims as it can carry within a short wait, and answers the others at once. What takes coupons
-back or lets a car out is never turned away for that. (Nichols and Jacobson, "Controlling Queue
-Delay", ACM Queue 10(5), 2012, tells a burst from a standing queue in this way.)
+*stands* serves nobody: it only makes everyone wait. (Nichols and Jacobson, "Controlling Queue
+Delay", ACM Queue 10(5), 2012, tell the two apart by how long it lasts.) So when every round for a
+while has carried some who waited long, the lane is flooded: it lets in as many claims as make short
+rounds, and answers the others at once. What takes coupons back or lets a car out is never turned
+away for that.
+
+A round costs something however few are in it, the sync of the disk above all, and something for
+each of them. Only the second is saved by turning people away, so the two are told apart (a line
+through the latest rounds, by least squares): where the disk is slow everybody waits, and fewer
+would wait as long.
 """
 
 from __future__ import annotations
 
 LATE_SECONDS = 0.05  # that a claim waits before it leaves are too many
 STANDING_SECONDS = 0.4  # of that make a flood
-SHORT_SECONDS = 0.01  # of work are let in while it lasts
-CALM_SECONDS = 1.0  # without anybody turned away end it
-FEWEST = 8  # claims that a flooded lane takes at least
-_SHARE = 0.2  # of the latest round in the moving average
-_FORGET = 1.02  # a round by which the shortest one is taken to be longer
+SHORT_SECONDS = 0.005  # of work for those in it, beyond what it costs anyway, make a short round
+CALM_SECONDS = 1.0  # without anybody turned away end a flood
+FEWEST, MOST = 8, 1024  # claims that a flooded lane holds
+_LATEST = 0.02  # weight of a new round among the latest
 
 
 class Admission:
     """One lane's. Times are of the event loop's clock, in seconds."""
 
     def __init__(self) -> None:
-        self.limit: int | None = None  # claims that may be inside while it is flooded
-        self._late_since = 0.0  # since when the longest wait of each round was too long; 0 = not
+        self.limit: int | None = None  # operations that may be inside while it is flooded
+        self._late_since = 0.0  # since when each round carried some who waited long; 0 = not
         self._turned_away = 0.0  # when somebody was, last
-        self._rate = 0.0  # operations a second while it works
-        self._shortest = 0.0  # of the rounds lately: what one costs however few are in it
+        # Of the latest rounds: mean operations and seconds, variance and covariance.
+        self._operations = self._seconds = self._variance = self._covariance = 0.0
 
     def admits(self, inside: int, now: float) -> bool:
         """Whether one more claim may come in, with so many operations inside."""
@@ -41,7 +45,7 @@ class Admission:
 
     def left(self, waited: float, now: float) -> bool:
         """A round leaves; ``waited``: its longest. Whether this is where a flood begins."""
-        if waited < max(LATE_SECONDS, 4 * self._shortest):
+        if waited < LATE_SECONDS:
             self._late_since = 0.0
         elif not self._late_since:
             self._late_since = now
@@ -53,13 +57,18 @@ class Admission:
 
     def came_back(self, operations: int, seconds: float) -> None:
         """A round of so many operations took so long."""
-        self._rate += _SHARE * (operations / max(seconds, 1e-6) - self._rate)
-        forget = _FORGET if self.limit is None else 1.0  # in a flood every round is long
-        self._shortest = min(seconds, self._shortest * forget or seconds)
-        if self.limit is not None:
-            self.limit = self._most()
+        more, longer = operations - self._operations, seconds - self._seconds
+        self._operations += _LATEST * more
+        self._seconds += _LATEST * longer
+        self._variance = (1 - _LATEST) * (self._variance + _LATEST * more * more)
+        self._covariance = (1 - _LATEST) * (self._covariance + _LATEST * more * longer)
+        if self.limit is not None:  # up by steps: one odd round must not let a crowd in
+            self.limit = min(self._most(), self.limit * 5 // 4)
 
     def _most(self) -> int:
-        # Where the disk is slow a round of few takes long as well: one leaves while another waits.
-        short = max(SHORT_SECONDS, 3 * self._shortest)
-        return max(FEWEST, int(self._rate * short))
+        """As many as make one short round that is on its way, and one that waits."""
+        each = max(0.0, self._covariance / self._variance) if self._variance else 0.0
+        anyway = max(0.0, self._seconds - each * self._operations)
+        # So many that what a round costs anyway is a third of it at most.
+        wanted = 2 * (2 * anyway + SHORT_SECONDS)
+        return max(FEWEST, min(MOST, int(wanted / each))) if wanted < each * MOST else MOST

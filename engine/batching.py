@@ -34,7 +34,8 @@ CLAIM_SECONDS = 2.0  # after which a claim that still waits (Redis stalled) is n
 TIMEOUT_SECONDS = 5.0
 # Taking coupons back goes before giving out: a till has a queue, a claim has a phone.
 PRIORITY = (
-    "redeem", "commit", "release", "reverse", "void", "lapse", "profile", "member", "points_credit",
+    "park", "redeem", "commit", "release", "reverse", "void", "lapse", "profile", "member",
+    "points_credit",
     "vehicle", "attend", "amend", "validate", "pocket",
     "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire", "claim",
     "shut",
@@ -162,18 +163,18 @@ class Lane:
     def _gather(self) -> list[tuple[str, list[_Waiting]]]:
         """What leaves now: up to CALLS batches a verb."""
         now = asyncio.get_running_loop().time()
-        heads = [queue[0] for queue in self._queues.values() if queue and queue[0].shed]
-        longest = max((now - item.since for item in heads), default=0.0)
-        if self._admission.left(longest, now):
-            self._turn_away(self._admission.limit or 0)
         # In a cluster each call is a round trip of its own.
         calls = 1 if self._server.cluster else CALLS
-        return [
+        batches = [
             (verb, batch)
             for verb, queue in self._queues.items()
             for _ in range(calls)
             if queue and (batch := self._next_batch(queue, now))
         ]
+        shed = [now - batch[0].since for _, batch in batches if batch[0].shed]
+        if self._admission.left(max(shed, default=0.0), now):
+            self._turn_away(self._admission.limit or 0)
+        return batches
 
     def _turn_away(self, keep: int) -> None:
         """A flood begins: the latest of those who may be shed are told at once, but so many."""

@@ -271,3 +271,47 @@ class Pocket(Operation, frozen=True, kw_only=True):
 
     stay: str  # handle of the stay
     take: int  # 1: from now on they are that stay's
+
+
+class Park(Command, frozen=True, kw_only=True):
+    """Quote, hold or commit what is taken off the fee of a stay; ``handle``: whose it is.
+
+    A stay of nobody is paid under its own handle, with ``user_id`` "". -1 = unlimited.
+    """
+
+    mode: int  # 0 quote, 1 hold, 2 commit
+    user_id: str
+    use: str  # serial of the stay in the person's cell
+    serial: str  # of the redemption that is made
+    attempt: int  # how many under this fee_id came before it and ended unused
+    fingerprint: str
+    offset: int
+    lot_id: str
+    merchant_id: str  # the lot's operator
+    session_id: str
+    fee_id: str
+    order_ref: str
+    staff_id: str
+    channel: str
+    fee_total: int
+    already_paid: int
+    as_of: int
+    leave_ms: int  # how long the car may stay once it is paid for
+    hold_seconds: int
+    worth: list[tuple[int, int]] | None  # (minutes, fen) by the tariff; None = it is not known
+    coupons: list[Presented]
+    member_step: int
+    member_stale: int
+    all_or_nothing: int
+    searched: int  # 1: the coupons were searched, not named; any refusal is WALLET_MOVED
+    expected: int  # what they must take off then, -1 = whatever it is
+    # type, id, minutes, fen (-1 = all), bearer, campaign
+    given: list[tuple[str, str, int, int, str, str]]
+    tiers: list[tuple[str, int, int, int]]  # tier, minutes, fen, stays a day
+    spend: list[tuple[int, int, int]]  # least sum of receipts, minutes, fen
+    bearer: str  # of both
+    receipts: list[tuple[str, str]]  # transaction id, serial of the purchase
+    caps: tuple[int, int, int, int]  # a stay's coupons, minutes, fen, points
+    points: int  # -1 = as many as are useful, 0 = none
+    before: tuple[int, int, int]  # minutes, fen and coupons that the stay had as nobody's
+    vendor: list[tuple[str, int]] | None  # (type or coupon serial, fen): the vendor's own amounts

@@ -115,6 +115,7 @@ class Doors:
 
     def __init__(self, acting: Acting) -> None:
         self._acting = acting
+        self.closing = True  # False: a rehearsal, whose clock is what operators say
         self._doors: dict[tuple[int, str], Door] = {}
         self._frozen: list[frozenset[str]] = [frozenset()] * acting.mall.cells
         self._freezes = [-1] * acting.mall.cells
@@ -147,7 +148,7 @@ class Doors:
 
     def refused(self, handle: str, campaign_id: str, outcome: Outcome) -> None:
         """Redis has refused a claim: perhaps the door can be shut."""
-        if outcome not in SHUTTING:
+        if outcome not in SHUTTING or not self.closing:
             return
         cell = self._acting.cell_of(handle)
         door = self._doors.get((cell, campaign_id))

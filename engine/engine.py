@@ -19,6 +19,7 @@ from engine.batching import Fence, Observer, Reply
 from engine.doors import Doors
 from engine.fastpath import serial_of
 from engine.outcomes import Outcome
+from engine.parking.payments import Payments
 from engine.parking.stays import Parking
 from engine.points import Points
 from engine.records import CouponRecord, Line, RedemptionRecord, SkippedCoupon, UserRecord
@@ -44,14 +45,15 @@ class Engine(Acting):
         self, mall: Mall, server: Server, fence: Fence, observe: Observer | None = None
     ) -> None:
         super().__init__(mall, server, fence, observe)
-        self._doors = Doors(self)
+        self.doors = Doors(self)
         self._snapshots = Snapshots(self, server)
         self.points = Points(self)
         self.parking = Parking(self)
+        self.payments = Payments(self)
 
     async def drain(self) -> None:
         """Wait until nothing is queued or in flight."""
-        await self._doors.drain()
+        await self.doors.drain()
         await super().drain()
 
     # ---- giving out --------------------------------------------------------------------------
@@ -72,7 +74,7 @@ class Engine(Acting):
         """Claim one coupon of a campaign for a user; ``shed``: Unavailable at once in a flood."""
         handle = self.handle_of(user_id)
         if now == 0:
-            refused = self._doors.refusal(handle, campaign_id, channel, key)
+            refused = self.doors.refusal(handle, campaign_id, channel, key)
             if refused is not None:
                 return refused
         extra_json = ""
@@ -106,10 +108,10 @@ class Engine(Acting):
         outcome = _OUTCOMES[reply.outcome]
         if outcome > Outcome.REPEATED:
             if now == 0:
-                self._doors.refused(handle, campaign_id, outcome)
+                self.doors.refused(handle, campaign_id, outcome)
             opens = _detail(reply.detail)
             return Answer(outcome, details={"retry_at": opens} if opens else {})
-        self._doors.won(handle, key)
+        self.doors.won(handle, key)
         record = _coupon(reply.value)
         # A repeat may have found the coupon of the window before; its issue time tells which.
         serial = used[keys.window_of(record.issued) != keys.window_of(reply.now)]

@@ -183,6 +183,7 @@ class Committed(Fact, tag="committed", frozen=True):
     tenders: list[FactTender] = []
     lot_id: str = ""
     deductions: list[FactDeduction] = []
+    freed: list[str] = []  # coupons of the hold that took nothing off in the end
 
 
 class Released(Fact, tag="released", frozen=True):
@@ -235,6 +236,20 @@ class BackTender(msgspec.Struct, array_like=True, frozen=True):
     per_yuan: int = 100  # points
 
 
+class BackDeduction(msgspec.Struct, array_like=True, frozen=True):
+    """One deduction of a parking payment that is no coupon's: what stays of it, before and after.
+
+    All of them are told, in the order of the payment.
+    """
+
+    type: str
+    id: str
+    bearer: str
+    label: str
+    before: int
+    after: int
+
+
 class Reversed(Fact, tag="reversed", frozen=True):
     """A redemption was reversed in part or whole; ``act`` is the reversal id."""
 
@@ -255,6 +270,7 @@ class Reversed(Fact, tag="reversed", frozen=True):
     whole: int  # 1: nothing stays redeemed
     tenders: list[BackTender] = []
     lot_id: str = ""
+    deductions: list[BackDeduction] = []
 
 
 class Voided(Fact, tag="voided", frozen=True):

@@ -21,6 +21,8 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:v:<h>``     string  a vehicle; ``h`` stands for its plate (parking/records.py, as below)
 ``{tag}:s:<h>``     string  a stay; ``h`` stands for its lot and session
 ``{tag}:k:<h>``     string  a pocket: validations given to a stay, a plate or a person
+``{tag}:y:<h><s>``  string  how a person paid for a stay (parking/records.StayUse)
+``{tag}:d:<h>``     string  stays of the day that a person's tier was used for
 ``{tag}:holds``     zset    open holds by the time they lapse (``<h><s>``), for the sweeper
 ==================  ======  ===============================================================
 
@@ -178,3 +180,13 @@ def stay_key(tag: str, handle: str) -> str:
 def pocket_key(tag: str, handle: str) -> str:
     """String: validations given to a stay, a plate or a person."""
     return f"{tag}:k:{handle}"
+
+
+def stay_use_key(tag: str, handle: str, serial: str) -> str:
+    """String: how a person paid for a stay; ``serial`` stands for the stay."""
+    return f"{tag}:y:{handle}{serial}"
+
+
+def tier_use_key(tag: str, handle: str) -> str:
+    """String: stays of the day that a person's tier was used for."""
+    return f"{tag}:d:{handle}"

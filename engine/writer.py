@@ -24,12 +24,13 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from engine.books import schema
+from engine.books import receipts, schema
 from engine.books.arrivals import BEGINNING, Entry, Position, position_of, read_entries
 from engine.books.db import Books, migrate, open_books
 from engine.books.failpoints import failpoint
 from engine.books.ingest import Ingest, Ingested, Lease, LeaseLost
 from engine.books.leases import Leases
+from engine.books.retaking import retake
 from engine.outbox import CellState, Client, Outbox, open_client
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class WriterOptions:
     lease_ms: int = 6000
     share_ms: int = 1500  # leases are renewed and new tenants noticed so often
     trim_ms: int = 2000
+    prune_ms: int = 3_600_000  # receipts that nobody may repeat any more are struck off so often
     keep_ms: int = 24 * 3600 * 1000  # facts younger than this stay in the outbox
     backoff_ms: int = 5000  # longest pause after a failure
     rehearsal: bool = False
@@ -106,6 +108,7 @@ class Writer:
         self._ingests: dict[str, Ingest] = {}
         self._at_work: dict[Lease, tuple[_Cell, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
+        self._pruned_at = float("-inf")
 
     def stop(self) -> None:
         """Finish what is being saved, hand the leases back, end ``run``."""
@@ -119,6 +122,7 @@ class Writer:
                 try:
                     self._adjust(client, await self._leases.share_out())
                     await self._complete()
+                    await self._prune()
                     self.status.error = ""
                 except TROUBLE as error:
                     self.status.error = _name(error)
@@ -174,6 +178,15 @@ class Writer:
             await self._leases.complete(told)
             for cell, _ in self._at_work.values():
                 cell.complete = None
+
+    async def _prune(self) -> None:
+        """Not on a rehearsal server, where nothing is retired by the wall's clock."""
+        options, now = self.options, time.monotonic()
+        if options.rehearsal or now - self._pruned_at < options.prune_ms / 1000:
+            return
+        self._pruned_at = now
+        if gone := await receipts.prune(self.books, time.time_ns() // 1_000_000):
+            log.info("receipts_pruned", receipts=gone)
 
     async def _end(self, client: Client | None) -> None:
         for cell, _ in self._at_work.values():
@@ -236,6 +249,7 @@ class _Cell:
     async def _work(self) -> None:
         await self._outbox.open()
         await self._save([])  # where the books are, and whether the lease still holds
+        await retake(self._ingest, self._lease.cell, self._lease)
         await self._finish_pending()
         self._status.error = ""
         while not self._stopping.is_set():

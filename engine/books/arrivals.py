@@ -84,12 +84,13 @@ def _read_entry(entry: Entry, after: Position | None) -> list[Arrival]:
         return _unreadable(entry, after, f"an entry of {len(parts)} facts")
     first = last.seq - len(parts) + 1
     return [
-        _read_fact(part, Position(last.epoch, seq), entry.id)
+        read_fact(part, Position(last.epoch, seq), entry.id)
         for seq, part in enumerate(parts, first)
     ]
 
 
-def _read_fact(part: msgspec.Raw, place: Position, entry: str) -> Arrival:
+def read_fact(part: msgspec.Raw, place: Position, entry: str) -> Arrival:
+    """One fact of an entry, whose place is known."""
     raw = bytes(part)
     digest = digest_of(raw)
     try:

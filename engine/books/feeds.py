@@ -17,6 +17,7 @@ from engine.books.schema import cells, facts, redemption_coupons, redemptions, r
 from engine.errors import InvalidRequest
 from engine.records import (
     AppliedCoupon,
+    Deduction,
     Line,
     LineShare,
     RedemptionRecord,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from engine.books.db import Books
 
 _TENDERS = (ledger.STORED_VALUE, ledger.POINTS)
+_OTHERS = (*_TENDERS, *ledger.OWN)
 _GIVEN_BACK, _NOT_GIVEN_BACK = 1, 2  # AppliedCoupon.returned
 _STATES = {
     "held": RedemptionState.HELD,
@@ -286,8 +288,10 @@ def _record(
         amount=row.amount,
         discount=row.discount,
         lines=lines,
-        coupons=[_applied(part, returned) for part in used if part.benefit not in _TENDERS],
+        coupons=[_applied(part, returned) for part in used if part.benefit not in _OTHERS],
         tenders=[_tender(part) for part in used if part.benefit in _TENDERS],
+        lot_id=row.lot_id,
+        deductions=_deductions(row.deductions, used),
         skipped=[],
         acts=[],
         reversals=records,
@@ -336,6 +340,16 @@ def _reversal(
         ],
         line_tenders=[line.get("tendered_back", 0) for line in body["lines"]],
     )
+
+
+def _deductions(text: str, used: Sequence[Row[Any]]) -> list[Deduction]:
+    """What was taken off a parking fee, with what of it went back."""
+    back = {part.coupon_id: part.discount_back for part in used if part.benefit in ledger.OWN}
+    found = [Deduction(**told) for told in msgspec.json.decode(text)]
+    own = [one for one in found if one.type in ledger.OWN]
+    for number, one in enumerate(own):
+        one.back = back[ledger.deduction_id(one.type, number)]
+    return found
 
 
 def _tender(part: Row[Any]) -> Tender:

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Column, Table, case, select, tuple_, update
@@ -31,7 +31,7 @@ from engine.books.ledger import LedgerError, Original
 from engine.books.projections import FACTS_NEW, Known, Plan
 
 log = structlog.get_logger()
-_ERROR_LENGTH = 500
+ERROR_LENGTH = 500
 _CACHED_TERMS = 10_000
 
 _TIERS = Bulk.of(
@@ -58,6 +58,7 @@ _REFUSED_PUT = Bulk.of(
     " SELECT {tenant}, cell, epoch, seq, entry, error, raw, created_ms FROM v WHERE true"
     " ON CONFLICT (tenant, cell, epoch, seq) DO NOTHING",
 )
+P = TypeVar("P", bound=Plan)
 _Known = dict[tuple[str, int], ledger.Terms | str]
 
 
@@ -91,7 +92,7 @@ class Ingest:
     """Takes facts of one tenant in. Keeps the terms of campaigns, which never change."""
 
     def __init__(self, books: Books, tenant: str) -> None:
-        self._books = books
+        self.books = books
         self.tenant = tenant
         self._currency = ""
         self._terms: _Known = {}
@@ -124,8 +125,8 @@ class Ingest:
         watermark: bool,
         careful: bool,
     ) -> Ingested:
-        async with self._books.begin() as connection:
-            turn = _Turn(self, connection, cell, await self._lock(connection, cell, lease))
+        async with self.books.begin() as connection:
+            turn = Turn(self, connection, cell, await self.lock(connection, cell, lease))
             fresh, done = turn.sort_out(batch)
             if fresh:
                 await (turn.apply_carefully(fresh) if careful else turn.apply(fresh))
@@ -140,7 +141,8 @@ class Ingest:
             log.error("fact_refused", tenant=self.tenant, cell=cell, place=place, error=error)
         return result
 
-    async def _lock(self, connection: AsyncConnection, cell: int, lease: Lease | None) -> Position:
+    async def lock(self, connection: AsyncConnection, cell: int, lease: Lease | None) -> Position:
+        """Lock the cell's row; how far the books are. LeaseLost."""
         cells = schema.cells.c
         query = (
             select(cells.epoch, cells.seq, cells.lease_owner, cells.fence)
@@ -171,6 +173,10 @@ class Ingest:
             except (LedgerError, ValueError, KeyError, TypeError) as error:
                 self._terms[campaign_id, revision] = f"{campaign_id}: {error}"
 
+    def forget_failures(self) -> None:
+        """Terms that could not be read may be mended by now."""
+        self._terms = {k: terms for k, terms in self._terms.items() if not isinstance(terms, str)}
+
     def terms_of(self, campaign_id: str, revision: int) -> ledger.Terms:
         """Terms that ``learn_terms`` was asked for; LedgerError when there are none."""
         found = self._terms.get((campaign_id, revision), "the books hold no such terms")
@@ -179,7 +185,7 @@ class Ingest:
         return found
 
 
-class _Turn:
+class Turn:
     """One transaction on one cell, its row locked."""
 
     def __init__(
@@ -188,9 +194,10 @@ class _Turn:
         self._ingest = ingest
         self._connection = connection
         self._cell = cell
-        self._rows: Rows = (
-            SqliteRows(connection) if ingest._books.sqlite else PostgresRows(connection)
+        self.rows: Rows = (
+            SqliteRows(connection) if ingest.books.sqlite else PostgresRows(connection)
         )
+        self.tenant = ingest.tenant
         self._before = place
         self._last_ms = 0
         self.result = Ingested(place)
@@ -217,14 +224,14 @@ class _Turn:
         readable = [(a, a.fact) for a in fresh if a.fact is not None]
         refused = [(a, a.error) for a in fresh if a.fact is None]
         plan, unsettled = await self._plan(readable)
-        inserted = set(await self._rows.run(FACTS_NEW, self._ingest.tenant, plan.facts))
+        inserted = set(await self.rows.run(FACTS_NEW, self._ingest.tenant, plan.facts))
         if len(inserted) != len(plan.facts):
             # Someone wrote facts behind the cell's back: leave theirs alone, take the rest.
             await self.compare([a for a, _ in readable if a.place not in inserted])
             readable = [pair for pair in readable if pair[0].place in inserted]
             plan, unsettled = await self._plan(readable)
         failpoint("mid_transaction")
-        await plan.write(self._rows, self._numbers)
+        await plan.write(self.rows, self.numbers)
         await self._set_aside(refused + unsettled)
         self.result.new += len(plan.facts)
         self._last_ms = max(self._last_ms, plan.last_ms)
@@ -247,9 +254,7 @@ class _Turn:
     async def _plan(
         self, readable: Sequence[tuple[Arrival, facts.AnyFact]]
     ) -> tuple[Plan, list[tuple[Arrival, str]]]:
-        known = await self._look_up([fact for _, fact in readable])
-        currency = await self._ingest.currency(self._connection)
-        plan = Plan(self._ingest.tenant, self._cell, currency, known)
+        plan = await self.plan_of([fact for _, fact in readable], Plan)
         unsettled = []
         for arrival, fact in readable:
             try:
@@ -257,6 +262,12 @@ class _Turn:
             except LedgerError as error:
                 unsettled.append((arrival, str(error)))
         return plan, unsettled
+
+    async def plan_of(self, batch: Sequence[facts.AnyFact], kind: type[P]) -> P:
+        """An empty plan that knows what the books hold of what these facts name."""
+        known = await self._look_up(batch)
+        currency = await self._ingest.currency(self._connection)
+        return kind(self.tenant, self._cell, currency, known)
 
     async def _look_up(self, batch: Sequence[facts.AnyFact]) -> Known:
         users: set[str] = set()
@@ -270,7 +281,7 @@ class _Turn:
             elif isinstance(fact, facts.Reversed):
                 redemptions.add(fact.redemption_id)
                 terms.update((used.campaign_id, used.terms_revision) for used in fact.coupons)
-        run, tenant = self._rows.run, self._ingest.tenant
+        run, tenant = self.rows.run, self._ingest.tenant
         tiers = {
             user: (tier, until)
             for user, tier, until in await run(_TIERS, tenant, [(user,) for user in users])
@@ -279,12 +290,12 @@ class _Turn:
         for redemption, *rest in await run(_ORIGINALS, tenant, [(r,) for r in redemptions]):
             originals.setdefault(redemption, []).append(Original(*rest))
         terms.update((o.campaign_id, o.terms_revision) for all_ in originals.values() for o in all_)
-        await self._ingest.learn_terms(self._rows, terms)
+        await self._ingest.learn_terms(self.rows, terms)
         return Known(self._ingest.terms_of, tiers, originals)
 
-    async def _numbers(self, count: int) -> int:
+    async def numbers(self, count: int) -> int:
         """The first of ``count`` posting numbers; locks the tenant's counter until the commit."""
-        insert = sqlite.insert if self._ingest._books.sqlite else postgresql.insert
+        insert = sqlite.insert if self._ingest.books.sqlite else postgresql.insert
         counters = schema.counters
         statement = insert(counters).values(
             tenant=self._ingest.tenant, name="postings", value=count
@@ -331,10 +342,10 @@ class _Turn:
     async def _set_aside(self, refused: Sequence[tuple[Arrival, str]]) -> None:
         now = int(time.time() * 1000)
         rows = [
-            (self._cell, *a.place, a.entry, error[:_ERROR_LENGTH], a.raw, now)
+            (self._cell, *a.place, a.entry, error[:ERROR_LENGTH], a.raw, now)
             for a, error in refused
         ]
-        await self._rows.run(_REFUSED_PUT, self._ingest.tenant, rows)
+        await self.rows.run(_REFUSED_PUT, self._ingest.tenant, rows)
         self.result.refused += [(a.place, error) for a, error in refused]
 
     async def close(self, watermark: bool) -> None:

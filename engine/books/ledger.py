@@ -37,11 +37,11 @@ reversals nets to zero once nothing stays redeemed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from engine.facts import BackCoupon, BackTender, Committed, Redeemed, Reversed
+from engine.facts import BackCoupon, BackTender, Committed, FactDeduction, Redeemed, Reversed
 from engine.lots import worth
 from engine.records import TenderKind
 
@@ -54,6 +54,9 @@ STORED_VALUE, POINTS = "stored_value", "points"  # benefits of what was paid wit
 
 REDEMPTION = "redemption"
 REVERSAL = "reversal"
+
+
+OWN = ("tier", "merchant", "spend", "manual")  # deductions of parking that are no coupon's
 
 
 class LedgerError(ValueError):
@@ -118,7 +121,7 @@ class Original:
     campaign_id: str
     terms_revision: int
     weight: int  # discount + value: its part in the redemption's sales
-    benefit: str = ""  # "stored_value" and "points" were paid with
+    benefit: str = ""  # "stored_value" and "points" were paid with; of other deductions their type
 
 
 TermsOf = Callable[[str, int], Terms]
@@ -205,15 +208,35 @@ def _commission(prepaid: int, percent: int) -> int:
     return (2 * prepaid * percent + WHOLE) // (2 * WHOLE)  # half up
 
 
-def sales_of(payable: int, weights: Sequence[int], tenders: int) -> list[int]:
-    """What each coupon, then each tender, has of the sales; tenders only where they stand alone."""
-    return split(payable, [*weights, *[0] * tenders])
+def sales_of(
+    payable: int, weights: Sequence[int], tenders: int, deductions: Sequence[FactDeduction] = ()
+) -> list[int]:
+    """What each coupon, tender and other deduction has of the sales; [] where there is none.
+
+    Tenders have some only where they stand alone.
+    """
+    parts = [*weights, *[0] * tenders, *(d.amount for d in own_deductions(deductions))]
+    return split(payable, parts) if parts else []
+
+
+def own_deductions(deductions: Sequence[FactDeduction]) -> list[FactDeduction]:
+    """Those of a parking payment that are neither a coupon's nor points."""
+    return [d for d in deductions if d.type in OWN]
+
+
+def deduction_id(kind: str, number: int) -> str:
+    """What a part of a parking payment is called that is no coupon's: ``merchant 0``."""
+    return f"{kind} {number}"
+
+
+def _borne_by(bearer: str) -> Terms:
+    return Terms(((bearer, WHOLE),))
 
 
 def redemption_entries(fact: Redeemed | Committed, terms_of: TermsOf) -> list[Entry]:
-    """An entry for each coupon that was applied, and each tender."""
+    """An entry for each coupon that was applied, each tender, and each other deduction."""
     weights = [coupon.discount + coupon.value for coupon in fact.coupons]
-    sales = sales_of(fact.payable, weights, len(fact.tenders))
+    sales = sales_of(fact.payable, weights, len(fact.tenders), fact.deductions)
     entries = [
         _entry(
             REDEMPTION,
@@ -236,6 +259,13 @@ def redemption_entries(fact: Redeemed | Committed, terms_of: TermsOf) -> list[En
             REDEMPTION, position, original, fact.merchant_id, sales[position], tender.amount, owed
         )
         entries.append(made)
+    for position, d in enumerate(own_deductions(fact.deductions), len(entries)):
+        original = Original("", d.label, 0, d.amount, d.type)
+        after = Balance(sales[position], d.amount)
+        terms = _borne_by(d.bearer)
+        entries.append(
+            _entry(REDEMPTION, position, original, terms, fact.merchant_id, Balance(), after)
+        )
     return entries
 
 
@@ -253,10 +283,13 @@ def reversal_entries(
     when the fact names one that is not among them,
     or the books do not hold the redemption (no originals).
     """
+    if not originals and fact.lot_id:  # of a parking payment that took nothing off
+        return []
     weights = [original.weight for original in originals]
     before = split(fact.payable_before, weights)
     after = split(fact.payable_after, weights)
     named = {coupon.coupon_id: coupon for coupon in fact.coupons}
+    deductions = list(fact.deductions)
     paid = {(benefit_of(tender.kind), tender.coupon_id): tender for tender in fact.tenders}
     entries = []
     for position, original in enumerate(originals):
@@ -265,6 +298,22 @@ def reversal_entries(
             tender = paid.pop((original.benefit, original.coupon_id), None)
             if tender or sales:
                 entries.append(_given_back(position, original, fact.merchant_id, sales, tender))
+            continue
+        if original.benefit in OWN:
+            gone = deductions.pop(0)
+            if sales or gone.before != gone.after:
+                part = replace(original, coupon_id="", campaign_id=gone.label)
+                entries.append(
+                    _entry(
+                        REVERSAL,
+                        position,
+                        part,
+                        _borne_by(gone.bearer),
+                        fact.merchant_id,
+                        Balance(before[position], gone.before),
+                        Balance(after[position], gone.after),
+                    )
+                )
             continue
         back = named.pop(original.coupon_id, None)
         if back is None and not sales:

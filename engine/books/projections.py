@@ -228,6 +228,8 @@ class Plan:
     def _committed(self, place: Position, fact: facts.Committed) -> None:
         self._settle(place, fact, ledger.redemption_entries(fact, self._known.terms_of))
         self._dropped.append((fact.act,))
+        for coupon_id in fact.freed:
+            self._set_coupon(coupon_id, "issued", None, fact.at, place)
         self._whole(place, fact, "redeemed")
 
     def _released(self, place: Position, fact: facts.Released) -> None:
@@ -247,7 +249,7 @@ class Plan:
 
     def _reversed(self, place: Position, fact: facts.Reversed) -> None:
         originals = self._originals.get(fact.redemption_id, ())
-        if not originals:
+        if not originals and not fact.lot_id:
             raise LedgerError(f"the books hold no redemption {fact.redemption_id}")
         self._settle(place, fact, ledger.reversal_entries(fact, originals, self._known.terms_of))
         back = 0
@@ -259,6 +261,10 @@ class Plan:
                 self._use_coupon(coupon.coupon_id, 0, fact.at, place, used=coupon.used)
             elif coupon.returned:
                 self._set_coupon(coupon.coupon_id, "issued", None, fact.at, place)
+        for number, gone in enumerate(fact.deductions):
+            name = ledger.deduction_id(gone.type, number)
+            self._give_back(fact, name, gone.before - gone.after)
+            back += gone.before - gone.after
         tendered = 0
         for tender in fact.tenders:
             fen = tender.amount_before - tender.amount_after
@@ -283,6 +289,7 @@ class Plan:
             _text({
                 "lines": list(lines), "coupons": list(coupons),
                 "tenders": [body_of(tender) for tender in fact.tenders],
+                "deductions": [body_of(gone) for gone in fact.deductions],
             }),
         ))  # fmt: skip
 
@@ -341,9 +348,7 @@ class Plan:
     def _whole(self, place: Position, fact: Whole, state: str, until: int = 0) -> None:
         """A redemption as it was made, held or committed."""
         weights = [coupon.discount + coupon.value for coupon in fact.coupons]
-        sales = [0]
-        if weights or fact.tenders:
-            sales = ledger.sales_of(fact.payable, weights, len(fact.tenders))
+        sales = ledger.sales_of(fact.payable, weights, len(fact.tenders), fact.deductions)
         replaces = getattr(fact, "replaces", "")
         if replaces:
             self._freed.append((replaces, fact.at, version_of(place)))
@@ -352,7 +357,8 @@ class Plan:
             fact.merchant_id, fact.terminal_id, fact.staff_id, fact.channel, fact.order_ref,
             fact.amount, fact.discount, fact.payable, 0, 0,
             _text([body_of(line) for line in fact.lines]), version_of(place),
-            sum(tender.amount for tender in fact.tenders), 0,
+            sum(tender.amount for tender in fact.tenders), 0, fact.lot_id,
+            _text([body_of(d) for d in fact.deductions]),
         )  # fmt: skip
         self._parts[fact.act] = [
             (
@@ -372,6 +378,18 @@ class Plan:
             elif state == "redeemed":
                 self._use_coupon(used.coupon_id, used.done, fact.at, place, used=used.used)
         self._tenders(place, fact, state, sales)
+        self._deductions(fact, sales)
+
+    def _deductions(self, fact: Whole, sales: Sequence[int]) -> None:
+        """What else was taken off a parking fee: parts of it, too."""
+        first = len(fact.coupons) + len(fact.tenders)
+        for number, d in enumerate(ledger.own_deductions(fact.deductions)):
+            name, position = ledger.deduction_id(d.type, number), first + number
+            self._parts[fact.act].append((
+                self.tenant, fact.act, position, name, "", 0, d.type, d.amount, 0, 0,
+                sales[position], _text([(0, d.amount)]), 0, 0, 0, 0, 0, 1,
+            ))  # fmt: skip
+            self._originals[fact.act].append(Original(name, "", 0, d.amount, d.type))
 
     def _tenders(self, place: Position, fact: Whole, state: str, sales: Sequence[int]) -> None:
         """What a redemption was paid with: parts of it, too."""
@@ -404,7 +422,8 @@ class Plan:
         for e in entries:
             self._entries.append((
                 self.tenant, self.cell, *place, e.position, e.kind, fact.act, redemption,
-                e.coupon_id, e.campaign_id, fact.merchant_id, fact.store_id, "", fact.order_ref,
+                e.coupon_id, e.campaign_id, fact.merchant_id, fact.store_id, fact.lot_id,
+                fact.order_ref,
                 fact.at, e.sales, e.discount, e.prepaid, e.mall_bears, e.merchant_bears,
                 e.others_bear, e.stored_value, e.points_value, e.commission, None, 0,
             ))  # fmt: skip

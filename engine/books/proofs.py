@@ -281,7 +281,9 @@ async def _redemptions_are_entries(conn: AsyncConnection, tenant: str) -> Proof:
         .subquery("coupon_values")
     )
     live = redemptions.c.state.in_(("redeemed", "reversed"))
-    payable = case((live, redemptions.c.payable - redemptions.c.refunded), else_=0)
+    # A parking payment that took nothing off is no business of the settlement.
+    nothing = and_(redemptions.c.lot_id != "", redemptions.c.discount + redemptions.c.tendered == 0)
+    payable = case((and_(live, ~nothing), redemptions.c.payable - redemptions.c.refunded), else_=0)
     discount = case((live, redemptions.c.discount - redemptions.c.discount_back), else_=0)
     got = func.coalesce(booked.c.discount, 0)
     value = func.coalesce(values.c.value, 0)

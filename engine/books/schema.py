@@ -290,13 +290,17 @@ redemptions = Table(
     Column("version", BigInteger, nullable=False),
     Column("tendered", Fen, nullable=False, default=0, server_default="0"),
     Column("tendered_back", Fen, nullable=False, default=0, server_default="0"),
+    Column("lot_id", Id, nullable=False, default="", server_default=text("''")),  # of parking
+    Column("deductions", Text, nullable=False, default="[]", server_default="[]"),  # JSON
     Index("redemptions_order_ref", "tenant", "order_ref"),
     Index("redemptions_store", "tenant", "store_id", "at_ms"),
     Index("redemptions_user", "tenant", "user_id", "at_ms"),
     Index("redemptions_at", "tenant", "at_ms"),
 )
 
-# A tender is a part too: benefit "stored_value", or "points" of no coupon ("").
+# A tender is a part too: benefit "stored_value", or "points" of no coupon (""); and so is what
+# else was taken off a parking fee: benefit "tier", "merchant", "spend" or "manual", as coupon_id
+# that with its number.
 redemption_coupons = Table(
     "redemption_coupons",
     metadata,

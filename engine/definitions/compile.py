@@ -128,7 +128,7 @@ def compile_terms(c: Campaign) -> records.Terms:
         case ParkingMinutes():
             terms.amount = benefit.minutes
         case ParkingFree():
-            terms.amount = _limit(benefit.max_amount)
+            terms.amount = terms.max_amount = _limit(benefit.max_amount)
         case Exchange():
             terms.item, terms.value = benefit.item, benefit.value
         case Admission():

@@ -67,6 +67,9 @@ local function remains(record)
       paid = paid - (share[SHARE.discount] - share[SHARE.back])
     end
   end
+  for _, d in ipairs(receipts.own_deductions(record)) do
+    paid = paid - (d[DEDUCTION.amount] - d[DEDUCTION.back])
+  end
   for _, t in ipairs(record[REDEMPTION.tenders] or {}) do
     paid = paid - (t[TENDER.amount] - t[TENDER.back])
   end
@@ -134,9 +137,17 @@ local function take_back(record, gross)
     end
     coupon_back[n] = coupon
   end
+  local others = {}
+  for n, d in ipairs(receipts.own_deductions(record)) do  -- of a parking fee, which is one line
+    others[n] = { { 0, d[DEDUCTION.amount], d[DEDUCTION.back] }, { back = 0 } }
+    table.insert(on_line[1], others[n])
+  end
   for i, line in ipairs(record[REDEMPTION.lines]) do
     line_back[i] = line_goes_back(line, on_line[i])
     line_tender[i] = line_refunds(line, on_line[i], paid_line[i])
+  end
+  for n, d in ipairs(receipts.own_deductions(record)) do
+    d[DEDUCTION.back] = others[n][1][SHARE.back]
   end
   return line_back, coupon_back, line_tender
 end
@@ -168,7 +179,7 @@ local function hand_back(handle, serial, record, c)
   local share = campaigns.share(c[APPLIED.campaign_id])
   if not share then return end
   campaigns.count_redeemed(share, -1)
-  campaigns.use(share, c[APPLIED.counted] or 0, record[REDEMPTION.store_id],
+  campaigns.use(share, c[APPLIED.counted] or 0, receipts.place(record),
     record[REDEMPTION.day] or 0, -1)
 end
 
@@ -226,6 +237,16 @@ local function refund(handle, record, before, now)
   return kept, told
 end
 
+-- The deductions of a parking payment that are no coupon's, as the fact tells them.
+local function told_back(record, before)
+  local told = {}
+  for n, d in ipairs(receipts.own_deductions(record)) do
+    told[n] = { d[DEDUCTION.type], d[DEDUCTION.id], d[DEDUCTION.bearer], d[DEDUCTION.label],
+      before[n], d[DEDUCTION.amount] - d[DEDUCTION.back] }
+  end
+  return told
+end
+
 return batch.run(function(op)
   local handle, serial = op[REVERSE.handle], op[REVERSE.redemption]
   local now = batch.at(op[REVERSE.now])
@@ -252,6 +273,10 @@ return batch.run(function(op)
   local gross_before, paid_before = remains(record)
   local tenders_before = {}
   for n, t in ipairs(record[REDEMPTION.tenders] or {}) do tenders_before[n] = t[TENDER.back] end
+  local deductions_before = {}
+  for n, d in ipairs(receipts.own_deductions(record)) do
+    deductions_before[n] = d[DEDUCTION.amount] - d[DEDUCTION.back]
+  end
   local line_back, coupon_back, line_tender = take_back(record, gross)
   local kept_tenders, fact_tenders = refund(handle, record, tenders_before, now)
   local gross_after, paid_after = remains(record)
@@ -295,7 +320,7 @@ return batch.run(function(op)
     record[REDEMPTION.user_id], record[REDEMPTION.store_id], record[REDEMPTION.merchant_id],
     op[REVERSE.store_id], record[REDEMPTION.order_ref], op[REVERSE.reason], fact_lines,
     fact_coupons, gross_before, gross_after, paid_before, paid_after, whole and 1 or 0,
-    fact_tenders, record[REDEMPTION.lot_id] or '')
+    fact_tenders, record[REDEMPTION.lot_id] or '', told_back(record, deductions_before))
   return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now)
     .. redemptions.put(handle, serial, record) .. cmsgpack.pack(op[REVERSE.serial])
 end)

@@ -83,3 +83,32 @@ class ValidationRecord(msgspec.Struct, array_like=True):
     valid_from: int
     valid_until: int  # 0 = no end
     stay: str = ""
+
+
+class StayPayment(msgspec.Struct, array_like=True):
+    """One payment of a stay, by the vendor's ``fee_id``; what it took off is in its redemption."""
+
+    fee_id: str
+    serial: str  # of the redemption that stands under it, or stood last
+    attempt: int  # how many under this fee_id ended unused before it
+    fee_total: int
+    already_paid: int
+    already_deducted: int  # by earlier payments of the stay
+    leave_by: int
+    untold: int = 0  # 1: minutes of it are worth what the vendor says at the commit
+
+
+class StayUse(msgspec.Struct, array_like=True):
+    """Key ``y:<handle><serial>``: how a person pays for one stay, in the person's cell."""
+
+    lot_id: str
+    session_id: str
+    payments: list[StayPayment] = []
+
+
+class TierUse(msgspec.Struct, array_like=True):
+    """Of the list at key ``d:<handle>``: a stay that a tier was used for."""
+
+    day: int  # number of the local day
+    use: str  # serial of the stay
+    redemption: str  # serial; it counts while that stands

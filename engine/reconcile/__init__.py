@@ -22,6 +22,7 @@ from engine.reconcile.parking import (
     check_vehicles,
     missing_parking,
 )
+from engine.reconcile.payments import check_payments, missing_payments
 from engine.reconcile.points import check_entries, check_purchases, missing_purchases
 from engine.reconcile.redemptions import check_holds, check_redemptions, missing_redemptions
 from engine.reconcile.wallets import check_wallets, missing_people
@@ -96,8 +97,12 @@ async def _compare(check: Check) -> None:
                 await check_stays(check, cell, batch)
             elif kind is Kind.POCKET:
                 await check_pockets(check, cell, batch)
-            elif kind in (Kind.OPENS, Kind.TRANSACTION):
-                continue  # check_holds reads them; a transaction's owner is its purchase's
+            elif kind is Kind.STAY_USE:
+                await check_payments(check, cell, batch)
+            elif kind in (Kind.OPENS, Kind.TRANSACTION, Kind.TIER_USE):
+                # check_holds reads them; a transaction's owner is its purchase's; what a tier was
+                # used for stands in the redemptions that it names
+                continue
             elif kind is Kind.HOLDERS:
                 continue  # check_campaigns counts them
             else:
@@ -111,6 +116,7 @@ async def _compare(check: Check) -> None:
     await missing_redemptions(check)
     await missing_purchases(check)
     await missing_parking(check)
+    await missing_payments(check)
     await _prove(check)
 
 
@@ -150,6 +156,8 @@ async def _look_again(check: Check, places: list[tuple[int, int]], wait_seconds:
                 await check_stays(check, cells[cell], [key.encode()], again=True)
             elif kind == "pocket":
                 await check_pockets(check, cells[cell], [key.encode()], again=True)
+            elif kind == "stay use":
+                await check_payments(check, cells[cell], [key.encode()], again=True)
         if any(s[:1] in (("store",), ("holds",)) for s in suspects):
             for one in cells:
                 await check_holds(check, one)

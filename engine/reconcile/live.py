@@ -33,6 +33,8 @@ class Kind(Enum):
     VEHICLE = "v"
     STAY = "s"
     POCKET = "k"
+    STAY_USE = "y"
+    TIER_USE = "d"
     UNKNOWN = ""
 
 

@@ -10,11 +10,17 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
-from engine.books.ledger import benefit_of
+from engine.books.ledger import OWN, benefit_of, deduction_id
 from engine.books.schema import campaigns, coupons, redemption_coupons, redemptions, reversals
 from engine.reconcile.check import Check
 from engine.reconcile.live import BATCH, Cell
-from engine.records import AppliedCoupon, RedemptionRecord, RedemptionState, Tender
+from engine.records import (
+    AppliedCoupon,
+    Deduction,
+    RedemptionRecord,
+    RedemptionState,
+    Tender,
+)
 
 _ID = keys.HANDLE_LENGTH + keys.SERIAL_LENGTH
 _STATES = {
@@ -47,6 +53,7 @@ class _Redemption(NamedTuple):
     refunded: int
     tendered: int
     tendered_back: int
+    lot_id: str
 
 
 _COLUMNS = (
@@ -124,6 +131,7 @@ async def _compare_heads(check: Check, conn: AsyncConnection, records: Records) 
 
 def _head(record: RedemptionRecord) -> _Redemption:
     back = sum(share.back for coupon in record.coupons for share in coupon.lines)
+    back += sum(one.back for one in record.deductions if one.type in OWN)
     gross_back = sum(line.returned for line in record.lines)
     tendered = sum(tender.amount for tender in record.tenders)
     tendered_back = sum(tender.back for tender in record.tenders)
@@ -144,6 +152,7 @@ def _head(record: RedemptionRecord) -> _Redemption:
         gross_back - back - tendered_back,
         tendered,
         tendered_back,
+        record.lot_id,
     )
 
 
@@ -180,6 +189,8 @@ async def _compare_parts(check: Check, conn: AsyncConnection, records: Records) 
         handle = redemption_id[1 : 1 + keys.HANDLE_LENGTH]
         live = [_part(handle, coupon) for coupon in record.coupons]
         live += [_paid(handle, tender) for tender in record.tenders]
+        own = [one for one in record.deductions if one.type in OWN]
+        live += [_taken_off(*one) for one in enumerate(own)]
         if live != used.get(redemption_id, []):
             where = f"{redemption_id} coupons"
             check.differs("redemption", where, live, used.get(redemption_id, []), again)
@@ -207,6 +218,11 @@ def _part(handle: str, coupon: AppliedCoupon) -> tuple[Any, ...]:
         sum(share.back for share in coupon.lines),
         *(0, 0, 0, 0),
     )
+
+
+def _taken_off(number: int, one: Deduction) -> tuple[Any, ...]:
+    name = deduction_id(one.type, number)
+    return (name, "", 0, one.type, one.amount, 0, one.back, *(0, 0, 0, 0))
 
 
 def _paid(handle: str, tender: Tender) -> tuple[Any, ...]:

@@ -68,7 +68,8 @@ async def test_mutating_posts_ask_for_a_key(document: dict[str, Any]) -> None:
     reading = {"/v1/offers", "/v1/quotes", "/v1/codes/verify", "/v1/scans/resolve"}
     reading |= {"/v1/reconciliations"}
     reading |= {"/v1/purchases", "/v1/purchases/{id}/refunds"}  # by transaction, by refund
-    reading.add("/v1/parking/stays")  # lot and session are the key
+    reading |= {"/v1/parking/stays", "/v1/parking/offline"}  # by lot and session, by fee_id
+    reading |= {"/v1/parking/payments", "/v1/parking/exits"}
     for path, item in document["paths"].items():
         if "post" in item:
             names = [one.get("$ref", "") for one in item["post"]["parameters"]]

@@ -95,7 +95,7 @@ class Story:
     def claim(self, user: str) -> str:
         """A coupon is issued: its id."""
         cell = self.cells[hash_of(user) % len(self.cells)]
-        coupon = self._id("C")
+        coupon = self._id("C", handle_of(user))
         campaign = self._random.choice(list(CAMPAIGNS))
         self._add(
             cell,
@@ -174,7 +174,8 @@ class Story:
         cell = self.owner[old.coupons[0].coupon_id][1]
         roll = self._random.random()
         if roll < 0.5:
-            again = {name: getattr(old, name) for name in facts.Committed.__struct_fields__[5:]}
+            names = (n for n in facts.Committed.__struct_fields__[5:] if n != "freed")
+            again = {name: getattr(old, name) for name in names}
             chosen.fact = self._add(cell, facts.Committed, chosen.id, **again)
             chosen.state = "redeemed"
             for used in old.coupons:
@@ -255,8 +256,8 @@ class Story:
         cell = self.cells[hash_of(user) % len(self.cells)]
         if self._random.random() < 0.5:
             tier = self._random.choice(["gold", "silver", ""])
-            self._add(cell, facts.ProfileTold, "h", user_id=user, tier=tier, tier_until=0,
-                      frozen=0)  # fmt: skip
+            self._add(cell, facts.ProfileTold, handle_of(user), user_id=user, tier=tier,
+                      tier_until=0, frozen=0)  # fmt: skip
             self.tiers[user] = tier
         else:
             present = self._random.randrange(2)
@@ -292,15 +293,21 @@ class Story:
         found = [c for c, (s, _) in self.coupons.items() if s == state]
         return self._random.choice(found) if found else None
 
-    def _id(self, kind: str) -> str:
+    def _id(self, kind: str, handle: str = "") -> str:
         self._ids += 1
-        noise = "".join(self._random.choices(keys.ALPHABET, k=20))
-        return f"{kind}{noise}{self._ids:07d}"
+        noise = handle + "".join(self._random.choices(keys.ALPHABET, k=20))
+        return f"{kind}{noise[:20]}{self._ids:07d}"
 
 
 def hash_of(user: str) -> int:
     """Any fixed number."""
     return int(digest_of(user.encode()), 16)
+
+
+def handle_of(user: str) -> str:
+    """As the engine's: 16 characters, always the same for a person."""
+    number = hash_of(user)
+    return "".join(keys.ALPHABET[number >> 5 * n & 31] for n in range(16))
 
 
 async def append(redis: Redis | RedisCluster, tag: str, entry: Entry) -> None:

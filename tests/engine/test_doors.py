@@ -38,7 +38,7 @@ async def outcome(mall: Running, *args: Any, **more: Any) -> Outcome:
 async def shut(mall: Running, name: str = "c") -> Outcome:
     """Knock until every cell's door is shut; what it says."""
     said = {await outcome(mall, f"knock{n}", name=name) for n in range(12 * mall.cells)}
-    await mall.engine._doors.drain()
+    await mall.engine.doors.drain()
     assert len(said) == 1
     return said.pop()
 
@@ -212,7 +212,7 @@ async def test_holders_are_told_in_parts_and_again_when_they_are_others(
     answers = await asyncio.gather(*(claim(mall, f"u{n}") for n in range(5000)))
     assert all(answer.ok for answer in answers)
     assert await shut(mall) is Outcome.SOLD_OUT
-    (door,) = mall.engine._doors._doors.values()
+    (door,) = mall.engine.doors._doors.values()
     tag = mall.engine.tags[0]
     length = await mall.server._reading.strlen(keys.holders_key(tag, "c"))
     assert door.holders.known == length == 5000 * keys.HOLDER_LENGTH > 24576
@@ -224,7 +224,7 @@ async def test_holders_are_told_in_parts_and_again_when_they_are_others(
     await mall.server._hot.execute_command("DEL", keys.holders_key(tag, "c"))
     await asyncio.sleep(0.11)
     assert await outcome(mall, "v1") is Outcome.SOLD_OUT
-    await mall.engine._doors.drain()
+    await mall.engine.doors.drain()
     assert door.until == 0
     assert await outcome(mall, "u1") is Outcome.REPEATED
 

@@ -17,3 +17,5 @@ function keys.transaction(handle) return tag .. ':t:' .. handle end
 function keys.vehicle(handle) return tag .. ':v:' .. handle end
 function keys.stay(handle) return tag .. ':s:' .. handle end
 function keys.pocket(handle) return tag .. ':k:' .. handle end
+function keys.stay_use(handle, serial) return tag .. ':y:' .. handle .. serial end
+function keys.tier_use(handle) return tag .. ':d:' .. handle end

@@ -33,6 +33,21 @@ function receipts.points(record)
   end
 end
 
+-- The deductions of a parking payment that are neither a coupon's nor points.
+function receipts.own_deductions(record)
+  local own = {}
+  for _, d in ipairs(record[REDEMPTION.deductions] or {}) do
+    if d[DEDUCTION.type] ~= 'coupon' and d[DEDUCTION.type] ~= 'points' then own[#own + 1] = d end
+  end
+  return own
+end
+
+-- Where its uses are counted: the store, or the lot of a parking payment.
+function receipts.place(record)
+  local store = record[REDEMPTION.store_id]
+  return store ~= '' and store or record[REDEMPTION.lot_id] or ''
+end
+
 -- What was paid with stored value and points, in fen.
 function receipts.tendered(record)
   local sum = 0

@@ -117,7 +117,7 @@ function redemptions.charge(record, change)
       if share.budget_left and part.applied then
         campaigns.spend(share, change * receipts.cost(part.applied))
       end
-      campaigns.use(share, part.counted, record[REDEMPTION.store_id], record[REDEMPTION.day] or 0,
+      campaigns.use(share, part.counted, receipts.place(record), record[REDEMPTION.day] or 0,
         change)
     end
   end
@@ -247,13 +247,13 @@ function redemptions.tell(kind, handle, serial, record, now, who, ...)
   local n = select('#', ...)
   fields[n + 1], fields[n + 2] = redemptions.fact_tenders(handle, record),
     record[REDEMPTION.lot_id] or ''
-  fields[n + 3] = deductions
+  fields[n + 3], fields[n + 4] = deductions, record.freed
   local r = record
   batch.fact(kind, now, 'R' .. handle .. serial, r[REDEMPTION.fingerprint], who,
     r[REDEMPTION.user_id], r[REDEMPTION.store_id], r[REDEMPTION.merchant_id],
     r[REDEMPTION.terminal_id], r[REDEMPTION.staff_id], r[REDEMPTION.channel],
     r[REDEMPTION.order_ref], r[REDEMPTION.amount], r[REDEMPTION.discount], payable, lines,
-    coupons, unpack(fields, 1, n + 3))
+    coupons, unpack(fields, 1, record.freed and n + 4 or n + 3))
 end
 
 -- Count the coupons of a redemption in their campaigns.

@@ -24,7 +24,7 @@ function rooms.free(room, share, record, store, day)
         room.budget = room.budget + receipts.cost(part.applied)
       end
       if counted % 2 == 1 then room.used = room.used - 1 end
-      if counted >= 2 and record[REDEMPTION.store_id] == store then
+      if counted >= 2 and receipts.place(record) == store then
         room.used_here = room.used_here - 1
       end
     end
