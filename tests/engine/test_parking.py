@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from engine import keys
 from engine.books import definitions_parking
 from engine.definitions import Lot
+from engine.outbox import open_client
 from engine.outcomes import Outcome
+from engine.parking.records import StayRecord
 from engine.parking.stays import Session
+from engine.reconcile import reconcile
+from engine.records import pack
 from tests.engine.harness import ANN, WHO, Running, open_mall, reconciled
 from tests.unit.rules_language import campaign
 
@@ -88,3 +93,23 @@ async def test_what_is_given_is_taken_by_one_stay(mall: Running, redis_url: str)
     await mall.patch("c", {"status": "active"})
     assert len(await parking.validations("P1", "s-1", **told)) == len(found[0])
     await reconciled(mall.books, redis_url, mall.id)
+
+
+async def test_what_differs_from_the_books_is_named(mall: Running, redis_url: str) -> None:
+    await _lot(mall)
+    await mall.publish(campaign("parking_minutes", id="c", kind="parking", benefit=MINUTES))
+    parking, plate, tags = mall.engine.parking, HERE.plate, mall.engine.tag_of
+    await parking.enter(HERE, who=WHO)
+    await parking.set_vehicle(plate, ["u1", "u2"], who=WHO, anyones=False)
+    await parking.validate(campaign_id="c", store_id="s1", key="k", who=WHO, plate=plate)
+    await reconciled(mall.books, redis_url, mall.id)
+    stay, car = parking.stay_handle("P1", "s-1"), parking.plate_handle(plate)
+    client = await open_client(redis_url)
+    moved = StayRecord("P1", "s-1", "沪A00000", HERE.entered, 1)
+    await client.set(keys.stay_key(tags(stay), stay), pack(moved))
+    await client.delete(keys.vehicle_key(tags(car), car))
+    await client.set(keys.pocket_key(tags(car), car), pack([]))
+    await client.hdel(keys.cell_key(mall.engine.tags[1]), "lP1")
+    report = await reconcile(mall.books, client, mall.id)
+    await client.aclose()
+    assert {one.what for one in report.differences} == {"stay", "vehicles", "lot"}
