@@ -146,6 +146,12 @@ async def test_customers_own_money_is_spent_only_when_asked(counter: Counter) ->
     assert (nobody.status, nobody.json["field"]) == (400, "user_id")
     till = await counter.redeem(user_id=counter.user(), points=5, key=counter.till())
     assert (till.status, till.code) == (403, "forbidden")
+    photo = {"code": await counter.code(await counter.coupon("off 100"))}
+    for policy, status in (("best_effort", 403), ("all", 201)):
+        by_coupon = await counter.redeem(photo, points=5, policy=policy, key=counter.till())
+        assert by_coupon.status == status, by_coupon.json
+    again = await counter.redeem(photo, points=5, policy="best_effort", key=counter.till())
+    assert (again.status, again.json["field"]) == (403, "points")
     member = await counter.member_code()
     ok = await counter.redeem(member_code=member, points=5, key=counter.till())
     assert paid(ok) == [("points", 5)]
