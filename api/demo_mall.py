@@ -170,6 +170,21 @@ CAMPAIGNS = [
         usage={"stores": _COFFEES}, issue={"per_user": 1},
     ),
     _campaign(
+        "coffee-pass", "咖啡次卡:10次,每次减8元", "Ten coffees, 8 off each", "dining",
+        {"type": "amount_off", "amount": 800}, total=500, kind="pass",
+        usage={"stores": _COFFEES, "uses": 10}, issue={"per_user": 1},
+    ),
+    _campaign(
+        "mall-card", "商场储值卡100元", "A card of 100 to pay with", "mall",
+        {"type": "stored_value", "amount": 10000}, total=200, kind="stored_value",
+        issue={"per_user": 1}, funding=_MALL_ONLY,
+        validity={"type": "relative", "minutes": 365 * 1440},
+    ),
+    _campaign(
+        "lounge", "会员休息室单次入场", "One visit to the members' lounge", "leisure",
+        {"type": "admission", "value": 3000}, total=300, issue={"per_user_per_month": 2},
+    ),
+    _campaign(
         "anniversary", "周年庆满500减120(不可叠加)", "120 off 500, alone", "mall",
         {"type": "amount_off", "amount": 12000}, total=300,
         usage={"min_spend": 50000}, stacking={"class": "exclusive"}, issue={"per_user": 1},

@@ -273,13 +273,22 @@ class CouponBack:
 
 
 @dataclass(slots=True, frozen=True)
+class TenderBack:
+    """What goes back to one tender."""
+
+    amount: int
+    points: int
+    lines: list[tuple[int, int]]  # (line, fen back)
+
+
+@dataclass(slots=True, frozen=True)
 class Return:
     """One reversal: lines with goods in it, every coupon; ``whole``: all goods are back."""
 
     lines: list[LineBack]
     coupons: list[CouponBack]
     whole: bool
-    tenders: list[tuple[int, int]]  # (fen, points) that go back to each
+    tenders: list[TenderBack]
 
 
 def back(discount: int, returned: int, gross: int) -> int:
@@ -321,7 +330,7 @@ def reverse(
     done = [r == line.amount for line, r in zip(lines, returned, strict=True)]
     line_back = [0] * len(lines)
     to_tenders = [0] * len(lines)
-    of_tender = [0] * len(tenders)
+    of_tender: list[list[tuple[int, int]]] = [[] for _ in tenders]
     parts: dict[tuple[int, int], int] = {}  # (coupon, line): what goes back now
     for i, line in enumerate(lines):
         on_line = [(n, s) for n, c in enumerate(coupons) for s in c.lines if s.line == i]
@@ -336,15 +345,16 @@ def reverse(
         to_tenders[i] -= sum(s.back for _, s in paid)
         shares = split(to_tenders[i], [s.discount - s.back for _, s in paid])
         for (n, _), part in zip(paid, shares, strict=True):
-            of_tender[n] += part
+            of_tender[n].append((i, part))
     coupon_backs = []
     for n, coupon in enumerate(coupons):
         taken = [(s.line, parts[n, s.line]) for s in coupon.lines]
         whole = all(done[s.line] for s in coupon.lines) if coupon.lines else all(done)
         coupon_backs.append(CouponBack(coupon.serial, sum(p for _, p in taken), taken, whole))
     line_backs = [LineBack(i, g, line_back[i], to_tenders[i]) for i, g in enumerate(gross) if g]
-    given = [
-        (fen, back(t.points, t.back + fen, t.amount) - t.points_back if fen else 0)
-        for t, fen in zip(tenders, of_tender, strict=True)
-    ]
+    given = []
+    for tender, taken in zip(tenders, of_tender, strict=True):
+        fen = sum(part for _, part in taken)
+        points = back(tender.points, tender.back + fen, tender.amount) if fen else 0
+        given.append(TenderBack(fen, points - tender.points_back if fen else 0, taken))
     return Return(line_backs, coupon_backs, all(done), given)

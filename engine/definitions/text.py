@@ -13,6 +13,7 @@ from babel.lists import format_list
 from babel.numbers import format_currency, get_currency_precision
 
 from engine.definitions.bodies import (
+    Admission,
     AmountOff,
     Campaign,
     Exchange,
@@ -23,6 +24,7 @@ from engine.definitions.bodies import (
     ParkingMinutes,
     PercentOff,
     Scope,
+    StoredValue,
 )
 from engine.definitions.times import parse_time
 
@@ -99,6 +101,11 @@ def _benefit(c: Campaign, w: _Words) -> Iterator[Rule]:
         case Exchange():
             text = w.say(f"Exchanged for {benefit.item}.", f"兑换{benefit.item}。")
             yield "exchange", text
+        case Admission():
+            yield "admission", w.say("Entry.", "凭券入场。")
+        case StoredValue():
+            text = f"{w.money(benefit.amount)} to pay with, after all discounts."
+            yield "stored_value", w.say(text, f"储值{w.money(benefit.amount)},在优惠后抵扣。")
         case ParkingMinutes():
             minutes = benefit.minutes
             yield "parking_minutes", w.say(f"{minutes} min of parking.", f"停车减免{minutes}分钟。")
@@ -202,7 +209,9 @@ _CLASSES = {
 
 def _together(c: Campaign, w: _Words) -> Iterator[Rule]:
     stacking = c.stacking
-    yield "stacking", w.say(*_CLASSES[stacking.class_])
+    stored = isinstance(c.benefit, StoredValue)
+    if not stored:  # money stands beside every class
+        yield "stacking", w.say(*_CLASSES[stacking.class_])
     if stacking.group is not None and stacking.group_limit is not None:
         n, group = stacking.group_limit, stacking.group
         text = w.say(f"At most {n} of the group {group} at once.", f"“{group}”组每次最多{n}张。")
@@ -211,7 +220,9 @@ def _together(c: Campaign, w: _Words) -> Iterator[Rule]:
         n = stacking.per_redemption
         text = w.say(f"At most {n} of this campaign at once.", f"同一活动每次最多用{n}张。")
         yield "per_redemption", text
-    if c.usage.uses == 1:
+    if stored:
+        yield "uses", w.say("To be used until nothing is left.", "可多次使用,用完为止。")
+    elif c.usage.uses == 1:
         yield "uses", w.say("To be used once.", "仅可使用一次。")
     else:
         yield "uses", w.say(f"For {c.usage.uses} uses.", f"可使用{c.usage.uses}次。")

@@ -204,7 +204,7 @@ return batch.run(function(op)
   if not first and op[REDEEM.points] == 0 then  -- a search found nothing
     return batch.answer(OUTCOME.NO_EFFECT, now)
   end
-  if first and not op[REDEEM.coupons][2]
+  if first and not op[REDEEM.coupons][2] and op[REDEEM.points] == 0
     and (first[PRESENTED.stale] == 1 or op[REDEEM.member_stale] == 1) then
     return batch.answer(OUTCOME.CODE_EXPIRED, now,
       { { first[PRESENTED.serial], OUTCOME.CODE_EXPIRED, 0 } })

@@ -254,9 +254,9 @@ class Table:
         for paid in record.tenders:
             what = f"{paid.points} points" if paid.points else ""
             what = what or self._name(f"C{redemption.handle}{paid.serial}") if paid.serial else what
-            shares = "".join(f" {record.lines[s.line].id}:{s.discount}" for s in paid.lines)
-            shares = shares if len(record.lines) > 1 else ""
-            said += f", {what or '0 points'} pays {paid.amount}{shares} leaving {paid.balance}"
+            pieces = "".join(f" {record.lines[s.line].id}:{s.discount}" for s in paid.lines)
+            pieces = pieces if len(record.lines) > 1 else ""
+            said += f", {what or '0 points'} pays {paid.amount}{pieces} leaving {paid.balance}"
         for skip in record.skipped:
             short = f" short {skip.short_by}" if skip.short_by else ""
             name = self._name(f"C{redemption.handle}{skip.serial}") if skip.serial else "points"

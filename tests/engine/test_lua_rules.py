@@ -19,8 +19,21 @@ from hypothesis import HealthCheck, Phase, given, settings
 from engine import keys
 from engine.arithmetic import back, split
 from engine.outcomes import Outcome
-from engine.records import Line, Terms, UserRecord, pack
+from engine.records import (
+    CouponHold,
+    CouponRecord,
+    CouponState,
+    Line,
+    PointsHold,
+    PointsLot,
+    PointsRecord,
+    SettingsRecord,
+    Terms,
+    UserRecord,
+    pack,
+)
 from engine.rules import Candidate, Judgement, Scene, calendar, is_open, judge
+from engine.tenders import STORED_VALUE, many, purse_of
 from tests.engine.harness import WHO, Running, mall_on
 from tests.engine.test_lua import CELL, library
 from tests.unit.rules_language import give_back
@@ -41,13 +54,16 @@ class Case:
     scene: Scene
     hold: bool
     all_or_nothing: bool
+    points: PointsRecord
+    asked: int
 
     @property
     def user(self) -> str:
         return f"u{self.number}"
 
     def judged(self) -> Judgement:
-        return judge(self.wallet, self.lines, self.scene)
+        purse = purse_of(self.asked, self.points, SettingsRecord(0), self.scene.now)
+        return judge(self.wallet, self.lines, self.scene, purse=purse)
 
 
 @cache
@@ -81,13 +97,59 @@ def cases() -> list[Case]:
             store_closed=dice.random() < 0.03,
         )
         hold = dice.random() < 0.3
-        wallet = _wallet(number, dice, coupons, hold)
+        wallet = _wallet(number, dice, coupons, hold, scene.now)
         lines = dice.choice(goods) or dice.choice(goods)  # few empty ones
-        drawn.append(Case(number, wallet, lines, scene, hold, dice.random() < 0.1))
+        asked = dice.choice([0, 0, 0, -1, dice.randrange(1, 3000)])
+        points = _points(dice, scene.now)
+        drawn.append(
+            Case(number, wallet, lines, scene, hold, dice.random() < 0.1, points, asked)
+        )
     return drawn
 
 
-def _wallet(number: int, dice: Random, coupons: list[Candidate], hold: bool) -> list[Candidate]:
+def _points(dice: Random, now: int) -> PointsRecord:
+    """Lots usable and not, ended and not, some set aside by a hold that is open or has lapsed."""
+
+    def lot(n: int) -> PointsLot:
+        ends = dice.choice([0, now + 1, now + 2, now])
+        return PointsLot(f"{n:011}", dice.randrange(1, 2000), now + dice.choice([0, 0, 1]), ends)
+
+    found = [lot(n) for n in range(dice.randrange(3))]
+    lots = sorted(found, key=lambda one: one.expires or 1 << 60)
+    hold = PointsHold("0000000000H", now + dice.randrange(2), 500, [lot(9)])
+    holds = [hold] if dice.random() < 0.3 else []
+    balance = sum(one.points for one in lots) + sum(h.parts[0].points for h in holds)
+    return PointsRecord(balance, 0, lots, holds)
+
+
+def _used(dice: Random, record: CouponRecord, terms: Terms, now: int) -> CouponRecord:
+    """A coupon of several uses or stored value, partly used, with holds open and lapsed."""
+    if not many(terms):
+        return record
+    stored = terms.benefit == STORED_VALUE
+    total = terms.amount if stored else terms.uses
+    taken = dice.choice([0, dice.randint(0, total), total]) if dice.random() < 0.5 else 0
+    state = record.state if record.state == CouponState.VOIDED else CouponState.ISSUED
+    holds: list[CouponHold] = []
+    left = total - taken
+    while left and dice.random() < 0.4:
+        part = dice.randint(1, left) if stored else 1
+        left -= part
+        until = now + dice.randrange(-1, 2)
+        size = (0, part) if stored else (1, 0)
+        holds.append(CouponHold(f"{len(holds):011}", until, *size))
+    return msgspec.structs.replace(
+        record,
+        state=CouponState.REDEEMED if taken == total else state,
+        redemption="",
+        **({"spent": taken} if stored else {"used": taken}),
+        holds=holds,
+    )
+
+
+def _wallet(
+    number: int, dice: Random, coupons: list[Candidate], hold: bool, now: int
+) -> list[Candidate]:
     """With ids that Redis can hold, one status a campaign, one revision of terms a coupon."""
     statuses: dict[str, str] = {}
     wallet = []
@@ -101,10 +163,13 @@ def _wallet(number: int, dice: Random, coupons: list[Candidate], hold: bool) -> 
             state=dice.randrange(4) if dice.random() < 0.1 else candidate.record.state,
             redemption=OLD_HOLD if own_hold else "",
         )
+        terms = _terms(dice, dice.choice(coupons).terms)
+        if terms.benefit not in (STORED_VALUE, "exchange") and dice.random() < 0.2:
+            terms = msgspec.structs.replace(terms, kind="pass", uses=dice.randint(2, 4))
         wallet.append(
             replace(
-                candidate, id=f"000000000{n:02}", record=record, campaign_status=status,
-                terms=_terms(dice, dice.choice(coupons).terms), own_hold=own_hold,
+                candidate, id=f"000000000{n:02}", record=_used(dice, record, terms, now),
+                campaign_status=status, terms=terms, own_hold=own_hold and not many(terms),
             )
         )
     return wallet
@@ -130,6 +195,7 @@ async def put(mall: Running, case: Case, pipe: Any) -> None:
     wallet: dict[str, Any] = {
         "u": pack(UserRecord(case.user, frozen=int(scene.user_frozen), member_step=5)),
         f"h{scene.store_id}/order": OLD_HOLD,
+        "p": pack(case.points),
     }
     for candidate in case.wallet:
         record = candidate.record
@@ -159,6 +225,7 @@ async def redeem(mall: Running, case: Case) -> Any:
         order_ref="order" if case.hold else "",
         hold_seconds=60 if case.hold else 0,
         best_effort=not case.all_or_nothing,
+        points=case.asked,
         now=case.scene.now,
     )
 
@@ -167,11 +234,16 @@ def expected(case: Case) -> tuple[Outcome, list[Any], list[Any]]:
     """(outcome, applied, refused) by the rules in Python."""
     judgement = case.judged()
     refused = [(skip.id, skip.outcome, skip.short_by) for skip in judgement.skipped]
-    if not judgement.applied or (refused and case.all_or_nothing):
-        return judgement.skipped[0].outcome, [], refused
-    applied = [
+    nothing = not judgement.applied and not judgement.tenders
+    if nothing or (refused and case.all_or_nothing):
+        return judgement.skipped[0].outcome if refused else Outcome.NO_EFFECT, [], refused
+    applied: list[Any] = [
         (c.id, c.discount, c.value, [(s.line, s.discount) for s in c.shares])
         for c in judgement.applied
+    ]
+    applied += [
+        (t.id, t.amount, t.points, t.balance, [(s.line, s.discount) for s in t.shares])
+        for t in judgement.tenders
     ]
     return Outcome.DONE, applied, refused
 
@@ -179,15 +251,19 @@ def expected(case: Case) -> tuple[Outcome, list[Any], list[Any]]:
 def found(answer: Any) -> tuple[Outcome, list[Any], list[Any]]:
     """The same of what the script answered."""
     if answer.value is None:
-        failed = answer.details["failed"]
+        failed = answer.details.get("failed", [])
         return answer.outcome, [], [
-            (item["coupon_id"][17:], item["outcome"], item["short_by"]) for item in failed
+            ((item["coupon_id"] or "")[17:], item["outcome"], item["short_by"]) for item in failed
         ]
     record = answer.value.record
     assert record.discount == sum(used.discount for used in record.coupons)
-    applied = [
+    applied: list[Any] = [
         (used.serial, used.discount, used.value, [(s.line, s.discount) for s in used.lines])
         for used in record.coupons
+    ]
+    applied += [
+        (t.serial, t.amount, t.points, t.balance, [(s.line, s.discount) for s in t.lines])
+        for t in record.tenders
     ]
     return answer.outcome, applied, [
         (skip.serial, Outcome(skip.outcome), skip.short_by) for skip in record.skipped
@@ -238,6 +314,7 @@ async def returns(mall: Running, case: Case, redemption: Any) -> None:
     """A few returns of goods, some of them too many, then all that is left."""
     dice = Random(case.number)
     lines, coupons = redemption.record.lines, redemption.record.coupons
+    tenders = redemption.record.tenders
     for turn in range(5):
         goods: list[tuple[int, int]] | None = None
         if turn < 4 and lines:
@@ -251,16 +328,23 @@ async def returns(mall: Running, case: Case, redemption: Any) -> None:
         done = all(line.returned == line.amount for line in lines)
         if turn and done and answer.outcome is Outcome.ALREADY_REVERSED:
             return
-        expected = give_back(lines, coupons, goods)
+        expected = give_back(lines, coupons, goods, tenders)
         if isinstance(expected, Outcome):
             assert answer.outcome is expected, (case, goods)
             continue
         assert answer.value, (case, goods, answer)
         entry = answer.value.record
-        gross, discount_back, home = expected
+        gross, discount_back, home, given = expected
         assert sum(amount for _, amount, _ in entry.lines) == gross
         assert sum(amount for *_, amount in entry.lines) == discount_back, (case, goods)
         assert [serial for serial, _, came in entry.coupons if came] == home, (case, goods)
+        assert [(fen, points) for *_, fen, points in entry.tenders] == [
+            one for one in given if one[0]
+        ], (case, goods)
+        after = answer.value.redemption.record.tenders
+        assert [(t.back, t.points_back, t.lines) for t in after] == [
+            (t.back, t.points_back, t.lines) for t in tenders
+        ], (case, goods)
         assert answer.value.redemption.record.lines == lines
         assert [c.lines for c in answer.value.redemption.record.coupons] == [
             c.lines for c in coupons

@@ -83,4 +83,8 @@ async def test_what_is_given_is_taken_by_one_stay(mall: Running, redis_url: str)
     assert sum(map(len, found)) == 3  # each of them by one stay
     again = await parking.validations("P1", "s-1", take=True, **told)
     assert {one.id for one in again} == found[0]
+    await mall.patch("c", {"status": "frozen"})
+    assert await parking.validations("P1", "s-1", **told) == []
+    await mall.patch("c", {"status": "active"})
+    assert len(await parking.validations("P1", "s-1", **told)) == len(found[0])
     await reconciled(mall.books, redis_url, mall.id)

@@ -16,8 +16,19 @@ import msgspec
 from engine.best import best
 from engine.definitions import Campaign, checked, compile_terms, parse_time
 from engine.outcomes import Outcome
-from engine.records import AppliedCoupon, CouponRecord, CouponState, Line, LineShare
+from engine.records import (
+    AppliedCoupon,
+    CouponRecord,
+    CouponState,
+    Line,
+    LineShare,
+    PointsLot,
+    PointsRecord,
+    SettingsRecord,
+    Tender,
+)
 from engine.rules import Candidate, Judgement, Scene, judge, reverse
+from engine.tenders import purse_of
 
 ZONE = ZoneInfo("Asia/Shanghai")
 OFFSET = 8 * 3_600_000
@@ -90,7 +101,9 @@ def campaign(words: str, **more: Any) -> Campaign:
     return checked(body)
 
 
-ABOUT_COUPON = ("campaign", "from", "until", "state", "step", "presented", "stale", "status")
+ABOUT_COUPON = (
+    "campaign", "from", "until", "state", "step", "presented", "stale", "status", "used", "spent",
+)  # fmt: skip
 
 
 def coupon(name: str, words: str, now: int) -> Candidate:
@@ -114,6 +127,8 @@ def coupon(name: str, words: str, now: int) -> Candidate:
         fingerprint="f",
         channel="app",
         step=int(about.get("step", 0)),
+        used=int(about.get("used", 0)),
+        spent=int(about.get("spent", 0)),
         held_until=now + 1 if about.get("state") == "held" else 0,
     )
     return Candidate(
@@ -148,6 +163,9 @@ class Example:
         self.scene = Scene(ms(NOW), OFFSET, "s1", "cashier")
         self.returns: list[str] = []
         self.best = False
+        self.use = ["free"]
+        self.asked, self.owned = "0", 0  # points to pay with, of so many
+        self.settings = SettingsRecord(0)
 
     def tell(self, line: str) -> None:
         """One line of an example, without its comment."""
@@ -168,7 +186,16 @@ class Example:
             case "floor":
                 self.scene = replace(self.scene, payable_floor=int(rest))
             case "choose":
-                self.best = rest == "best"
+                self.best = rest.startswith("best")
+                self.use = rest.split()[1:] or ["free"]
+            case "points":
+                self.asked, self.owned = rest.split()[0], int(rest.split()[-1])
+            case "rate":
+                self.settings.points_per_yuan = int(rest)
+            case "points_cap":
+                self.settings.points_max_per_redemption = int(rest)
+            case "points_percent":
+                self.settings.points_max_basis_points = round(float(rest) * 100)
             case "return":
                 self.returns.append(rest)
             case "user":
@@ -178,22 +205,31 @@ class Example:
 
     def judged(self) -> Judgement:
         candidates = [coupon(name, words, self.scene.now) for name, words in self.coupons]
+        now = self.scene.now
+        record = PointsRecord(self.owned, 0, [PointsLot("p", self.owned, 0, 0)])
+        asked = -1 if self.asked == "all" else int(self.asked)
+        purse = purse_of(asked, record, self.settings, now)
         if self.best:
-            return best(candidates, self.lines, self.scene).judgement
-        return judge(candidates, self.lines, self.scene)
+            return best(candidates, self.lines, self.scene, use=self.use, purse=purse).judgement
+        return judge(candidates, self.lines, self.scene, purse=purse)
 
     def answers(self) -> list[str]:
         judgement = self.judged()
         said = [self._applied(c.id, c.discount, c.value, c.shares) for c in judgement.applied]
+        for paid in judgement.tenders:
+            parts = ", ".join(f"{self.lines[s.line].id}: {s.discount}" for s in paid.shares)
+            more = f" ({parts})" if len(self.lines) > 1 else ""
+            what = f"{paid.id} pays" if paid.id else f"{paid.points} points pay"
+            said.append(f"{what} {paid.amount}{more}, {paid.balance} left")
         for skip in judgement.skipped:
             short = f", short by {skip.short_by}" if skip.short_by else ""
-            said.append(f"{skip.id}: {skip.outcome.code}{short}")
+            said.append(f"{skip.id or 'points'}: {skip.outcome.code}{short}")
         amount = sum(line.amount for line in self.lines)
-        said.append(f"pay {amount - judgement.discount}")
+        said.append(f"pay {amount - judgement.discount - judgement.tendered}")
         return said + self._returned(judgement)
 
     def _applied(self, name: str, discount: int, value: int, shares: list[LineShare]) -> str:
-        if value or not discount:
+        if value or not discount:  # an exchange, or an admission
             return f"{name} is exchanged, worth {value}"
         if len(self.lines) == 1:
             return f"{name} takes {discount}"
@@ -206,15 +242,23 @@ class Example:
             AppliedCoupon(c.id, c.id, 1, "", c.value, c.discount, c.shares, 0)
             for c in judgement.applied
         ]
+        tenders = [
+            Tender(0 if t.id else 1, t.id, t.amount, t.points, lines=t.shares)
+            for t in judgement.tenders
+        ]
         said = []
         for words in self.returns:
-            result = give_back(lines, coupons, _goods(words, lines))
+            result = give_back(lines, coupons, _goods(words, lines), tenders)
             if isinstance(result, Outcome):
                 said.append(result.code)
                 continue
-            gross, back, home = result
+            gross, back, home, given = result
             coming = f"; back to the wallet: {', '.join(home)}" if home else ""
-            said.append(f"refund {gross - back} of {gross}{coming}")
+            for tender, (fen, points) in zip(tenders, given, strict=True):
+                what = tender.serial or f"{points} points"
+                coming += f"; {fen} to {what}" if fen else ""
+            refund = gross - back - sum(fen for fen, _ in given)
+            said.append(f"refund {refund} of {gross}{coming}")
         return said
 
 
@@ -227,12 +271,23 @@ def _goods(words: str, lines: list[Line]) -> list[tuple[int, int]] | None:
 
 
 def give_back(
-    lines: list[Line], coupons: list[AppliedCoupon], goods: list[tuple[int, int]] | None
-) -> tuple[int, int, list[str]] | Outcome:
-    """Reverse and enter it in the records: (gross, discount back, coupons wholly back)."""
-    result = reverse(lines, coupons, goods)
+    lines: list[Line],
+    coupons: list[AppliedCoupon],
+    goods: list[tuple[int, int]] | None,
+    tenders: list[Tender],
+) -> tuple[int, int, list[str], list[tuple[int, int]]] | Outcome:
+    """Reverse and enter it in the records.
+
+    (gross, discount back, coupons wholly back, fen and points back of each tender).
+    """
+    result = reverse(lines, coupons, goods, tenders)
     if isinstance(result, Outcome):
         return result
+    for tender, given in zip(tenders, result.tenders, strict=True):
+        tender.back += given.amount
+        tender.points_back += given.points
+        for place, amount in given.lines:
+            next(s for s in tender.lines if s.line == place).back += amount
     for line in result.lines:
         lines[line.line].returned += line.gross
     home = []
@@ -243,7 +298,8 @@ def give_back(
             applied.returned = 1
             home.append(applied.serial)
     gross = sum(line.gross for line in result.lines)
-    return gross, sum(line.discount_back for line in result.lines), home
+    back = sum(line.discount_back for line in result.lines)
+    return gross, back, home, [(given.amount, given.points) for given in result.tenders]
 
 
 def run(text: str) -> tuple[list[str], list[str]]:

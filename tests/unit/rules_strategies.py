@@ -45,7 +45,10 @@ def benefits(draw: st.DrawFn) -> dict[str, Any]:
     """The fields of Terms that say what a coupon gives."""
     kind = draw(
         st.sampled_from(
-            ["gift", "fixed_price", "percent_off", "amount_off", "steps", "every", "exchange"]
+            [
+                "gift", "fixed_price", "percent_off", "amount_off", "steps", "every", "exchange",
+                "admission", "stored_value",
+            ]
         )
     )
     positive = money.map(lambda amount: max(1, amount))
@@ -58,6 +61,10 @@ def benefits(draw: st.DrawFn) -> dict[str, Any]:
             return {"benefit": kind, "basis_points": points, "max_amount": draw(cap)}
         case "exchange":
             return {"benefit": kind, "item": "mug", "value": draw(money)}
+        case "admission":
+            return {"benefit": kind, "value": draw(money)}
+        case "stored_value":
+            return {"kind": kind, "benefit": kind, "amount": draw(positive)}
         case "steps":
             least = sorted(draw(st.sets(money, min_size=1, max_size=3)))
             steps = [(m, draw(positive)) for m in least]

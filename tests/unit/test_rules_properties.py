@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.arithmetic import back, split
 from engine.outcomes import Outcome
-from engine.records import AppliedCoupon, Line, LineShare
+from engine.records import AppliedCoupon, Line, LineShare, Tender
 from engine.rules import Candidate, Judgement, Scene, judge, reverse
 from tests.unit.rules_language import give_back
 from tests.unit.rules_strategies import LARGEST, baskets, money, plain_candidates, scenes, wallets
@@ -50,10 +50,17 @@ def test_lines_sum_exactly_and_stay_above_zero_and_the_floor(
             assert share.discount > 0
             left[share.line] -= share.discount
         assert min(left, default=0) >= 0
-    assert left == judgement.running
     if judgement.discount:
         assert sum(left) >= scene.payable_floor
-    assert len(judgement.applied) + len(judgement.skipped) == len(wallet)
+    for paid in judgement.tenders:
+        assert paid.amount == sum(share.discount for share in paid.shares) > 0
+        assert paid.balance >= 0
+        for share in paid.shares:
+            left[share.line] -= share.discount
+        assert min(left) >= 0
+    assert left == judgement.running
+    told = len(judgement.applied) + len(judgement.skipped) + len(judgement.tenders)
+    assert told == len(wallet)
 
 
 @given(wallets(), baskets(), scenes(), st.randoms())
@@ -71,7 +78,9 @@ def test_a_refused_coupon_counts_as_not_sent(
     judgement = judge(wallet, lines, scene)
     refused = {skip.id for skip in judgement.skipped}
     rest = [candidate for candidate in wallet if candidate.id not in refused]
-    assert judge(rest, lines, scene) == Judgement(judgement.applied, [], judgement.running)
+    assert judge(rest, lines, scene) == Judgement(
+        judgement.applied, [], judgement.running, judgement.tenders
+    )
 
 
 @given(plain_candidates("a"), baskets(), scenes())
@@ -102,6 +111,10 @@ def test_all_pieces_of_a_return_sum_to_the_whole(
 ) -> None:
     judgement = judge(wallet, lines, scene)
     coupons = records_of(judgement)
+    tenders = [
+        Tender(0, t.id, t.amount, lines=[LineShare(s.line, s.discount) for s in t.shares])
+        for t in judgement.tenders
+    ]
     gross = refund = 0
     home: list[str] = []
     for _ in range(data.draw(st.integers(0, 4))):
@@ -109,16 +122,16 @@ def test_all_pieces_of_a_return_sum_to_the_whole(
             (i, data.draw(st.integers(0, line.amount - line.returned)))
             for i, line in enumerate(lines)
         ]
-        came = give_back(lines, coupons, goods)
+        came = give_back(lines, coupons, goods, tenders)
         if isinstance(came, Outcome):
             assert came is Outcome.NOTHING_TO_REVERSE
             continue
         gross, refund, home = gross + came[0], refund + came[0] - came[1], home + came[2]
-        assert came[0] >= came[1]  # no refund is below zero
+        assert came[0] >= came[1] + sum(fen for fen, _ in came[3])  # no refund is below zero
         for line, left in zip(lines, judgement.running, strict=True):
             assert 0 <= line.returned <= line.amount
             assert left >= 0
-    came = give_back(lines, coupons, None)
+    came = give_back(lines, coupons, None, tenders)
     assert not isinstance(came, Outcome)
     gross, refund, home = gross + came[0], refund + came[0] - came[1], home + came[2]
     amount = sum(line.amount for line in lines)
@@ -126,6 +139,7 @@ def test_all_pieces_of_a_return_sum_to_the_whole(
     assert refund == amount - judgement.discount  # what was paid
     assert sorted(home) == sorted(c.id for c in judgement.applied)  # each is back, each once
     assert all(share.back == share.discount for c in coupons for share in c.lines)
+    assert all(tender.back == tender.amount for tender in tenders)
 
 
 @given(money, st.integers(1, LARGEST), st.data())

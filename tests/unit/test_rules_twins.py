@@ -45,7 +45,7 @@ for i, item in ipairs(accepted) do
     if share > 0 then shares[#shares + 1] = { line - 1, share } end
   end
   table.sort(shares, function(a, b) return a[1] < b[1] end)
-  applied[i] = { item.serial, item.discount, shares }
+  applied[i] = { item.serial, item.discount, item.tendered, shares }
 end
 for i, item in ipairs(refused) do skipped[i] = { item.serial, item.outcome, item.short } end
 return cmsgpack.pack({ applied, skipped, basket.running })
@@ -102,7 +102,8 @@ def test_judge(lua: Run, wallet: list[Candidate], lines: list[Line], scene: Scen
     )  # fmt: skip
     want = judge(wallet, lines, scene)
     assert got == [
-        [[c.id, c.discount, [[s.line, s.discount] for s in c.shares]] for c in want.applied],
+        [[c.id, c.discount, 0, [[s.line, s.discount] for s in c.shares]] for c in want.applied]
+        + [[t.id, 0, t.amount, [[s.line, s.discount] for s in t.shares]] for t in want.tenders],
         [[skip.id, int(skip.outcome), skip.short_by] for skip in want.skipped],
         want.running,
     ]
