@@ -34,7 +34,6 @@ PATHS = (
     "/v1/groups/{id}",
     "/v1/groups/{id}/join",
     "/v1/events",
-    "/v1/reports/parking",
     "/console/",
 )
 
