@@ -309,7 +309,7 @@ async def test_how_many_stays_had_something_off(counter: Counter, lot: Lot) -> N
     """Of three stays two were paid, one of them twice, with a coupon each time."""
     user = counter.user()
     for fee in ("f1", "f2"):
-        await counter.coupon("", **minutes(30))
+        await counter.coupon("", **minutes(60))
         fees = {"f1": 2000, "f2": 4000}
         paid = await lot.pay("commit", fee=fees[fee], fee_id=fee, user_id=user)
         assert paid.status == 200, paid.json
