@@ -20,6 +20,7 @@ from engine.outcomes import Outcome
 # Importing a channel registers its routes.
 CHANNELS = (
     "api.storefront",
+    "api.orders",
     "api.wallets",
     "api.attempts",
     "api.redemptions",

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 TRIES = 5  # searches before a wallet that never rests is given up
 
 # Nothing can be done about these; a reason to look for something else comes first.
-_OVER = frozenset({Outcome.ALREADY_REDEEMED, Outcome.VOIDED, Outcome.EXPIRED})
+_OVER = frozenset(
+    {Outcome.ALREADY_REDEEMED, Outcome.VOIDED, Outcome.REFUNDED, Outcome.EXPIRED}
+)
 
 
 @dataclass(slots=True, frozen=True)

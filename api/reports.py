@@ -10,7 +10,7 @@ from api.downloads import JSON, csv_file
 from api.routes import Call, Reply, decode_cursor, encode_cursor, moment, route
 from engine.books import attempts, feeds
 from engine.books.export import CSV_TYPE, json_row
-from engine.books.reports import attribution, kpi, liability, points, redemptions, stock
+from engine.books.reports import attribution, kpi, liability, parking, points, redemptions, stock
 from engine.errors import InvalidRequest
 
 TAGS = ("reports",)
@@ -168,6 +168,26 @@ async def report_points(call: Call) -> Reply:
     as_of = await feeds.complete_until(tenant.books, tenant.id)
     rows = await points.by_group(tenant.books, tenant.id, groups, tenant.timezone, start, end)
     return told(call, "points", groups, (*groups, *points.MEASURES), rows, as_of)
+
+
+@route(
+    "GET",
+    "/v1/reports/parking",
+    roles={"finance"},
+    query=shapes.ReportQuery,
+    reply=shapes.ParkingReport,
+    summary="Stays, how many had something taken off, and how much, by lot and day.",
+    tags=TAGS,
+    produces=(JSON, CSV_TYPE),
+)
+async def report_parking(call: Call) -> Reply:
+    query: shapes.ReportQuery = call.query
+    groups = groups_of(query.group_by or "lot", parking.GROUPS)
+    start, end = period_of(query)
+    tenant = call.tenant
+    as_of = await feeds.complete_until(tenant.books, tenant.id)
+    rows = await parking.by_group(tenant.books, tenant.id, groups, tenant.timezone, start, end)
+    return told(call, "parking", groups, (*groups, *parking.MEASURES), rows, as_of)
 
 
 def told(

@@ -12,6 +12,7 @@ from api.ranking import terms_of
 from api.routes import Call, Reply, refusal, route
 from engine.books import feeds
 from engine.codes import Code, qr_png, qr_svg
+from engine.errors import InvalidRequest
 from engine.outcomes import Outcome
 from engine.records import Terms
 from engine.views import CouponView, Wallet
@@ -66,6 +67,12 @@ async def claim(call: Call) -> Reply:
         shed=True,
     )
     if answer.value is None:
+        if answer.outcome is Outcome.INVALID_REQUEST:
+            raise InvalidRequest(
+                "campaign_id",
+                "It has a price: order it (POST /v1/orders).",
+                "该活动需购买,请使用 POST /v1/orders 下单。",
+            )
         return refusal(call, answer.outcome, answer.details)
     return Reply(wire.claimed(answer.value), replayed=answer.outcome is Outcome.REPEATED)
 
@@ -161,7 +168,7 @@ async def history(call: Call) -> Reply:
     reply=wire.CouponReply,
     summary="Withdraw a coupon that is not used.",
     tags=("storefront",),
-    errors=(Outcome.ALREADY_REDEEMED, Outcome.HELD, Outcome.VOIDED),
+    errors=(Outcome.ALREADY_REDEEMED, Outcome.HELD, Outcome.VOIDED, Outcome.REFUNDED),
 )
 async def void(call: Call) -> Reply:
     answer = await call.tenant.engine.void(

@@ -30,6 +30,7 @@ USE_REFUSALS = (
     Outcome.HELD,
     Outcome.CODE_USED,
     Outcome.VOIDED,
+    Outcome.REFUNDED,
     Outcome.EXPIRED,
     Outcome.NOT_YET_VALID,
     Outcome.STORE_NOT_ALLOWED,

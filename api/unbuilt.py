@@ -17,14 +17,7 @@ PATHS = (
     "/v1/campaigns/{id}/pool",
     "/v1/campaigns/{id}/prints",
     "/v1/coupons/{id}/take",
-    "/v1/coupons/{id}/refund",
-    "/v1/coupons/{id}/refunds/{ref}/fail",
     "/v1/coupons/{id}/gifts",
-    "/v1/users/{id}/orders",
-    "/v1/orders",
-    "/v1/orders/{id}",
-    "/v1/orders/{id}/pay",
-    "/v1/orders/{id}/cancel",
     "/v1/checkins",
     "/v1/checkins/offline",
     "/v1/gifts/{gift_code}/accept",
@@ -34,7 +27,6 @@ PATHS = (
     "/v1/groups/{id}",
     "/v1/groups/{id}/join",
     "/v1/events",
-    "/v1/reports/parking",
     "/console/",
 )
 

@@ -38,7 +38,7 @@ class WalletQuery(Page, kw_only=True):
     expand: Literal["terms"] | None = None
 
 
-_STATUSES = frozenset({"issued", "held", "redeemed", "expired", "voided"})
+_STATUSES = frozenset({"issued", "held", "redeemed", "expired", "voided", "refunded"})
 
 
 @route(

@@ -32,7 +32,7 @@ Scanned = Annotated[
 
 METADATA_BYTES = 4096
 
-CouponStatus = Literal["issued", "held", "redeemed", "expired", "voided"]
+CouponStatus = Literal["issued", "held", "redeemed", "expired", "voided", "refunded"]
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,6 +74,8 @@ class OfferReply(Reply):
     mine: int
     left: int | None  # null = unlimited
     opens_at: str | None
+    price: int | UnsetType = UNSET  # fen: it is ordered and paid, not claimed
+    points_price: int | UnsetType = UNSET
     code: str | UnsetType = UNSET
     detail: str | UnsetType = UNSET
 
@@ -245,9 +247,9 @@ def claimed(view: CouponView) -> CouponReply:
 def coupon(view: CouponView, kind: str = "", uses: int = 0) -> CouponReply:
     """A coupon as of ``view.now``; ``kind``, ``uses``: where the view does not know its terms."""
     status = view.status
-    spent = status in ("held", "redeemed", "voided")
+    spent = status in ("held", "redeemed", "voided", "refunded")
     left, money = view.left
-    balance = None if view.value is None else 0 if status == "voided" else money
+    balance = None if view.value is None else 0 if status in ("voided", "refunded") else money
     uses_left = 0 if spent else left if view.uses > 1 else uses or view.uses
     reply = _coupon(view, kind or view.kind, status, uses_left, balance)
     if status == "held" and view.record.state == CouponState.HELD:
@@ -291,6 +293,10 @@ def offer(campaign_id: str, found: Offer | None, language: str) -> OfferReply:
         left=found.left,
         opens_at=moment_or_none(found.opens_at),
     )
+    if found.price:
+        reply.price = found.price
+    if found.points_price:
+        reply.points_price = found.points_price
     if found.outcome is not Outcome.DONE:
         reply.code = found.outcome.code
         reply.detail = sentence(found.outcome, language)

@@ -173,6 +173,23 @@ class PointsReport(ReportReply):
     items: list[PointsRow]
 
 
+class ParkingRow(msgspec.Struct, kw_only=True):
+    """``penetration`` = with_deduction / stays; ``discount``: taken off, points and all."""
+
+    lot: str | msgspec.UnsetType = msgspec.UNSET
+    day: str | msgspec.UnsetType = msgspec.UNSET
+    stays: int
+    with_deduction: int
+    penetration: float | None
+    discount: Fen
+
+
+class ParkingReport(ReportReply):
+    """By lot and local day: stays by their entry, discount by the act."""
+
+    items: list[ParkingRow]
+
+
 class StockRow(msgspec.Struct):
     """``total`` and ``left`` are null where stock is unlimited.
 

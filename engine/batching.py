@@ -36,9 +36,10 @@ TIMEOUT_SECONDS = 5.0
 PRIORITY = (
     "park", "redeem", "commit", "release", "reverse", "void", "lapse", "profile", "member",
     "points_credit",
+    "order_pay", "order_cancel", "order_lapse", "refund", "refund_fail",
     "vehicle", "attend", "amend", "validate", "pocket",
     "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire", "claim",
-    "shut",
+    "order", "shut",
 )  # fmt: skip
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)

@@ -145,6 +145,66 @@ class Lapse(Command, frozen=True, kw_only=True):
     redemption: str
 
 
+class Reserve(Command, frozen=True, kw_only=True):
+    """Order coupons: set aside until they are paid, or until the time is over."""
+
+    user_id: str
+    serial: str
+    serial_before: str
+    window: int
+    fingerprint: str
+    offset: int
+    items: list[tuple[str, int]]  # campaign, quantity; each campaign once
+    hold_seconds: int
+    channel: str
+    source: str  # JSON object or ""
+
+
+class Pay(Command, frozen=True, kw_only=True):
+    """An order was paid: issue its coupons."""
+
+    order: str  # serial
+    key: str
+    fingerprint: str
+    payment_ref: str
+    paid_amount: int
+    serials: list[str]  # of coupons, more than any order needs
+    offset: int
+
+
+class Cancel(Command, frozen=True, kw_only=True):
+    """Cancel an order that is not paid."""
+
+    order: str
+    key: str
+    fingerprint: str
+
+
+class Unpaid(Command, frozen=True, kw_only=True):
+    """Tell the books that an order's time has passed (the sweeper; the clock decided long ago)."""
+
+    order: str
+
+
+class Repay(Command, frozen=True, kw_only=True):
+    """Send back what was paid for what is unused of a coupon."""
+
+    serial: str  # of the coupon
+    key: str
+    fingerprint: str
+    refund_ref: str
+    reason: str
+
+
+class Unrepay(Command, frozen=True, kw_only=True):
+    """The money of a refund could not be sent: give the coupon back."""
+
+    serial: str
+    key: str
+    refund_ref: str
+    offset: int
+
+
 class Credit(Command, frozen=True, kw_only=True):
     """Make an entry of points: earn, spend, adjust."""
 

@@ -335,12 +335,16 @@ class Control:
                 log.warning("watch", error=str(error))
 
     async def sweep(self, engine: Engine) -> int:
-        """Tell the books of holds and lots of points whose time has passed; how many."""
+        """Tell the books of holds, orders and points whose time has passed; how many."""
         told = 0
         for tag in self._tags:
             key = keys.holds_key(tag)
             for member in await self._server.due(key, engine.clock(), SWEEP_AT_ONCE):
                 await engine.lapse(redemption_id="R" + member.decode(), who=SYSTEM)
+                told += 1
+            key = keys.orders_key(tag)
+            for member in await self._server.due(key, engine.clock(), SWEEP_AT_ONCE):
+                await engine.orders.lapse(order_id="O" + member.decode(), who=SYSTEM)
                 told += 1
         return told + await engine.points.sweep(SWEEP_AT_ONCE)
 

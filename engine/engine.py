@@ -18,6 +18,7 @@ from engine.acting import Acting, Mall, fingerprint_of, to_json
 from engine.batching import Fence, Observer, Reply
 from engine.doors import Doors
 from engine.fastpath import serial_of
+from engine.orders import Orders
 from engine.outcomes import Outcome
 from engine.parking.payments import Payments
 from engine.parking.stays import Parking
@@ -48,6 +49,7 @@ class Engine(Acting):
         self.doors = Doors(self)
         self._snapshots = Snapshots(self, server)
         self.points = Points(self)
+        self.orders = Orders(self)
         self.parking = Parking(self)
         self.payments = Payments(self)
 

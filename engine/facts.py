@@ -10,6 +10,16 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.fact_parts import BackCoupon as BackCoupon
+from engine.fact_parts import BackLine as BackLine
+from engine.fact_parts import BackTender as BackTender
+from engine.fact_parts import FactCoupon as FactCoupon
+from engine.fact_parts import FactDeduction as FactDeduction
+from engine.fact_parts import FactItem as FactItem
+from engine.fact_parts import FactLine as FactLine
+from engine.fact_parts import FactShare as FactShare
+from engine.fact_parts import FactTender as FactTender
+
 VERSION = 1
 
 
@@ -37,6 +47,9 @@ class Claimed(Fact, tag="claimed", frozen=True):
     channel: str
     source: str  # JSON object or ""
     metadata: str  # JSON object or ""
+    order_id: str = ""  # that it was bought with
+    paid: int = 0  # fen
+    points_paid: int = 0
 
 
 class ProfileTold(Fact, tag="profile_told", frozen=True):
@@ -54,69 +67,6 @@ class MemberTold(Fact, tag="member_told", frozen=True):
     user_id: str
     audience_id: str
     present: int
-
-
-class FactLine(msgspec.Struct, array_like=True, frozen=True):
-    """A basket line."""
-
-    id: str
-    amount: int
-    quantity: int
-    sku: str
-    category: str
-
-
-class FactShare(msgspec.Struct, array_like=True, frozen=True):
-    """What one coupon took off one line (index from 0)."""
-
-    line: int
-    discount: int
-
-
-class FactCoupon(msgspec.Struct, array_like=True, frozen=True):
-    """A coupon applied. ``value`` is an exchange's worth, settled like a discount."""
-
-    coupon_id: str
-    campaign_id: str
-    terms_revision: int
-    benefit: str
-    value: int
-    discount: int
-    lines: list[FactShare]
-    used: int = -1  # of a pass: uses redeemed so far, this one included once it is; else -1
-    done: int = 0  # 1: of a pass, that was the last use
-    uses: int = 1  # more than 1: a pass
-
-
-class FactTender(msgspec.Struct, array_like=True, frozen=True):
-    """Something paid with: ``kind`` 0 stored value (of a coupon), 1 points.
-
-    The money is settled with the redemption (postings debit ``stored_value.liability`` or
-    ``points.liability``); entries of points are made from these.
-    """
-
-    kind: int
-    coupon_id: str  # "" for points
-    campaign_id: str
-    terms_revision: int
-    amount: int  # fen
-    points: int
-    balance: int  # what was left after it
-    spent: int  # fen of the coupon redeemed so far; of points: their whole balance after it
-    done: int  # 1: nothing of the stored value is left
-    lines: list[FactShare]
-    per_yuan: int = 100  # points
-
-
-class FactDeduction(msgspec.Struct, array_like=True, frozen=True):
-    """What else takes money off a parking fee."""
-
-    type: str
-    id: str
-    minutes: int
-    amount: int
-    bearer: str
-    label: str
 
 
 class Redeemed(Fact, tag="redeemed", frozen=True):
@@ -195,47 +145,6 @@ class Released(Fact, tag="released", frozen=True):
     tenders: list[FactTender] = []  # what is free again
 
 
-class BackLine(msgspec.Struct, array_like=True, frozen=True):
-    """Goods returned: gross price, and what of the discount went back."""
-
-    id: str
-    gross: int
-    discount_back: int
-    tendered_back: int = 0
-
-
-class BackCoupon(msgspec.Struct, array_like=True, frozen=True):
-    """One coupon in a reversal: what stayed redeemed of it before and after.
-
-    ``value_before``/``value_after`` are an exchange's worth still redeemed (value or 0).
-    """
-
-    coupon_id: str
-    campaign_id: str
-    terms_revision: int
-    discount_before: int
-    discount_after: int
-    value_before: int
-    value_after: int
-    returned: int  # 1: the coupon went back to its owner
-    used: int = -1  # of a pass that gets its use back: uses that stay redeemed; else -1
-
-
-class BackTender(msgspec.Struct, array_like=True, frozen=True):
-    """What went back to where it was paid from; before and after: what of it stays tendered."""
-
-    kind: int
-    coupon_id: str
-    campaign_id: str
-    terms_revision: int
-    amount_before: int
-    amount_after: int
-    points_before: int
-    points_after: int
-    spent: int  # fen of the coupon that stay redeemed; of points: their whole balance after it
-    per_yuan: int = 100  # points
-
-
 class BackDeduction(msgspec.Struct, array_like=True, frozen=True):
     """One deduction of a parking payment that is no coupon's: what stays of it, before and after.
 
@@ -279,6 +188,60 @@ class Voided(Fact, tag="voided", frozen=True):
     user_id: str
     campaign_id: str
     reason: str
+
+
+class Ordered(Fact, tag="ordered", frozen=True):
+    """Stock, limits and points were set aside until ``until``; ``act`` is the order id."""
+
+    user_id: str
+    channel: str
+    source: str
+    amount: int
+    points: int
+    until: int
+    items: list[FactItem]
+
+
+class OrderPaid(Fact, tag="order_paid", frozen=True):
+    """An order was paid; its coupons follow as ``claimed`` facts. ``act`` is the order id."""
+
+    user_id: str
+    amount: int
+    points: int
+    payment_ref: str
+    coupon_ids: list[str]
+
+
+class OrderEnded(Fact, tag="order_ended", frozen=True):
+    """What an order set aside is free again: cancelled, or ``lapsed`` 1. ``act``: the order id."""
+
+    user_id: str
+    lapsed: int
+    until: int
+
+
+class Repaid(Fact, frozen=True):
+    """What is paid back for a coupon; ``act`` is its id. ``stock`` 1: whole, it was restocked."""
+
+    user_id: str
+    campaign_id: str
+    terms_revision: int
+    order_id: str
+    refund_ref: str
+    reason: str
+    amount: int
+    points: int
+    stock: int
+
+
+class Refunded(Repaid, tag="refunded", frozen=True):
+    """What is unused of a bought coupon goes back to its buyer."""
+
+
+class RefundFailed(Repaid, tag="refund_failed", frozen=True):
+    """The money could not be sent: the coupon is its buyer's again, taken from the stock again."""
+
+    voided: int  # 1: it is withdrawn, as it was before
 
 
 class Published(Fact, tag="published", frozen=True):
@@ -407,6 +370,11 @@ AnyFact = (
     | Reversed
     | Voided
     | Published
+    | Ordered
+    | OrderPaid
+    | OrderEnded
+    | Refunded
+    | RefundFailed
     | PointsChanged
     | PointsExpired
     | Purchased

@@ -8,7 +8,7 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:facts``     stream  the outbox: entries ``<epoch>-<last seq>``, field ``f``
 ``{tag}:w:<h>``     hash    a wallet: ``u`` user, ``C<serial>`` coupons, ``n<campaign>`` counts,
                             ``a<audience>`` memberships, ``h<store>/<order_ref>`` open hold,
-                            ``p`` points
+                            ``p`` points, ``q`` open orders
 ``{tag}:g:<id>``    hash    a campaign's share: issue, t<revision>, left, issued, redeemed, …
 ``{tag}:o:<id>``    zset    open holds on a campaign that has a budget or a limit of uses
 ``{tag}:h:<id>``     string  who was given a coupon of it, in order: beginnings of handles
@@ -18,6 +18,9 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:points``    zset    people by the time their next lot of points expires, for the sweeper
 ``{tag}:b:<h><s>``  string  a purchase (records.PurchaseRecord)
 ``{tag}:t:<h>``     string  whose purchase a transaction is: ``h`` stands for its id
+``{tag}:q:<h><s>``  string  an order (records.OrderRecord)
+``{tag}:l:<id>``    zset    open orders of a campaign by the time they lapse: ``<h><s>:<quantity>``
+``{tag}:orders``    zset    open orders by the time they lapse, for the sweeper
 ``{tag}:v:<h>``     string  a vehicle; ``h`` stands for its plate (parking/records.py, as below)
 ``{tag}:s:<h>``     string  a stay; ``h`` stands for its lot and session
 ``{tag}:k:<h>``     string  a pocket: validations given to a stay, a plate or a person
@@ -26,7 +29,8 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:holds``     zset    open holds by the time they lapse (``<h><s>``), for the sweeper
 ==================  ======  ===============================================================
 
-Ids: coupon ``C``, redemption ``R``, reversal ``V``, each + handle (16) + serial (11) in Base32.
+Ids: coupon ``C``, redemption ``R``, reversal ``V``, order ``O``, each + handle (16) + serial
+(11) in Base32.
 The handle names the cell, so every id and every scanned code goes straight to its slot.
 """
 
@@ -165,6 +169,21 @@ def purchase_key(tag: str, handle: str, serial: str) -> str:
 def transaction_key(tag: str, handle: str) -> str:
     """String: whose purchase a transaction is; ``handle`` stands for the transaction's id."""
     return f"{tag}:t:{handle}"
+
+
+def order_key(tag: str, handle: str, serial: str) -> str:
+    """String: one order."""
+    return f"{tag}:q:{handle}{serial}"
+
+
+def orders_key(tag: str) -> str:
+    """Sorted set: open orders by the time they lapse."""
+    return f"{tag}:orders"
+
+
+def pending_key(tag: str, campaign_id: str) -> str:
+    """Sorted set: open orders of a campaign by the time they lapse."""
+    return f"{tag}:l:{campaign_id}"
 
 
 def vehicle_key(tag: str, handle: str) -> str:

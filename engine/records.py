@@ -20,6 +20,7 @@ class CouponState(IntEnum):
     HELD = 1
     REDEEMED = 2
     VOIDED = 3
+    REFUNDED = 4
 
 
 class RedemptionState(IntEnum):
@@ -73,6 +74,9 @@ class CouponRecord(msgspec.Struct, array_like=True):
     used: int = 0  # uses redeemed; counted only for coupons of several uses
     spent: int = 0  # fen of a stored value that are redeemed
     holds: list[CouponHold] = []  # of coupons of several uses and stored value; lapse by the clock
+    order: str = ""  # serial of the order that it was bought with
+    paid: int = 0  # fen paid for it
+    points_paid: int = 0
 
 
 class CountRecord(msgspec.Struct, array_like=True):
@@ -112,6 +116,8 @@ class Issue(msgspec.Struct, array_like=True):
     per_day: int = -1
     cell: int = 0  # which cell this is, of how many: each takes its part of a rate
     cells: int = 1
+    price: int = 0  # fen; with a price it is ordered and paid, not claimed
+    points_price: int = 0
 
 
 class RateRecord(msgspec.Struct, array_like=True):
@@ -172,6 +178,7 @@ class Terms(msgspec.Struct, array_like=True):
     uses: int = 1
     per_day: int = -1  # uses of the campaign a day, over all cells
     per_store_per_day: int = -1
+    refundable: bool = True  # what was paid for it may come back
 
 
 class StoreRecord(msgspec.Struct, array_like=True):

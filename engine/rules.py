@@ -194,6 +194,8 @@ def _state(candidate: Candidate, scene: Scene) -> Outcome:
         return Outcome.CODE_USED
     if record.state == CouponState.VOIDED:
         return Outcome.VOIDED
+    if record.state == CouponState.REFUNDED:
+        return Outcome.REFUNDED
     if end is not None and now >= end:
         return Outcome.EXPIRED
     if now < record.issued + record.valid_from:

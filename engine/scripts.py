@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import commands, records
+from engine import commands, order_records, records
 from engine.outcomes import Outcome
 from engine.parking import records as parking
 
@@ -30,6 +30,7 @@ _ENUMS: dict[str, type[IntEnum]] = {
     "COUPON_STATE": records.CouponState,
     "REDEMPTION_STATE": records.RedemptionState,
     "TENDER_KIND": records.TenderKind,
+    "ORDER_STATE": order_records.OrderState,
 }
 _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "COUPON": records.CouponRecord,
@@ -59,6 +60,10 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "REVERSAL": records.ReversalRecord,
     "ACT": records.Act,
     "REDEMPTION": records.RedemptionRecord,
+    "ORDER": order_records.OrderRecord,
+    "ITEM": order_records.OrderItem,
+    "OPEN_ORDER": order_records.OpenOrder,
+    "REFUNDED": order_records.RefundRecord,
     "CLAIM": commands.Claim,
     "SHUT": commands.Shut,
     "PROFILE": commands.Profile,
@@ -70,6 +75,12 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "REVERSE": commands.Reverse,
     "VOID": commands.Void,
     "LAPSE": commands.Lapse,
+    "RESERVE": commands.Reserve,
+    "PAY": commands.Pay,
+    "CANCEL": commands.Cancel,
+    "UNPAID": commands.Unpaid,
+    "REPAY": commands.Repay,
+    "UNREPAY": commands.Unrepay,
     "LOT": parking.LotRecord,
     "CAR": parking.VehicleRecord,
     "STAY": parking.StayRecord,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from engine.engine import Engine
 
 LIVE_SECONDS = 1.0
+_MOST_LAPSED = 10_000
 
 _pack = msgspec.msgpack.encode
 _redemption = msgspec.msgpack.Decoder(RedemptionRecord).decode
@@ -45,7 +46,7 @@ class _Snapshot(msgspec.Struct, array_like=True):
 
 class _Offers(msgspec.Struct, array_like=True):
     now: int
-    offers: list[tuple[int, int, int | None, int] | None]
+    offers: list[tuple[int, int, int | None, int, int, int] | None]
 
 
 _snapshot = msgspec.msgpack.Decoder(_Snapshot).decode
@@ -110,8 +111,8 @@ class Snapshots:
             if row is None:
                 offers.append(None)
                 continue
-            outcome, mine, left, opens = row
-            offers.append(Offer(name, Outcome(outcome), mine, left, opens))
+            outcome, mine, left, opens, price, points = row
+            offers.append(Offer(name, Outcome(outcome), mine, left, opens, price, points))
         return found.now, offers
 
     async def redemption(self, redemption_id: str, now: int) -> Redemption | None:
@@ -140,27 +141,38 @@ class Snapshots:
                 *(
                     self._server.fields(
                         keys.campaign_key(tag, campaign_id), "issued", "redeemed", "share", "left",
-                        "budget_left",
+                        "budget_left", "aside",
                     )
                     for tag in self._engine.tags
                 )
             )
+            lapsed = [
+                await self._lapsed(tag, campaign_id) if int(row[5] or 0) else 0
+                for tag, row in zip(self._engine.tags, rows, strict=True)
+            ]
         except (RedisError, OSError) as error:
             raise Unavailable("Redis does not answer") from error
-        live = _total(rows, self._engine.clock())
+        live = _total(rows, sum(lapsed), self._engine.clock())
         self._live[campaign_id] = (time.monotonic(), live)
         return live
 
+    async def _lapsed(self, tag: str, campaign_id: str) -> int:
+        """How many coupons are set aside in a cell by orders whose time has passed."""
+        (told,) = await self._server.fields(keys.cell_key(tag), "clock")  # of a rehearsal
+        now = int(told or 0) or self._engine.clock()
+        names = await self._server.due(keys.pending_key(tag, campaign_id), now, _MOST_LAPSED)
+        return sum(int(name.rpartition(b":")[2]) for name in names)
 
-def _total(rows: list[list[bytes | None]], now: int) -> Live | None:
+
+def _total(rows: list[list[bytes | None]], lapsed: int, now: int) -> Live | None:
     """The counters of all cells together; None where no cell has the campaign."""
     known = [row for row in rows if row[0] is not None]
     if not known:
         return None
     lefts = [int(row[3]) for row in known if row[3] is not None]
     return Live(
-        left=sum(lefts) if lefts else None,
-        set_aside=0,
+        left=sum(lefts) + lapsed if lefts else None,
+        set_aside=sum(int(row[5] or 0) for row in known) - lapsed,
         issued=sum(int(row[0] or 0) for row in known),
         redeemed=sum(int(row[1] or 0) for row in known),
         as_of=now,

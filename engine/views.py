@@ -75,12 +75,14 @@ class CouponView(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> str:
-        """issued | held | redeemed | expired | voided, by the clock."""
+        """issued | held | redeemed | expired | voided | refunded, by the clock."""
         record = self.record
         if record.state == CouponState.REDEEMED:
             return "redeemed"
         if record.state == CouponState.VOIDED:
             return "voided"
+        if record.state == CouponState.REFUNDED:
+            return "refunded"
         if record.state == CouponState.HELD and self.now < record.held_until:
             return "held"
         if self.used_up:
@@ -181,3 +183,5 @@ class Offer:
     mine: int
     left: int | None
     opens_at: int  # 0 = not in the future
+    price: int = 0  # fen; with a price it is ordered and paid, not claimed
+    points_price: int = 0

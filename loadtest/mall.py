@@ -15,9 +15,10 @@ from typing import Any
 
 FILE = "LOADTEST_MALL"  # environment: where the file is
 FLASH_STOCK = 300
+TARIFF = {"unit_minutes": 60, "unit_fee": 1000}
 Mall = dict[str, Any]
-"""``url``; keys: ``operator``, ``storefront``, ``terminal``; campaigns: ``flash``, ``ten``,
-``lunch``; ``mark``: what its people's ids begin with."""
+"""``url``; keys: ``operator``, ``storefront``, ``terminal``, ``parking``; campaigns: ``flash``,
+``ten``, ``lunch``, ``hour`` (of parking); ``mark``: what its people's ids begin with."""
 
 
 class MallError(Exception):
@@ -71,6 +72,7 @@ def make(url: str, operator: str) -> Mall:
 
     put("/v1/merchants/load", {"name": "Load"})
     put("/v1/stores/load", {"name": "Load", "merchant_id": "load"})
+    put("/v1/lots/load", {"name": "Load", "merchant_id": "load", "tariff": TARIFF})
     return {
         "url": url,
         "operator": operator,
@@ -78,6 +80,10 @@ def make(url: str, operator: str) -> Mall:
         "flash": campaign("flash", stock={"total": FLASH_STOCK}, issue={"per_user": 1}),
         "ten": campaign("ten", stock={"total": FLASH_STOCK}, issue={"per_user": 1}),
         "lunch": campaign("lunch", usage={"min_spend": 5000}),
+        "hour": campaign(
+            "hour", kind="parking", benefit={"type": "parking_minutes", "minutes": 60}
+        ),
+        "parking": key("parking", lot_id="load"),
         "storefront": key("storefront"),
         "terminal": key("terminal", store_id="load"),
     }

@@ -27,6 +27,12 @@ class Buyer(people.Buyer):
     campaign = "ten"
 
 
+class Driver(people.Driver):
+    """They come and go."""
+
+    weight = 2
+
+
 class Day(Stages):
     """Morning, the sale, lunch, a quiet afternoon, the evening."""
 

@@ -212,3 +212,53 @@ class Cashier(Person):
             "order_ref": secrets.token_hex(6),
             "basket": BASKET,
         }
+
+
+class Driver(Person):
+    """A car that leaves after two hours: looks what it costs, pays, and is let out."""
+
+    wait_time = waits(0.1, 0.6)
+
+    @task(4)
+    def leave(self) -> None:
+        """Most have an hour from a shop; the gate asks twice, as gates do."""
+        user, fee = f"{self.name}-{random.randrange(1000)}", 2000
+        stay = {
+            "lot_id": "load",
+            "session_id": secrets.token_hex(6),
+            "user_id": user,
+            "entered_at": "2026-03-02T10:00:00+08:00",
+            "as_of": "2026-03-02T12:00:00+08:00",
+            "fee_total": fee,
+        }
+        body = {"campaign_id": self.mall["hour"], "user_id": user, "channel": "app"}
+        if random.random() < 0.7 and self.ask("parking claim", "POST", "/v1/claims", body) is None:
+            return
+        path = "/v1/parking/payments"
+        quote = self.ask("parking quote", "POST", path, stay | {"mode": "quote"}, expect=(200,))
+        if quote is None:
+            return
+        stay["mode"] = "commit"
+        paid = self.ask("parking payment", "POST", path, stay, key="parking", expect=(200,))
+        if paid is None:
+            return
+        if paid["payable"] != quote["payable"] or paid["payable"] not in (1000, 2000):
+            raise AssertionError(f"{quote['payable']} was quoted, {paid['payable']} is to pay")
+        again = self.ask("the gate again", "POST", path, stay, key="parking", expect=(200,))
+        if again is not None and again != paid:
+            raise AssertionError(f"two answers for one fee: {paid} {again}")
+
+    @task(1)
+    def nobody_known(self) -> None:
+        """A car of nobody: the gate must not wait for us."""
+        stay = {
+            "session_id": secrets.token_hex(6),
+            "entered_at": "2026-03-02T10:00:00+08:00",
+            "as_of": "2026-03-02T12:00:00+08:00",
+            "fee_total": 2000,
+            "mode": "commit",
+        }
+        paid = self.ask("unknown car", "POST", "/v1/parking/payments", stay, key="parking",
+                        expect=(200,))  # fmt: skip
+        if paid is not None and paid["payable"] != 2000:
+            raise AssertionError(f"nobody's car pays {paid['payable']} of 20.00")

@@ -25,7 +25,7 @@ from loadtest.replay.client import ReplayError
 from loadtest.replay.server import OwnServer
 
 ROOT = Path(__file__).resolve().parent.parent
-SCENARIOS = ("flash_sale", "cashiers", "mall_day")
+SCENARIOS = ("flash_sale", "cashiers", "closing_time", "mall_day")
 COLUMNS = ("Name", "Request Count", "Failure Count", "50%", "99%", "Requests/s")
 
 

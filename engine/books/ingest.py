@@ -42,9 +42,14 @@ _TIERS = Bulk.of(
 _ORIGINALS = Bulk.of(
     "id text",
     "SELECT used.redemption_id, used.coupon_id, used.campaign_id, used.terms_revision,"
-    " used.discount + used.value, used.benefit FROM v JOIN redemption_coupons AS used"
+    " used.discount + used.value, used.benefit, used.paid FROM v JOIN redemption_coupons AS used"
     " ON used.tenant = {tenant} AND used.redemption_id = v.id"
     " ORDER BY used.redemption_id, used.position",
+)
+_BOUGHT = Bulk.of(
+    "id text",
+    "SELECT coupons.id, coupons.paid, coupons.paid_used FROM v JOIN coupons"
+    " ON coupons.tenant = {tenant} AND coupons.id = v.id WHERE coupons.paid > 0",
 )
 _TERMS = Bulk.of(
     "campaign_id text, revision bigint",
@@ -272,26 +277,35 @@ class Turn:
     async def _look_up(self, batch: Sequence[facts.AnyFact]) -> Known:
         users: set[str] = set()
         redemptions: set[str] = set()
+        coupons: set[str] = set()  # whose price may move
         terms: set[tuple[str, int]] = set()
         for fact in batch:
             if isinstance(fact, facts.Claimed):
                 users.add(fact.user_id)
             elif isinstance(fact, facts.Redeemed | facts.Committed):
                 terms.update((used.campaign_id, used.terms_revision) for used in fact.coupons)
+                coupons.update(used.coupon_id for used in fact.coupons)
             elif isinstance(fact, facts.Reversed):
                 redemptions.add(fact.redemption_id)
                 terms.update((used.campaign_id, used.terms_revision) for used in fact.coupons)
+                coupons.update(used.coupon_id for used in fact.coupons)
+            elif isinstance(fact, facts.Refunded | facts.RefundFailed):
+                coupons.add(fact.act)
         run, tenant = self.rows.run, self._ingest.tenant
         tiers = {
             user: (tier, until)
             for user, tier, until in await run(_TIERS, tenant, [(user,) for user in users])
+        }
+        bought = {
+            name: (paid, used)
+            for name, paid, used in await run(_BOUGHT, tenant, [(name,) for name in coupons])
         }
         originals: dict[str, list[Original]] = {}
         for redemption, *rest in await run(_ORIGINALS, tenant, [(r,) for r in redemptions]):
             originals.setdefault(redemption, []).append(Original(*rest))
         terms.update((o.campaign_id, o.terms_revision) for all_ in originals.values() for o in all_)
         await self._ingest.learn_terms(self.rows, terms)
-        return Known(self._ingest.terms_of, tiers, originals)
+        return Known(self._ingest.terms_of, tiers, originals, bought)
 
     async def numbers(self, count: int) -> int:
         """The first of ``count`` posting numbers; locks the tenant's counter until the commit."""

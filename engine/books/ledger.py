@@ -10,7 +10,9 @@ account                  party              meaning
 ``mall.subsidy``         ``mall``           what the mall bears of a discount
 ``merchant.subsidy``     ``merchant:ID``    what the redeeming merchant bears of it
 ``other.subsidy``        any other party    what that party bears of it
-``customer.prepaid``     ``customers``      what the customer had paid for the coupon
+``customer.prepaid``     ``customers``      what the customer had paid for the coupon (prepaid)
+``customer.breakage``    ``customers``      what of that was more than the discount (prepaid)
+``mall.breakage``        ``mall``           the same, as the mall's gain
 ``merchant.discount``    ``merchant:ID``    the discount that the merchant gave at its till
 ``merchant.stored_value``  ``merchant:ID``  stored value that customers paid with
 ``merchant.points``      ``merchant:ID``    points that customers paid with, in money
@@ -69,6 +71,7 @@ class Terms:
 
     funding: tuple[tuple[str, int], ...]  # (party, percent) as named; "redeeming" = who redeems
     commission: int = 0
+    uses: int = 1  # of a pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Balance:
     sales: int = 0
     discount: int = 0  # exchange value included
     prepaid: int = 0  # of the discount
+    excess: int = 0  # what was paid for this use beyond the discount
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,7 @@ class Original:
     terms_revision: int
     weight: int  # discount + value: its part in the redemption's sales
     benefit: str = ""  # "stored_value" and "points" were paid with; of other deductions their type
+    paid: int = 0  # what the customer had paid for this use, as long as it stays used
 
 
 TermsOf = Callable[[str, int], Terms]
@@ -144,7 +149,8 @@ def read_terms(body: Mapping[str, Any]) -> Terms:
     if sum(percent for _, percent in shares) != WHOLE:
         raise LedgerError(f"funding adds up to something else than 100 %: {funding}")
     settlement = body.get("settlement") or {}
-    return Terms(shares, _hundredths(settlement.get("commission_percent") or 0))
+    uses = (body.get("usage") or {}).get("uses") or 1
+    return Terms(shares, _hundredths(settlement.get("commission_percent") or 0), uses)
 
 
 def _hundredths(percent: object) -> int:
@@ -197,6 +203,8 @@ def balance_postings(
         else:
             post("other.subsidy", party, amount)
     post("customer.prepaid", CUSTOMERS, balance.prepaid)
+    post("customer.breakage", CUSTOMERS, balance.excess)
+    post("mall.breakage", MALL, -balance.excess)
     post("merchant.discount", merchant, -balance.discount)
     commission = _commission(balance.prepaid, terms.commission)
     post("merchant.commission", merchant, commission)
@@ -206,6 +214,10 @@ def balance_postings(
 
 def _commission(prepaid: int, percent: int) -> int:
     return (2 * prepaid * percent + WHOLE) // (2 * WHOLE)  # half up
+
+
+def _balance(sales: int, discount: int, paid: int) -> Balance:
+    return Balance(sales, discount, min(paid, discount), max(0, paid - discount))
 
 
 def sales_of(
@@ -233,8 +245,14 @@ def _borne_by(bearer: str) -> Terms:
     return Terms(((bearer, WHOLE),))
 
 
-def redemption_entries(fact: Redeemed | Committed, terms_of: TermsOf) -> list[Entry]:
-    """An entry for each coupon that was applied, each tender, and each other deduction."""
+def redemption_entries(
+    fact: Redeemed | Committed, terms_of: TermsOf, paid: Sequence[int] = ()
+) -> list[Entry]:
+    """An entry for each coupon that was applied, each tender, and each other deduction.
+
+    ``paid``: what of each coupon's price is used up here.
+    """
+    paid = paid or [0] * len(fact.coupons)
     weights = [coupon.discount + coupon.value for coupon in fact.coupons]
     sales = sales_of(fact.payable, weights, len(fact.tenders), fact.deductions)
     entries = [
@@ -245,7 +263,7 @@ def redemption_entries(fact: Redeemed | Committed, terms_of: TermsOf) -> list[En
             terms_of(coupon.campaign_id, coupon.terms_revision),
             fact.merchant_id,
             Balance(),
-            Balance(sales[position], coupon.discount + coupon.value),
+            _balance(sales[position], coupon.discount + coupon.value, paid[position]),
         )
         for position, coupon in enumerate(fact.coupons)
     ]
@@ -327,8 +345,8 @@ def reversal_entries(
                 original,
                 terms,
                 fact.merchant_id,
-                Balance(before[position], had),
-                Balance(after[position], has),
+                _balance(before[position], had, original.paid if back else 0),
+                _balance(after[position], has, original.paid if back and not back.returned else 0),
             )
         )
     if named or paid:

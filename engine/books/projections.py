@@ -7,7 +7,7 @@ Every row carries the ``version`` of the fact that wrote it last and only moves 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import msgspec
@@ -15,98 +15,29 @@ import msgspec
 from engine import facts
 from engine.books import ledger, schema
 from engine.books.arrivals import Arrival, Position
-from engine.books.bulk import Bulk, Row, Rows
+from engine.books.bulk import Row, Rows
 from engine.books.ledger import LedgerError, Original
+from engine.books.projections_orders import OrdersPlan, OrderTold, RefundTold
 from engine.books.projections_parking import ParkingPlan, ParkingTold
 from engine.books.projections_points import PointsPlan, Told
+from engine.books.projections_sql import (
+    COUPONS_FREE,
+    COUPONS_SET,
+    COUPONS_USE,
+    MEMBERS_PUT,
+    PARTS_BACK,
+    PARTS_DROP,
+    REDEMPTIONS_BACK,
+    REDEMPTIONS_DROP,
+    REDEMPTIONS_RELEASE,
+    USERS_PUT,
+)
+from engine.books.projections_sql import FACTS_NEW as FACTS_NEW
 
 _json = msgspec.json.Encoder().encode
 _source = msgspec.json.Decoder().decode
 _MERCHANT = "merchant:"  # a party's id begins so
 _ENTRY_LENGTH = 64  # of source.entry as kept for attribution
-
-FACTS_NEW = Bulk.of(
-    "cell bigint, epoch bigint, seq bigint, type text, act text, fingerprint text,"
-    " at_ms bigint, digest text, body text",
-    "INSERT INTO facts (tenant, cell, epoch, seq, type, act, fingerprint, at_ms, digest, body)"
-    " SELECT {tenant}, cell, epoch, seq, type, act, fingerprint, at_ms, digest, body FROM v"
-    " WHERE true ON CONFLICT (tenant, cell, epoch, seq) DO NOTHING RETURNING epoch, seq",
-    stage="facts_stage",
-)
-USERS_PUT = Bulk.of(
-    "user_id text, tier text, tier_until_ms bigint, frozen bigint, version bigint",
-    "INSERT INTO users (tenant, user_id, tier, tier_until_ms, frozen, version)"
-    " SELECT {tenant}, user_id, tier, tier_until_ms, frozen, version FROM v WHERE true"
-    " ON CONFLICT (tenant, user_id) DO UPDATE SET tier = excluded.tier,"
-    " tier_until_ms = excluded.tier_until_ms, frozen = excluded.frozen,"
-    " version = excluded.version WHERE users.version < excluded.version",
-)
-MEMBERS_PUT = Bulk.of(
-    "audience_id text, user_id text, present bigint, version bigint",
-    "INSERT INTO audience_members (tenant, audience_id, user_id, present, version)"
-    " SELECT {tenant}, audience_id, user_id, present, version FROM v WHERE true"
-    " ON CONFLICT (tenant, audience_id, user_id) DO UPDATE SET present = excluded.present,"
-    " version = excluded.version WHERE audience_members.version < excluded.version",
-)
-COUPONS_SET = Bulk.of(
-    "id text, state text, redemption_id text, changed_ms bigint, version bigint",
-    "UPDATE coupons SET state = v.state, redemption_id = v.redemption_id,"
-    " changed_ms = v.changed_ms, version = v.version FROM v"
-    " WHERE coupons.tenant = {tenant} AND coupons.id = v.id AND coupons.version < v.version",
-)
-# Only those that this hold still holds: others moved on when its time had passed.
-COUPONS_FREE = Bulk.of(
-    "id text, changed_ms bigint, version bigint",
-    "UPDATE coupons SET state = 'issued', redemption_id = NULL, changed_ms = v.changed_ms,"
-    " version = v.version FROM v JOIN redemption_coupons AS used"
-    " ON used.tenant = {tenant} AND used.redemption_id = v.id"
-    " WHERE coupons.tenant = {tenant} AND coupons.id = used.coupon_id"
-    " AND coupons.redemption_id = v.id AND coupons.state = 'held'"
-    " AND coupons.version < v.version",
-)
-# Of several uses: they keep their state until nothing is left; withdrawn is withdrawn. -1 = as is.
-COUPONS_USE = Bulk.of(
-    "id text, state text, used bigint, spent bigint, changed_ms bigint, version bigint",
-    "UPDATE coupons SET"
-    " state = CASE WHEN coupons.state = 'voided' THEN coupons.state ELSE v.state END,"
-    " used = CASE WHEN v.used < 0 THEN coupons.used ELSE v.used END,"
-    " spent = CASE WHEN v.spent < 0 THEN coupons.spent ELSE v.spent END,"
-    " changed_ms = v.changed_ms,"
-    " version = CASE WHEN coupons.version < v.version THEN v.version ELSE coupons.version END"
-    " FROM v WHERE coupons.tenant = {tenant} AND coupons.id = v.id",
-)
-REDEMPTIONS_DROP = Bulk.of(  # a commit carries the whole redemption again
-    "id text", "DELETE FROM redemptions WHERE tenant = {tenant} AND id IN (SELECT id FROM v)"
-)
-PARTS_DROP = Bulk.of(
-    "id text",
-    "DELETE FROM redemption_coupons WHERE tenant = {tenant}"
-    " AND redemption_id IN (SELECT id FROM v)",
-)
-REDEMPTIONS_RELEASE = Bulk.of(
-    "id text, changed_ms bigint, version bigint",
-    "UPDATE redemptions SET state = 'released', version = v.version FROM v"
-    " WHERE redemptions.tenant = {tenant} AND redemptions.id = v.id"
-    " AND redemptions.state = 'held' AND redemptions.version < v.version",
-)
-REDEMPTIONS_BACK = Bulk.of(
-    "id text, back bigint, refund bigint, whole bigint, version bigint, tendered bigint",
-    "UPDATE redemptions SET discount_back = redemptions.discount_back + v.back,"
-    " tendered_back = redemptions.tendered_back + v.tendered,"
-    " refunded = redemptions.refunded + v.refund,"
-    " state = CASE WHEN v.whole = 1 THEN 'reversed' ELSE redemptions.state END,"
-    " version = v.version FROM v"
-    " WHERE redemptions.tenant = {tenant} AND redemptions.id = v.id",
-)
-PARTS_BACK = Bulk.of(
-    "redemption_id text, coupon_id text, back bigint, tendered bigint, points bigint",
-    "UPDATE redemption_coupons SET discount_back = redemption_coupons.discount_back + v.back,"
-    " tendered_back = redemption_coupons.tendered_back + v.tendered,"
-    " points_back = redemption_coupons.points_back + v.points"
-    " FROM v WHERE redemption_coupons.tenant = {tenant}"
-    " AND redemption_coupons.redemption_id = v.redemption_id"
-    " AND redemption_coupons.coupon_id = v.coupon_id",
-)
 
 Whole = facts.Redeemed | facts.Held | facts.Committed
 
@@ -118,6 +49,7 @@ class Known:
     terms_of: ledger.TermsOf
     tiers: Mapping[str, tuple[str, int]]  # user id -> tier, until (ms, 0 = no end)
     originals: Mapping[str, Sequence[Original]]  # redemption id -> its coupons, in order
+    bought: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # see OrdersPlan
 
 
 def version_of(place: Position) -> int:
@@ -169,6 +101,7 @@ class Plan:
         self._postings: list[Row] = []
         self._fundings: list[Row] = []
         self._points = PointsPlan(tenant, cell, currency, self._postings)
+        self._orders = OrdersPlan(tenant, cell, currency, self._postings, known.bought)
         self._parking = ParkingPlan(tenant, cell)
 
     def add(self, arrival: Arrival, fact: facts.AnyFact) -> None:
@@ -202,8 +135,9 @@ class Plan:
             self.tenant, fact.act, self.cell, fact.campaign_id, fact.terms_revision, fact.user_id,
             "issued", fact.at, fact.valid_from, fact.valid_until, fact.channel,
             _entry_of(fact.source), tier, fact.source, fact.metadata, None, fact.at,
-            version_of(place), 0, 0,
+            version_of(place), 0, 0, fact.order_id, fact.paid, 0, 0,
         )  # fmt: skip
+        self._orders.sold(place, fact)
 
     def _profile_told(self, place: Position, fact: facts.ProfileTold) -> None:
         self._tiers[fact.user_id] = fact.tier, fact.tier_until
@@ -218,25 +152,37 @@ class Plan:
 
     def _redeemed(self, place: Position, fact: facts.Redeemed) -> None:
         self._refuse_twice(fact)
-        self._settle(place, fact, ledger.redemption_entries(fact, self._known.terms_of))
-        self._whole(place, fact, "redeemed")
+        paid = self._orders.uses(fact, self._known.terms_of)
+        self._settle(place, fact, ledger.redemption_entries(fact, self._known.terms_of, paid))
+        self._whole(place, fact, "redeemed", paid=paid)
 
     def _held(self, place: Position, fact: facts.Held) -> None:
         self._refuse_twice(fact)
         self._whole(place, fact, "held", fact.until)
 
     def _committed(self, place: Position, fact: facts.Committed) -> None:
-        self._settle(place, fact, ledger.redemption_entries(fact, self._known.terms_of))
+        paid = self._orders.uses(fact, self._known.terms_of)
+        self._settle(place, fact, ledger.redemption_entries(fact, self._known.terms_of, paid))
         self._dropped.append((fact.act,))
         for coupon_id in fact.freed:
             self._set_coupon(coupon_id, "issued", None, fact.at, place)
-        self._whole(place, fact, "redeemed")
+        self._whole(place, fact, "redeemed", paid=paid)
 
     def _released(self, place: Position, fact: facts.Released) -> None:
         self._freed.append((fact.act, fact.at, version_of(place)))
 
     def _voided(self, place: Position, fact: facts.Voided) -> None:
         self._set_coupon(fact.act, "voided", None, fact.at, place)
+
+    def _order_told(self, place: Position, fact: OrderTold) -> None:
+        self._orders.told(fact, version_of(place))
+
+    def _refund_told(self, place: Position, fact: RefundTold) -> None:
+        self._orders.refunded(place, fact, version_of(place))
+        state = "refunded"
+        if isinstance(fact, facts.RefundFailed):
+            state = "voided" if fact.voided else "issued"
+        self._set_coupon(fact.act, state, None, fact.at, place)
 
     def _points_told(self, place: Position, fact: Told) -> None:
         self._points.add(place, fact)
@@ -252,6 +198,13 @@ class Plan:
         if not originals and not fact.lot_id:
             raise LedgerError(f"the books hold no redemption {fact.redemption_id}")
         self._settle(place, fact, ledger.reversal_entries(fact, originals, self._known.terms_of))
+        returned = {coupon.coupon_id for coupon in fact.coupons if coupon.returned}
+        for original in originals:
+            if original.coupon_id in returned:
+                self._orders.unused(fact.redemption_id, original.coupon_id, original.paid)
+        self._originals[fact.redemption_id] = [
+            replace(one, paid=0) if one.coupon_id in returned else one for one in originals
+        ]
         back = 0
         for coupon in fact.coupons:
             part = coupon.discount_before - coupon.discount_after
@@ -304,6 +257,11 @@ class Plan:
         facts.Reversed: _reversed,
         facts.Voided: _voided,
         facts.Published: _published,
+        facts.Ordered: _order_told,
+        facts.OrderPaid: _order_told,
+        facts.OrderEnded: _order_told,
+        facts.Refunded: _refund_told,
+        facts.RefundFailed: _refund_told,
         facts.PointsChanged: _points_told,
         facts.PointsExpired: _points_told,
         facts.Purchased: _points_told,
@@ -345,8 +303,11 @@ class Plan:
         for n, more in enumerate((discount, fen, points)):
             sums[n] += more
 
-    def _whole(self, place: Position, fact: Whole, state: str, until: int = 0) -> None:
-        """A redemption as it was made, held or committed."""
+    def _whole(
+        self, place: Position, fact: Whole, state: str, until: int = 0, paid: Sequence[int] = ()
+    ) -> None:
+        """A redemption as it was made, held or committed; ``paid``: what it uses up of prices."""
+        paid = paid or [0] * len(fact.coupons)
         weights = [coupon.discount + coupon.value for coupon in fact.coupons]
         sales = ledger.sales_of(fact.payable, weights, len(fact.tenders), fact.deductions)
         replaces = getattr(fact, "replaces", "")
@@ -364,15 +325,16 @@ class Plan:
             (
                 self.tenant, fact.act, position, used.coupon_id, used.campaign_id,
                 used.terms_revision, used.benefit, used.discount, used.value, 0, sales[position],
-                _text(used.lines), 0, 0, 0, 0, 0, used.uses,
+                _text(used.lines), 0, 0, 0, 0, 0, used.uses, paid[position],
             )
             for position, used in enumerate(fact.coupons)
         ]  # fmt: skip
         self._originals[fact.act] = [
-            Original(used.coupon_id, used.campaign_id, used.terms_revision, weight)
-            for used, weight in zip(fact.coupons, weights, strict=True)
+            Original(used.coupon_id, used.campaign_id, used.terms_revision, weight, paid=part)
+            for used, weight, part in zip(fact.coupons, weights, paid, strict=True)
         ]
-        for used in fact.coupons:
+        for used, part in zip(fact.coupons, paid, strict=True):
+            self._orders.used(used.coupon_id, part)
             if used.uses == 1:
                 self._set_coupon(used.coupon_id, state, fact.act, fact.at, place)
             elif state == "redeemed":
@@ -387,7 +349,7 @@ class Plan:
             name, position = ledger.deduction_id(d.type, number), first + number
             self._parts[fact.act].append((
                 self.tenant, fact.act, position, name, "", 0, d.type, d.amount, 0, 0,
-                sales[position], _text([(0, d.amount)]), 0, 0, 0, 0, 0, 1,
+                sales[position], _text([(0, d.amount)]), 0, 0, 0, 0, 0, 1, 0,
             ))  # fmt: skip
             self._originals[fact.act].append(Original(name, "", 0, d.amount, d.type))
 
@@ -398,7 +360,7 @@ class Plan:
             self._parts[fact.act].append((
                 self.tenant, fact.act, position, paid.coupon_id, paid.campaign_id,
                 paid.terms_revision, benefit, 0, 0, 0, sales[position], _text(paid.lines),
-                paid.amount, 0, paid.points, 0, paid.balance, 1,
+                paid.amount, 0, paid.points, 0, paid.balance, 1, 0,
             ))  # fmt: skip
             self._originals[fact.act].append(
                 Original(paid.coupon_id, paid.campaign_id, paid.terms_revision, 0, benefit)
@@ -465,6 +427,7 @@ class Plan:
         await rows.insert(schema.entries, self._entries)
         await rows.insert(schema.fundings, self._fundings)
         await self._points.write(rows)
+        await self._orders.write(rows)
         await self._parking.write(rows)
         if self._postings:
             # Last, because until the commit nobody else gets numbers of this tenant.

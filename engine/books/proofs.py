@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, case, func, literal, or_, select
+from sqlalchemy import Select, and_, case, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.books.ledger import OFFICE_CELL
@@ -16,6 +16,7 @@ from engine.books.schema import (
     adjustments,
     cells,
     counters,
+    coupons,
     entries,
     facts,
     fundings,
@@ -62,6 +63,7 @@ async def proofs(books: Books, tenant: str) -> AsyncIterator[Proof]:
         _numbers,
         _balance,
         _entries_are_postings,
+        _prepaid,
         _redemptions_are_entries,
         _fundings_are_postings,
         _adjustments_are_postings,
@@ -194,6 +196,7 @@ async def _entries_are_postings(conn: AsyncConnection, tenant: str) -> Proof:
     booked = (
         select(
             *(postings.c[name] for name in place),
+            func.max(postings.c.act).label("act"),
             *(
                 total(
                     case((postings.c.account == account, postings.c.amount * sign), else_=0)
@@ -242,6 +245,7 @@ async def _entries_are_postings(conn: AsyncConnection, tenant: str) -> Proof:
             )
         )
         .where(entries.c.tenant.is_(None))
+        .where(~_bought(tenant).where(coupons.c.id == booked.c.act).exists())
         .where(
             ~select(points_entries.c.seq)
             .where(
@@ -260,6 +264,30 @@ async def _entries_are_postings(conn: AsyncConnection, tenant: str) -> Proof:
         select(func.count()).select_from(entries).where(entries.c.tenant == tenant)
     )
     return Proof("entries", checked or 0, broken)
+
+
+def _bought(tenant: str) -> Select[tuple[str]]:
+    """Coupons that were paid for."""
+    return select(coupons.c.id).where(coupons.c.tenant == tenant, coupons.c.paid > 0)
+
+
+async def _prepaid(conn: AsyncConnection, tenant: str) -> Proof:
+    """What is owed to customers is what they paid for coupons and neither used nor got back."""
+    owed = await conn.scalar(
+        select(total(-postings.c.amount)).where(
+            postings.c.tenant == tenant,
+            postings.c.account.in_(("customer.prepaid", "customer.breakage")),
+        )
+    )
+    bought = _bought(tenant).subquery()
+    count = await conn.scalar(select(func.count()).select_from(bought))
+    left = await conn.scalar(
+        select(total(coupons.c.paid - coupons.c.paid_used)).where(
+            coupons.c.tenant == tenant, coupons.c.paid > 0, coupons.c.state != "refunded"
+        )
+    )
+    broken = [Broken("prepaid", tenant, str(left), str(owed))] if left != owed else []
+    return Proof("prepaid", count or 0, broken)
 
 
 async def _redemptions_are_entries(conn: AsyncConnection, tenant: str) -> Proof:

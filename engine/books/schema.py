@@ -31,6 +31,8 @@ from engine.books.schema_finance import track_events as track_events
 from engine.books.schema_office import attempts as attempts
 from engine.books.schema_office import job_items as job_items
 from engine.books.schema_office import jobs as jobs
+from engine.books.schema_orders import orders as orders
+from engine.books.schema_orders import refunds as refunds
 from engine.books.schema_parking import lots as lots
 from engine.books.schema_parking import parking_overrides as parking_overrides
 from engine.books.schema_parking import parking_stays as parking_stays
@@ -247,7 +249,7 @@ coupons = Table(
     Column("campaign_id", Id, nullable=False),
     Column("terms_revision", BigInteger, nullable=False),
     Column("user_id", Id, nullable=False),
-    Column("state", String(16), nullable=False),  # issued | held | redeemed | voided
+    Column("state", String(16), nullable=False),  # issued | held | redeemed | voided | refunded
     Column("issued_ms", Ms, nullable=False),
     Column("valid_from_ms", Ms, nullable=False),
     Column("valid_until_ms", Ms, nullable=False),  # 0 = no end
@@ -261,6 +263,11 @@ coupons = Table(
     Column("version", BigInteger, nullable=False),
     Column("used", BigInteger, nullable=False, default=0, server_default="0"),  # of a pass
     Column("spent", Fen, nullable=False, default=0, server_default="0"),  # of stored value
+    # Bought with an order, for how much, how much of that its uses have used up; 1: refunded whole.
+    Column("order_id", Id, nullable=False, default="", server_default=text("''")),
+    Column("paid", Fen, nullable=False, default=0, server_default="0"),
+    Column("paid_used", Fen, nullable=False, default=0, server_default="0"),
+    Column("restocked", Integer, nullable=False, default=0, server_default="0"),
     Index("coupons_user", "tenant", "user_id", "issued_ms"),
     Index("coupons_campaign", "tenant", "campaign_id", "issued_ms"),
 )
@@ -322,6 +329,7 @@ redemption_coupons = Table(
     Column("points_back", BigInteger, nullable=False, default=0, server_default="0"),
     Column("balance", BigInteger, nullable=False, default=0, server_default="0"),  # after it
     Column("uses", BigInteger, nullable=False, default=1, server_default="1"),  # of a pass: > 1
+    Column("paid", Fen, nullable=False, default=0, server_default="0"),  # of its price, used up
     Index("redemption_coupons_coupon", "tenant", "coupon_id"),
     Index("redemption_coupons_campaign", "tenant", "campaign_id"),
 )

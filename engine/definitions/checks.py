@@ -187,7 +187,8 @@ def _issue(c: Campaign) -> Iterator[Problem]:
         if issue.start is None or (start and normal and start >= normal):
             yield Problem(field, "Must be before issue.start.", "必须早于 issue.start。")
     unbuilt = {
-        "issue.price": issue.price != 0,
+        # What is paid for stored value and tendered with it are settled apart: not yet.
+        "issue.price": issue.price != 0 and c.kind in ("stored_value", "ticket"),
         "issue.points_price": issue.points_price != 0,
     }
     yield from (_unbuilt(field) for field, is_set in unbuilt.items() if is_set)
@@ -252,7 +253,8 @@ def _funding(c: Campaign) -> Iterator[Problem]:
 def _rest(c: Campaign) -> Iterator[Problem]:
     yield from _percent("settlement.commission_percent", c.settlement.commission_percent)
     unbuilt = {
-        # commission and breakage are parts of what was prepaid: nothing, while price is unbuilt
+        # A merchant's breakage is no part of what the contract's statement pays it.
+        "settlement.breakage": c.issue.price != 0 and c.settlement.breakage == "merchant",
         "refund.expired_auto": c.refund.expired_auto,
         "event": c.event is not None,
     }

@@ -71,6 +71,8 @@ def compile_issue(c: Campaign, revision: int, cell: int = 0, cells: int = 1) -> 
         per_day=_limit(issue.per_day),
         cell=cell,
         cells=cells,
+        price=issue.price,
+        points_price=issue.points_price,
     )
 
 
@@ -111,6 +113,7 @@ def compile_terms(c: Campaign) -> records.Terms:
         uses=usage.uses,
         per_day=_limit(usage.per_day),
         per_store_per_day=_limit(usage.per_store_per_day),
+        refundable=c.refund.allowed,
     )
     match benefit:
         case AmountOff():

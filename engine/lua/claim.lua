@@ -1,36 +1,27 @@
 --[[
 Claim one coupon of a campaign for a user.
 
-include:  batch, calendar, campaigns, issuing, keys, pack, records
+include:  batch, calendar, campaigns, issuing, keys, orders, pack, records
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   wallet      hash    the person's live state: the coupon is a field, and its own receipt
   campaign    hash    the campaign's share in this cell
   holders     string  who was given one
+  order       string  lapsed orders that set stock aside
+  orders      zset    open orders by the time they lapse
+  pending     zset    open orders of a campaign; lapsed ones give way to this act
   redemption  string  lapsed holds that set part of the budget aside
   opens       zset    open holds on a limited campaign
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.Claim
 outcomes:
-  DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED CAMPAIGN_FROZEN CAMPAIGN_PAUSED CAMPAIGN_ENDED
-  NOT_STARTED USER_FROZEN NOT_ELIGIBLE CHANNEL_NOT_ALLOWED USER_LIMIT USER_DAY_LIMIT
+  DONE REPEATED INVALID_REQUEST NOT_FOUND IDEMPOTENCY_KEY_REUSED CAMPAIGN_FROZEN CAMPAIGN_PAUSED
+  CAMPAIGN_ENDED NOT_STARTED USER_FROZEN NOT_ELIGIBLE CHANNEL_NOT_ALLOWED USER_LIMIT USER_DAY_LIMIT
   USER_WEEK_LIMIT USER_MONTH_LIMIT CAMPAIGN_RATE_LIMIT CAMPAIGN_DAY_LIMIT BUDGET_EXHAUSTED SOLD_OUT
   WINDOW_MOVED
 ]]
-
--- The new count: of all time, and of the local day, week and month.
-local function counted(count, now, offset)
-  local day, week, month = calendar.of(now, offset)
-  local function more(at, name, number)
-    return count and count[at] == name and count[number] + 1 or 1
-  end
-  return pack.array((count and count[COUNT.total] or 0) + 1,
-    day, more(COUNT.day, day, COUNT.day_count),
-    week, more(COUNT.week, week, COUNT.week_count),
-    month, more(COUNT.month, month, COUNT.month_count))
-end
 
 -- A coupon as it is answered: of other kinds than "coupon" with what its terms say of uses.
 local function answered(outcome, now, share, revision, coupon)
@@ -65,24 +56,32 @@ return batch.run(function(op)
   local user = row[3] and cmsgpack.unpack(row[3])
   local count = row[4] and cmsgpack.unpack(row[4])
   if user and user[USER.user_id] ~= op[CLAIM.user_id] then error('two users share a handle') end
-  local outcome, opens = issuing.judge(share, user, count, function(audience)
-    return redis.call('HEXISTS', wallet, 'a' .. audience) == 1
-  end, op[CLAIM.channel], now, offset)
+  if (share.issue[ISSUE.price] or 0) > 0 or (share.issue[ISSUE.points_price] or 0) > 0 then
+    return batch.answer(OUTCOME.INVALID_REQUEST, now)  -- it is ordered and paid
+  end
+  local person = { handle = handle, wallet = wallet, user = user, now = now, offset = offset,
+    counts = { [campaign_id] = count }, channel = op[CLAIM.channel] }
+  local freed = {}
+  local outcome, opens = orders.may_have(person, share, freed, 1)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now, nil, opens) end
 
   local issue = share.issue
   local from, to = issuing.validity(issue, now)
-  local extra = op[CLAIM.extra]
   local coupon = records.coupon({ campaign_id, issue[ISSUE.revision], COUPON_STATE.ISSUED, now,
-    from - now, to > 0 and to - now or 0, op[CLAIM.fingerprint], op[CLAIM.channel], extra })
-  local counts = counted(count, now, offset)
+    from - now, to > 0 and to - now or 0, op[CLAIM.fingerprint], op[CLAIM.channel],
+    op[CLAIM.extra] })
   -- After this point the act must succeed.
-  redis.call('HSET', wallet, 'C' .. serial, coupon, 'n' .. campaign_id, counts)
+  if freed[1] then
+    orders.tidy(freed, now)
+    local left = redis.call('HGET', wallet, 'n' .. campaign_id)
+    count = left and cmsgpack.unpack(left)
+  end
+  redis.call('HSET', wallet, 'C' .. serial, coupon, 'n' .. campaign_id,
+    pack.array(unpack(issuing.more(count, now, offset, 1), 1, 7)))
   if not user then redis.call('HSET', wallet, 'u', pack.array(op[CLAIM.user_id], '', 0, 0, 0)) end
   campaigns.take_one(share, handle, math.floor((now + offset) / 60000), (calendar.of(now, offset)))
   batch.fact('claimed', now, 'C' .. handle .. serial, op[CLAIM.fingerprint], op[CLAIM.who],
     op[CLAIM.user_id], campaign_id, issue[ISSUE.revision], from, to, op[CLAIM.channel],
-    op[CLAIM.source],
-    op[CLAIM.metadata])
+    op[CLAIM.source], op[CLAIM.metadata], '', 0, 0)
   return answered(OUTCOME.DONE, now, share, issue[ISSUE.revision], coupon)
 end)

@@ -2,12 +2,14 @@
 Tell whether a user could claim each of some campaigns now, as a claim would judge it.
 
 flags:    no-writes allow-oom
-include:  batch, campaigns, issuing, keys, pack
+include:  batch, campaigns, keys, orders, pack
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaigns' shares in this cell
+  order       string  lapsed orders that set stock aside
+  pending     zset    open orders of a campaign
   redemption  string  lapsed holds that set part of the budget aside
   opens       zset    open holds on a limited campaign
 arguments:
@@ -27,11 +29,13 @@ for i, id in ipairs(request[5]) do
   local share = campaigns.share(id)
   if share then
     local counted = redis.call('HGET', wallet, 'n' .. id)
-    local count = counted and cmsgpack.unpack(counted)
-    local outcome, opens = issuing.judge(share, user, count, function(audience)
-      return redis.call('HEXISTS', wallet, 'a' .. audience) == 1
-    end, request[4], now, request[3])
-    offers[i] = pack.array(outcome, count and count[COUNT.total] or 0, share.left, opens or 0)
+    local person = { handle = request[2], wallet = wallet, user = user, now = now,
+      counts = { [id] = counted and cmsgpack.unpack(counted) or nil }, channel = request[4],
+      offset = request[3] }
+    local outcome, opens = orders.may_have(person, share, {}, 1)
+    local left, mine = orders.really(person, share)
+    offers[i] = pack.array(outcome, mine, left, opens or 0, share.issue[ISSUE.price] or 0,
+      share.issue[ISSUE.points_price] or 0)
   else
     offers[i] = '\192'  -- nil
   end

@@ -24,14 +24,14 @@ outcomes:
 local campaign, version, share = keys.campaign(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
 local now = batch.at(tonumber(ARGV[6]))
 local row = redis.call('HMGET', campaign, 'version', 'share', 'left', 'issued', 'budget',
-  'budget_left')
+  'budget_left', 'aside')
 if row[1] and tonumber(row[1]) >= version then
   return pack.array(OUTCOME.REPEATED, now, tonumber(row[3]))
 end
 local issued = tonumber(row[4]) or 0
-local left = share >= 0 and share - issued or nil
+local left = share >= 0 and share - issued - (tonumber(row[7]) or 0) or nil
 if left and left < 0 and row[2] ~= false and tonumber(row[2]) ~= share then
-  return pack.array(OUTCOME.SOLD_OUT, now, tonumber(row[3]))  -- less than is issued
+  return pack.array(OUTCOME.SOLD_OUT, now, tonumber(row[3]))  -- less than is issued or set aside
 end
 local budget, had = tonumber(ARGV[7]), math.max(0, tonumber(row[5]) or 0)
 local budget_left = budget >= 0 and (tonumber(row[6]) or 0) + budget - had or nil

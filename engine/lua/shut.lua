@@ -2,12 +2,13 @@
 Promise for a moment that nobody is given a coupon of a campaign, where nobody could be.
 Until then a process refuses by itself whom nothing else is known of (engine/doors.py).
 
-include:  batch, campaigns, issuing, keys, pack
+include:  batch, campaigns, issuing, keys, orders, pack
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   campaign    hash    the campaign's share in this cell; it keeps the promise
   holders     string  who was given one: they have another answer to get
+  pending     zset    open orders of the campaign: what they set aside comes back as they lapse
   frozen      set     frozen members: they too
   facts       stream  the outbox; nothing is told
   redemption  string  lapsed holds that set part of the budget aside
@@ -42,7 +43,10 @@ return batch.run(function(op)
     op[SHUT.offset])
   local early = outcome == OUTCOME.NOT_STARTED and #issue[ISSUE.early] > 0
   if not impersonal[outcome] or early then return batch.answer(outcome, now) end
+  local lapses = outcome == OUTCOME.SOLD_OUT and orders.next(share) or nil
+  if lapses and lapses <= now then return batch.answer(OUTCOME.DONE, now) end
   local last, ends = now + issuing.promise, issuing.ends(issue)
+  if lapses then last = math.min(last, lapses) end
   if opens then last = math.min(last, opens) end
   if outcome ~= OUTCOME.CAMPAIGN_ENDED and ends > now then last = math.min(last, ends) end
   local promised = share.promise[PROMISE.until_ms]
@@ -52,7 +56,7 @@ return batch.run(function(op)
   local length, from = redis.call('STRLEN', keys.holders(id)), op[SHUT.known]
   if from > length then from = 0 end
   local names = redis.call('GETRANGE', keys.holders(id), from, from + at_once - 1)
-  local complete = length >= share.issued * campaigns.holder
+  local complete = length >= (share.issued + share.aside) * campaigns.holder
   local freezes, frozen, few = frozen_since(op[SHUT.freezes])
   -- After this point the act must succeed.
   if renewed then

@@ -15,6 +15,7 @@ from engine.books.proofs import proofs
 from engine.reconcile.campaigns import check_campaigns, check_stores, known_campaigns
 from engine.reconcile.check import Check, Difference, Report
 from engine.reconcile.live import Kind
+from engine.reconcile.orders import check_open_orders, check_orders, missing_orders
 from engine.reconcile.parking import (
     check_lots,
     check_pockets,
@@ -97,11 +98,13 @@ async def _compare(check: Check) -> None:
                 await check_stays(check, cell, batch)
             elif kind is Kind.POCKET:
                 await check_pockets(check, cell, batch)
+            elif kind is Kind.ORDER:
+                await check_orders(check, cell, batch)
             elif kind is Kind.STAY_USE:
                 await check_payments(check, cell, batch)
-            elif kind in (Kind.OPENS, Kind.TRANSACTION, Kind.TIER_USE):
-                # check_holds reads them; a transaction's owner is its purchase's; what a tier was
-                # used for stands in the redemptions that it names
+            elif kind in (Kind.OPENS, Kind.PENDING, Kind.TRANSACTION, Kind.TIER_USE):
+                # check_holds and check_open_orders read them; a transaction's owner is its
+                # purchase's; what a tier was used for stands in the redemptions that it names
                 continue
             elif kind is Kind.HOLDERS:
                 continue  # check_campaigns counts them
@@ -109,11 +112,13 @@ async def _compare(check: Check) -> None:
                 for key in batch:
                     check.differs("unknown key", key.decode(errors="replace"), "there", "", ())
         await check_holds(check, cell)
+        await check_open_orders(check, cell)
         await check_stores(check, cell)
         await check_lots(check, cell)
     await check_campaigns(check, None)
     await missing_people(check)
     await missing_redemptions(check)
+    await missing_orders(check)
     await missing_purchases(check)
     await missing_parking(check)
     await missing_payments(check)
@@ -146,6 +151,8 @@ async def _look_again(check: Check, places: list[tuple[int, int]], wait_seconds:
                 await check_wallets(check, cells[cell], [key.encode()], again=True)
             elif kind == "redemption":
                 await check_redemptions(check, cells[cell], [key.encode()], again=True)
+            elif kind == "order":
+                await check_orders(check, cells[cell], [key.encode()], again=True)
             elif kind == "points":
                 await check_entries(check, cells[cell], [key.encode()], again=True)
             elif kind == "purchase":
@@ -163,6 +170,9 @@ async def _look_again(check: Check, places: list[tuple[int, int]], wait_seconds:
                 await check_holds(check, one)
                 await check_stores(check, one)
                 await check_lots(check, one)
+        if ("orders",) in suspects:
+            for one in cells:
+                await check_open_orders(check, one)
         if named := sorted({s[1] for s in suspects if s[:1] == ("campaign",)}):
             await check_campaigns(check, named)
         if _PROOFS in suspects:

@@ -22,9 +22,11 @@ from engine.books.schema import (
 )
 from engine.reconcile.check import Check
 from engine.reconcile.live import BATCH, Cell
+from engine.reconcile.orders import pending
 from engine.records import StoreRecord
 
-_COUNTERS = ("version", "share", "left", "issued", "redeemed", "budget", "budget_left")
+_COUNTERS = ("version", "share", "left", "issued", "redeemed", "budget", "budget_left",
+             "aside")
 _store = msgspec.msgpack.Decoder(StoreRecord).decode
 
 Spent = dict[tuple[int, str], int]  # by cell and campaign: fen redeemed or set aside
@@ -42,7 +44,7 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
         func.count(),
         func.sum(case((once, 1), else_=0)),
         func.sum(coupons.c.used),
-    ).where(coupons.c.tenant == check.tenant)
+    ).where(coupons.c.tenant == check.tenant, coupons.c.restocked == 0)
     given = select(
         parking_validations.c.cell, parking_validations.c.campaign_id, func.count()
     ).where(parking_validations.c.tenant == check.tenant)
@@ -68,6 +70,7 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
         for cell, campaign, count in await conn.execute(validated):
             counts.setdefault((cell, campaign), {})["given to stays"] = count
         spent = await _spent(check, conn, only)
+        aside = await pending(check, conn)
     for i, campaign in enumerate(found):
         shares, budgets = json.loads(campaign.shares), json.loads(campaign.budgets)
         budget = json.loads(campaign.body)["stock"].get("budget")
@@ -83,6 +86,7 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
                 money = {"budget": budgets[cell.number], "budget_left": left}
             share = shares[cell.number] if campaign.total is not None else -1
             states = counts.get((cell.number, campaign.id), {})
+            money["aside"] = aside.get((cell.number, campaign.id), 0)
             told = redeemed.get((cell.number, campaign.id), 0)
             _compare(check, cell, campaign, share, rows[cell][i], states, money, told)
     if only is None:
@@ -162,23 +166,26 @@ def _compare(
         return
     names = (*_COUNTERS, "holders")
     live = {name: None if v is None else int(v) for name, v in zip(names, row, strict=True)}
-    issued = sum(states.values())
+    issued, aside = sum(states.values()), money["aside"] or 0
+    live["redeemed"], live["aside"] = live["redeemed"] or 0, live["aside"] or 0
+    # Who had one set aside, or gave it back, stays among the holders.
+    out = (live["issued"] or 0) + (live["aside"] or 0)
+    holders = max(live["holders"] or 0, out)
     expected: dict[str, int | None] = {
         "version": campaign.version,
         "share": share,
         "issued": issued,
-        "holders": live["issued"],
+        "holders": holders,
         "redeemed": redeemed,
-        "left": share - issued if share >= 0 else None,
+        "left": share - issued - aside if share >= 0 else None,
         **money,
     }
-    live["redeemed"] = live["redeemed"] or 0
     for name, value in expected.items():
         if live[name] != value:
             check.differs(name, where, live[name], value, again)
     left = live["left"]
-    if left is not None and (left < 0 or left + (live["issued"] or 0) != live["share"]):
-        told = f"left {left} + issued {live['issued']}"
+    if left is not None and (left < 0 or left + out != live["share"]):
+        told = f"left {left} + issued {live['issued']} + aside {live['aside']}"
         check.differs("stock law", where, told, f"share {live['share']}", again)
 
 

@@ -105,6 +105,8 @@ class Check:
     users: set[str] = field(default_factory=set)  # whose wallets were read
     redemptions: set[bytes] = field(default_factory=set)  # handle + serial of records read
     open_holds: dict[str, tuple[int, str]] = field(default_factory=dict)  # until, hold field
+    orders: set[bytes] = field(default_factory=set)  # handle + serial of orders read
+    order_fields: set[str] = field(default_factory=set)  # the same, of those that are open
     hold_fields: dict[str, str] = field(default_factory=dict)  # handle + serial: hold field
     hold_campaigns: dict[str, set[str]] = field(default_factory=dict)  # of open holds: limited ones
 

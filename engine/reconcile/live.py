@@ -33,6 +33,8 @@ class Kind(Enum):
     VEHICLE = "v"
     STAY = "s"
     POCKET = "k"
+    ORDER = "q"
+    PENDING = "l"
     STAY_USE = "y"
     TIER_USE = "d"
     UNKNOWN = ""
@@ -82,6 +84,7 @@ class Live:
                 keys.cell_key(cell.tag),
                 keys.facts_key(cell.tag),
                 keys.holds_key(cell.tag),
+                keys.orders_key(cell.tag),
                 keys.frozen_key(cell.tag),
                 keys.points_due_key(cell.tag),
             )
@@ -104,3 +107,10 @@ class Live:
 
 
 _KINDS = {f"{kind.value}:".encode(): kind for kind in Kind if kind.value}
+
+
+def pairs(members: list[Any]) -> list[tuple[bytes, Any]]:
+    """RESP3 gives pairs, RESP2 a flat list; a pipeline leaves either as it came."""
+    if members and not isinstance(members[0], list | tuple):
+        return list(zip(members[::2], members[1::2], strict=True))
+    return [(name, score) for name, score in members]

@@ -13,7 +13,7 @@ from engine import keys
 from engine.books.ledger import OWN, benefit_of, deduction_id
 from engine.books.schema import campaigns, coupons, redemption_coupons, redemptions, reversals
 from engine.reconcile.check import Check
-from engine.reconcile.live import BATCH, Cell
+from engine.reconcile.live import BATCH, Cell, pairs
 from engine.records import (
     AppliedCoupon,
     Deduction,
@@ -278,7 +278,7 @@ async def _check_uses(check: Check, conn: AsyncConnection, records: Records) -> 
 async def check_holds(check: Check, cell: Cell) -> None:
     """Open holds are exactly those that the sweeper knows, and a wallet names none that is not."""
     (members,) = await check.live.many([("ZRANGE", keys.holds_key(cell.tag), 0, -1, "WITHSCORES")])
-    known = {name.decode(): int(float(score)) for name, score in _pairs(members)}
+    known = {name.decode(): int(float(score)) for name, score in pairs(members)}
     count = len(check.cells)
     mine = {
         name: hold
@@ -313,7 +313,7 @@ async def _check_limited(check: Check, cell: Cell, mine: dict[str, tuple[int, st
             [("ZRANGE", keys.opens_key(cell.tag, name), 0, -1, "WITHSCORES") for name in batch]
         )
         for campaign, members in zip(batch, lists, strict=True):
-            listed = {name.decode(): int(float(score)) for name, score in _pairs(members)}
+            listed = {name.decode(): int(float(score)) for name, score in pairs(members)}
             on_it = {
                 name: until
                 for name, (until, _) in mine.items()
@@ -324,13 +324,6 @@ async def _check_limited(check: Check, cell: Cell, mine: dict[str, tuple[int, st
                     told = f"listed {listed.get(name, '')}"
                     where = f"R{name} of {campaign}"
                     check.differs("open hold", where, on_it.get(name, ""), told, ("holds",))
-
-
-def _pairs(members: list[Any]) -> list[tuple[bytes, Any]]:
-    """RESP3 gives pairs, RESP2 a flat list; a pipeline leaves either as it came."""
-    if members and not isinstance(members[0], list | tuple):
-        return list(zip(members[::2], members[1::2], strict=True))
-    return [(name, score) for name, score in members]
 
 
 async def missing_redemptions(check: Check) -> None:

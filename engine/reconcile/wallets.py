@@ -14,17 +14,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
 from engine.books.schema import audience_members, coupons, points_entries, users
+from engine.order_records import OpenOrder
 from engine.reconcile.check import Again, Check, Limits
 from engine.reconcile.live import Cell
+from engine.reconcile.orders import pending_of
 from engine.reconcile.points import compare_points
 from engine.reconcile.uses import Counted, check_uses
-from engine.records import CountRecord, CouponRecord, UserRecord
+from engine.records import CountRecord, CouponRecord, CouponState, UserRecord
 
-STATES = ("issued", "held", "redeemed", "voided")
+STATES = ("issued", "held", "redeemed", "voided", "refunded")
 
 _coupon = msgspec.msgpack.Decoder(CouponRecord).decode
 _count = msgspec.msgpack.Decoder(CountRecord).decode
 _user = msgspec.msgpack.Decoder(UserRecord).decode
+_open = msgspec.msgpack.Decoder(list[OpenOrder]).decode
 
 
 class _Coupon(NamedTuple):
@@ -70,6 +73,9 @@ class _Wallet:
     counts: dict[str, int] = field(default_factory=dict)  # by campaign
     audiences: set[str] = field(default_factory=set)
     points: bytes = b""
+    returned: set[str] = field(default_factory=set)  # coupons that were refunded whole
+    bought: set[str] = field(default_factory=set)  # coupons that were ordered, by id
+    ordered: dict[str, int] = field(default_factory=dict)  # by campaign: set aside, not yet paid
 
 
 async def check_wallets(
@@ -92,6 +98,8 @@ async def check_wallets(
         await _compare_users(check, conn, wallets, again)
         await _compare_audiences(check, conn, wallets, again)
         await compare_points(check, conn, wallets, again)
+        for (user, name), count in (await pending_of(check, conn, list(wallets))).items():
+            wallets[user].ordered[name] = count
     await _check_frozen(check, cell, wallets)
     for wallet in wallets.values():
         _check_limits(check, wallet)
@@ -118,6 +126,10 @@ def _read(check: Check, cell: Cell, key: str, fields: dict[bytes, bytes]) -> _Wa
             if record.extra:
                 wallet.extras[coupon_id] = record.extra
             wallet.coupons[coupon_id] = _live_coupon(record, handle)
+            if record.order:
+                wallet.bought.add(coupon_id)
+                if record.state == CouponState.REFUNDED and not record.used and not record.spent:
+                    wallet.returned.add(coupon_id)
             if record.used or record.spent or record.holds:
                 wallet.counted[coupon_id] = Counted(handle, record, again)
         elif first == b"n":
@@ -126,6 +138,8 @@ def _read(check: Check, cell: Cell, key: str, fields: dict[bytes, bytes]) -> _Wa
             wallet.audiences.add(rest)
         elif first == b"h":
             check.hold_fields[handle + value.decode()] = rest
+        elif name == b"q":
+            check.order_fields.update(handle + one.serial for one in _open(value))
         elif name == b"p":
             wallet.points = value
         elif name != b"u":
@@ -251,18 +265,24 @@ def _check_limits(check: Check, wallet: _Wallet) -> None:
     so their largest limit holds for all of them.
     """
     by_campaign: dict[str, list[_Coupon]] = {}
-    for coupon in wallet.coupons.values():
-        by_campaign.setdefault(coupon.campaign_id, []).append(coupon)
+    claimed: dict[str, list[_Coupon]] = {}  # an order counts on its own day, not on its coupons'
+    for coupon_id, coupon in wallet.coupons.items():
+        if coupon_id not in wallet.returned:
+            by_campaign.setdefault(coupon.campaign_id, []).append(coupon)
+            if coupon_id not in wallet.bought:
+                claimed.setdefault(coupon.campaign_id, []).append(coupon)
     for campaign in sorted(by_campaign.keys() | wallet.counts.keys()):
         mine = by_campaign.get(campaign, [])
         where = f"{campaign} of {wallet.user.user_id}"
-        if wallet.counts.get(campaign, 0) != len(mine):
-            counted = wallet.counts.get(campaign, 0)
-            check.differs("count", where, counted, f"{len(mine)} coupons", wallet.again)
+        counted, expected = wallet.counts.get(campaign, 0), len(mine)
+        expected += wallet.ordered.get(campaign, 0)
+        if counted != expected:
+            check.differs("count", where, counted, f"{expected} coupons", wallet.again)
         revisions = {coupon.terms_revision for coupon in mine}
         limits = [check.limits.get((campaign, revision), Limits()) for revision in revisions]
         for name, limit in _largest(limits).items():
-            most = _most(check, mine, name)
+            some = mine if name == "per_user" else claimed.get(campaign, [])
+            most = _most(check, some, name)
             if most > limit:
                 check.differs(f"limit {name}", where, most, f"at most {limit}", wallet.again)
 

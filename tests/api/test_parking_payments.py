@@ -303,3 +303,28 @@ async def settings(counter: Counter, parking: dict[str, Any]) -> None:
         "/v1/settings", {"parking": parking}, headers={"If-Match": str(now.json["revision"])}
     )
     assert answer.status == 200, answer.json
+
+
+async def test_how_many_stays_had_something_off(counter: Counter, lot: Lot) -> None:
+    """Of three stays two were paid, one of them twice, with a coupon each time."""
+    user = counter.user()
+    for fee in ("f1", "f2"):
+        await counter.coupon("", **minutes(60))
+        fees = {"f1": 2000, "f2": 4000}
+        paid = await lot.pay("commit", fee=fees[fee], fee_id=fee, user_id=user)
+        assert paid.status == 200, paid.json
+    lot.session = f"s-{secrets.token_hex(4)}"
+    await lot.pay("commit", user_id=counter.user() + "x")  # without anything off
+    gone = {"lot_id": lot.id, "session_id": f"s-{secrets.token_hex(4)}", "entered_at": ENTERED}
+    await counter.api.post("/v1/parking/stays", gone, key=lot.key)
+    rows: list[dict[str, Any]] = []
+    for _ in range(200):
+        answer = await counter.api.get("/v1/reports/parking", params={"group_by": "lot,day"})
+        rows = [row for row in answer.json["items"] if row["stays"]]
+        if rows and rows[0]["stays"] == 3:
+            break
+        await asyncio.sleep(0.05)
+    (row,) = rows
+    assert (row["lot"], row["day"], row["stays"], row["with_deduction"], row["penetration"]) == (
+        lot.id, "2026-03-02", 3, 1, 0.3333,
+    )  # fmt: skip

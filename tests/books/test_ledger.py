@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.books import ledger
+from engine.books import ledger, prepaid
 from engine.books.ledger import Entry, LedgerError, Original, Terms
 from engine.facts import BackCoupon, BackTender, FactCoupon, FactTender, Redeemed, Reversed
 
@@ -254,6 +254,64 @@ def test_any_reversals_to_the_end_net_to_zero(
         entries += back
         payable = payable_after
     assert booked(entries) == {}
+
+
+@pytest.mark.parametrize(
+    ("discount", "paid", "prepaid", "commission", "excess"),
+    [(10_000, 8000, 8000, 200, 0), (5000, 8000, 5000, 125, 3000), (0, 8000, 0, 0, 8000)],
+)
+def test_what_was_paid_before(
+    discount: int, paid: int, prepaid: int, commission: int, excess: int
+) -> None:
+    """Prepaid is at most the discount; the excess is breakage; commission is of what is prepaid."""
+    terms = ledger.read_terms(
+        {"funding": {"mall": 50, "merchant": 50}, "settlement": {"commission_percent": 2.5}}
+    )
+    fact = redeemed(20_000, (discount, 0))
+    (entry,) = ledger.redemption_entries(fact, lambda *_: terms, [paid])
+    assert (entry.prepaid, entry.commission) == (prepaid, commission)
+    assert entry.mall_bears + entry.merchant_bears + entry.prepaid == entry.discount
+    books = booked([entry])
+    assert books.get(("mall.breakage", "mall"), 0) == -excess
+    assert books.get(("customer.breakage", "customers"), 0) == excess
+    assert sum(books.values()) == 0
+
+
+@given(
+    discount=st.integers(0, 10_000), paid=st.integers(0, 10_000),
+    cuts=st.lists(st.integers(0, 10_000), max_size=4), returned=st.booleans(),
+)  # fmt: skip
+def test_what_was_paid_before_comes_back_whole(
+    discount: int, paid: int, cuts: list[int], returned: bool
+) -> None:
+    """Reversals in any pieces leave what one reversal would: nothing, if the coupon came back."""
+    fact = redeemed(500, (discount, 0))
+    original = Original("c0", "g0", 1, discount, paid=paid)
+    stays = sorted((cut for cut in cuts if cut < discount), reverse=True)
+    entries = ledger.redemption_entries(fact, lambda *_: MALL_ALL, [paid])
+    had = discount
+    for has in [*stays, 0]:
+        last = has == 0
+        back = BackCoupon("c0", "g0", 1, had, has, 0, 0, int(last and returned))
+        turn = msgspec.structs.replace(
+            reversed_((500 if had == discount else 0, 0)), coupons=[back]
+        )
+        entries += ledger.reversal_entries(turn, [original], lambda *_: MALL_ALL)
+        had = has
+        if last:
+            break
+    books = booked(entries)
+    kept = 0 if returned else paid
+    expected = {("customer.breakage", "customers"): kept, ("mall.breakage", "mall"): -kept}
+    assert books == {place: amount for place, amount in expected.items() if amount}
+
+
+@given(paid=st.integers(0, 10**11), uses=st.integers(1, 50))
+def test_a_price_is_used_up_by_the_last_use(paid: int, uses: int) -> None:
+    parts = [prepaid.used_up(paid, uses, n + 1) - prepaid.used_up(paid, uses, n)
+             for n in range(uses)]  # fmt: skip
+    assert sum(parts) == paid
+    assert parts == ledger.split(paid, [1] * uses)
 
 
 # ---- what was paid with ------------------------------------------------------------------------

@@ -19,7 +19,8 @@ def rounds(
     each: float = 0.001,
 ) -> list[float]:
     """Rounds of some 20 operations, each with one who waited so long; when a flood began."""
-    floods, now = [], begin
+    floods: list[float] = []
+    now = begin
     for size in itertools.cycle(SIZES):
         if now >= begin + seconds:
             return floods

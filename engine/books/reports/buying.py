@@ -79,6 +79,7 @@ def later_redemptions(used: Any, after: Any) -> list[ColumnElement[bool]]:
         after.c.id != used.c.id,
         after.c.state == "redeemed",
         after.c.amount > 0,
+        after.c.lot_id == "",  # a parking fee is no purchase
         after.c.at_ms > used.c.at_ms,
         after.c.at_ms <= used.c.at_ms + MONTH_MS,
         or_(after.c.order_ref == "", after.c.order_ref != used.c.order_ref),

@@ -8,13 +8,14 @@ from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.books.reports.buying import MONTH_MS, later_redemptions, without_coupons
+from engine.books.reports.parking import deducted
 from engine.books.schema import (
     adjustments,
     attempts,
-    campaigns,
     coupons,
     entries,
     parking_overrides,
+    parking_stays,
     points_entries,
     purchases,
     redemptions,
@@ -39,8 +40,8 @@ DEFINITIONS = {
         "已检票的票 / 已售的票;当前版本未售票",
     ),
     "parking_use": (
-        "parking coupons issued in the period that were used / parking coupons issued in it",
-        "期内发放且已使用的停车券 / 期内发放的停车券",
+        "stays entered in the period of whose fees something was taken off / stays entered in it",
+        "期内入场且享受减免的停车次数 / 期内入场的停车次数",
     ),
     "points_use_rate": (
         (
@@ -84,9 +85,9 @@ async def kpi(
 
     async with books.connect() as conn:
         counted: dict[str, tuple[int, int]] = {
-            "redemption_rate": await _used(conn, tenant, within, parking=False),
+            "redemption_rate": await _used(conn, tenant, within),
             "attendance": (0, 0),
-            "parking_use": await _used(conn, tenant, within, parking=True),
+            "parking_use": await _parked(conn, tenant, within),
             "points_use_rate": await _points(conn, tenant, within),
             "manual_interventions": await _by_hand(conn, tenant, within),
             "repurchases_per_head": await _repurchases(conn, tenant, within),
@@ -109,15 +110,19 @@ def definition(name: str, language: str) -> str:
     return both[language != "en"]
 
 
-async def _used(conn: AsyncConnection, tenant: str, within: Any, *, parking: bool) -> Any:
+async def _used(conn: AsyncConnection, tenant: str, within: Any) -> Any:
     c = coupons.c
     used = or_(c.state == "redeemed", c.used > 0, c.spent > 0)
     query = select(total(case((used, 1), else_=0)), func.count()).where(
         c.tenant == tenant, within(c.issued_ms)
     )
-    if parking:
-        kind = and_(campaigns.c.tenant == tenant, campaigns.c.id == c.campaign_id)
-        query = query.join_from(coupons, campaigns, kind).where(campaigns.c.kind == "parking")
+    return tuple((await conn.execute(query)).one())
+
+
+async def _parked(conn: AsyncConnection, tenant: str, within: Any) -> Any:
+    query = select(total(case((deducted(), 1), else_=0)), func.count()).where(
+        parking_stays.c.tenant == tenant, within(parking_stays.c.entered_ms)
+    )
     return tuple((await conn.execute(query)).one())
 
 

@@ -7,10 +7,11 @@ function campaigns.share(id)
   local share = campaigns.known[id]
   if share == nil then
     local row = redis.call('HMGET', keys.campaign(id), 'issue', 'left', 'issued', 'redeemed',
-      'rate', 'budget_left', 'uses', 'promise')
+      'rate', 'budget_left', 'uses', 'promise', 'aside')
     share = row[1] and {
       id = id, packed = row[1], issue = cmsgpack.unpack(row[1]), left = tonumber(row[2]),
       issued = tonumber(row[3]) or 0, redeemed = tonumber(row[4]) or 0, terms = {},
+      aside = tonumber(row[9]) or 0,
       limited = row[6] or row[7], budget_left = tonumber(row[6]),
       uses = row[7] and cmsgpack.unpack(row[7]) or { 0, 0 },
       promise = row[8] and cmsgpack.unpack(row[8]) or { 0, 0 },
@@ -54,26 +55,76 @@ local function touch(share)
     redis.call('HSET', key, 'issued', share.issued, 'redeemed', share.redeemed)
     if share.rated then redis.call('HSET', key, 'rate', pack.array(unpack(share.rate, 1, 4))) end
     if share.left then redis.call('HSET', key, 'left', share.left) end
+    if share.ordered then redis.call('HSET', key, 'aside', share.aside) end
     if share.spent then redis.call('HSET', key, 'budget_left', share.budget_left) end
     if share.used then redis.call('HSET', key, 'uses', pack.array(unpack(share.uses, 1, 2))) end
   end
 end
 
--- One is given out to this person, in this local minute and day.
-function campaigns.take_one(share, handle, minute, day)
-  if share.left then share.left = share.left - 1 end
-  share.issued = share.issued + 1
-  share.rate = { minute, campaigns.given_out(share, RATE.minute, RATE.minute_count, minute) + 1,
-    day, campaigns.given_out(share, RATE.day, RATE.day_count, day) + 1 }
+-- n were given out in this local minute and day.
+local function pace(share, n, minute, day)
+  share.rate = { minute, campaigns.given_out(share, RATE.minute, RATE.minute_count, minute) + n,
+    day, campaigns.given_out(share, RATE.day, RATE.day_count, day) + n }
   share.rated = true
-  touch(share)
+end
+
+-- n were given out to this person.
+local function gave(share, handle, n)
   if not share.given then
     share.given = {}
     batch.flush[#batch.flush + 1] = function()
       redis.call('APPEND', keys.holders(share.id), table.concat(share.given))
     end
   end
-  share.given[#share.given + 1] = string.sub(handle, 1, campaigns.holder)
+  for _ = 1, n do share.given[#share.given + 1] = string.sub(handle, 1, campaigns.holder) end
+end
+
+-- One is given out to this person, in this local minute and day.
+function campaigns.take_one(share, handle, minute, day)
+  if share.left then share.left = share.left - 1 end
+  share.issued = share.issued + 1
+  pace(share, 1, minute, day)
+  touch(share)
+  gave(share, handle, 1)
+end
+
+-- n are set aside for an order of this person, in this local minute and day.
+function campaigns.set_aside(share, handle, n, minute, day)
+  if share.left then share.left = share.left - n end
+  share.aside, share.ordered = share.aside + n, true
+  pace(share, n, minute, day)
+  touch(share)
+  gave(share, handle, n)
+end
+
+-- n that were set aside in this local minute and day are free again: on a share, or on a copy of it
+-- that only asks what would be.
+function campaigns.free(share, n, minute, day)
+  if share.left then share.left = share.left + n end
+  share.aside = share.aside - n
+  local rate = { unpack(share.rate, 1, 4) }
+  if rate[RATE.minute] == minute then rate[RATE.minute_count] = rate[RATE.minute_count] - n end
+  if rate[RATE.day] == day then rate[RATE.day_count] = rate[RATE.day_count] - n end
+  share.rate = rate
+end
+
+-- What `campaigns.free` changed, or else: write it.
+function campaigns.freed(share)
+  share.ordered, share.rated = true, true
+  touch(share)
+end
+
+-- n that were set aside are given out.
+function campaigns.issue(share, n)
+  share.aside, share.issued, share.ordered = share.aside - n, share.issued + n, true
+  touch(share)
+end
+
+-- One that was given out comes back to the stock (change 1), or leaves it again (-1).
+function campaigns.restock(share, change)
+  if share.left then share.left = share.left + change end
+  share.issued = share.issued - change
+  touch(share)
 end
 
 function campaigns.count_redeemed(share, change)

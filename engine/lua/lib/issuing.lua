@@ -16,21 +16,90 @@ function issuing.start(issue, tier)
   return start
 end
 
--- When giving out ends; 0 = never. Nobody is given what has expired already, or would before it
--- is valid.
-function issuing.ends(issue)
-  local ends, last = issue[ISSUE.end], issue[ISSUE.valid_end]
-  if last > 0 then
-    last = math.max(1, last - issue[ISSUE.delay_minutes] * 60000)
-    if ends == 0 or last < ends then ends = last end
+-- Whether a person who has had `count` (records.CountRecord or nil) may have n more.
+function issuing.limits(issue, count, now, offset, n)
+  local total, per_user = count and count[COUNT.total] or 0, issue[ISSUE.per_user]
+  if per_user >= 0 and total + n > per_user then return OUTCOME.USER_LIMIT end
+  local day, week, month = calendar.of(now, offset)
+  local function over(limit, at, name, number)
+    return limit >= 0 and (count and count[at] == name and count[number] or 0) + n > limit
   end
-  return ends
+  if over(issue[ISSUE.per_user_per_day], COUNT.day, day, COUNT.day_count) then
+    return OUTCOME.USER_DAY_LIMIT
+  end
+  if over(issue[ISSUE.per_user_per_week], COUNT.week, week, COUNT.week_count) then
+    return OUTCOME.USER_WEEK_LIMIT
+  end
+  if over(issue[ISSUE.per_user_per_month], COUNT.month, month, COUNT.month_count) then
+    return OUTCOME.USER_MONTH_LIMIT
+  end
+  return OUTCOME.DONE
+end
+
+-- The count with n more of this moment: of all time, and of the local day, week and month.
+function issuing.more(count, now, offset, n)
+  local day, week, month = calendar.of(now, offset)
+  local function more(at, name, number)
+    return count and count[at] == name and count[number] + n or n
+  end
+  return { (count and count[COUNT.total] or 0) + n,
+    day, more(COUNT.day, day, COUNT.day_count),
+    week, more(COUNT.week, week, COUNT.week_count),
+    month, more(COUNT.month, month, COUNT.month_count) }
+end
+
+-- The count without n that were counted at that moment.
+function issuing.less(count, at, offset, n)
+  local day, week, month = calendar.of(at, offset)
+  local less = { unpack(count, 1, 7) }
+  less[COUNT.total] = less[COUNT.total] - n
+  if less[COUNT.day] == day then less[COUNT.day_count] = less[COUNT.day_count] - n end
+  if less[COUNT.week] == week then less[COUNT.week_count] = less[COUNT.week_count] - n end
+  if less[COUNT.month] == month then less[COUNT.month_count] = less[COUNT.month_count] - n end
+  return less
+end
+
+-- From when and until when a coupon issued now is valid; until 0 = no end. `rule`: the fields
+-- validity to minutes of an issue.
+function issuing.span(rule, now)
+  local kind, start, last, delay, minutes = unpack(rule, 1, 5)
+  if kind == 'fixed' then return start > 0 and start or now, last end
+  local from = now + delay * 60000
+  if minutes < 0 then return from, last end
+  local to = from + minutes * 60000
+  return from, last > 0 and math.min(to, last) or to
+end
+
+-- The same for an issue as it is.
+function issuing.validity(issue, now)
+  return issuing.span(issuing.rule(issue), now)
+end
+
+-- The rule of validity of an issue, as an order keeps it.
+function issuing.rule(issue)
+  return { issue[ISSUE.validity], issue[ISSUE.valid_start], issue[ISSUE.valid_end],
+    issue[ISSUE.delay_minutes], issue[ISSUE.minutes] }
+end
+
+-- The first moment at which nobody is given one any more, by its validity; 0 = none: what has
+-- expired already, or would before it is valid, is not given out.
+function issuing.last(issue)
+  local last = issue[ISSUE.valid_end]
+  return last > 0 and math.max(1, last - issue[ISSUE.delay_minutes] * 60000) or 0
+end
+
+-- When giving out ends; 0 = never.
+function issuing.ends(issue)
+  local ends, last = issue[ISSUE.end], issuing.last(issue)
+  return last > 0 and (ends == 0 or last < ends) and last or ends
 end
 
 -- user: records.UserRecord or nil; count: records.CountRecord or nil; membership(audience) tells.
--- channel nil = not judged. Returns the outcome, and when it opens where that helps.
-function issuing.ladder(share, user, count, membership, channel, now, offset)
+-- channel nil = not judged; n: how many, one unless said. Returns the outcome, and when it opens
+-- where that helps.
+function issuing.ladder(share, user, count, membership, channel, now, offset, n)
   local issue = share.issue
+  n = n or 1
   local status = issue[ISSUE.status]
   if status == 'frozen' then return OUTCOME.CAMPAIGN_FROZEN end
   if status == 'paused' then return OUTCOME.CAMPAIGN_PAUSED end
@@ -57,35 +126,20 @@ function issuing.ladder(share, user, count, membership, channel, now, offset)
   if channel and issue[ISSUE.channels] and not contains(issue[ISSUE.channels], channel) then
     return OUTCOME.CHANNEL_NOT_ALLOWED
   end
-  local total, per_user = count and count[COUNT.total] or 0, issue[ISSUE.per_user]
-  if per_user >= 0 and total >= per_user then return OUTCOME.USER_LIMIT end
-  local day, week, month = calendar.of(now, offset)
-  local function used(at, name, number)
-    return count and count[at] == name and count[number] or 0
-  end
-  local limit = issue[ISSUE.per_user_per_day]
-  if limit >= 0 and used(COUNT.day, day, COUNT.day_count) >= limit then
-    return OUTCOME.USER_DAY_LIMIT
-  end
-  limit = issue[ISSUE.per_user_per_week]
-  if limit >= 0 and used(COUNT.week, week, COUNT.week_count) >= limit then
-    return OUTCOME.USER_WEEK_LIMIT
-  end
-  limit = issue[ISSUE.per_user_per_month]
-  if limit >= 0 and used(COUNT.month, month, COUNT.month_count) >= limit then
-    return OUTCOME.USER_MONTH_LIMIT
-  end
-  limit = issue[ISSUE.per_minute] or -1
+  local outcome = issuing.limits(issue, count, now, offset, n)
+  if outcome ~= OUTCOME.DONE then return outcome end
+  local day = calendar.of(now, offset)
+  local limit = issue[ISSUE.per_minute] or -1
   if limit >= 0 then
     local minute = math.floor((now + offset) / 60000)
-    if campaigns.given_out(share, RATE.minute, RATE.minute_count, minute)
-      >= campaigns.part(share, limit, minute) then
+    if campaigns.given_out(share, RATE.minute, RATE.minute_count, minute) + n
+      > campaigns.part(share, limit, minute) then
       return OUTCOME.CAMPAIGN_RATE_LIMIT, (minute + 1) * 60000 - offset
     end
   end
   limit = issue[ISSUE.per_day] or -1
-  if limit >= 0 and campaigns.given_out(share, RATE.day, RATE.day_count, day)
-    >= campaigns.part(share, limit, day) then
+  if limit >= 0 and campaigns.given_out(share, RATE.day, RATE.day_count, day) + n
+    > campaigns.part(share, limit, day) then
     return OUTCOME.CAMPAIGN_DAY_LIMIT, (day + 1) * 86400000 - offset
   end
   -- What nobody could use here any more is not given out either.
@@ -93,29 +147,17 @@ function issuing.ladder(share, user, count, membership, channel, now, offset)
     and rooms.of(share, '', now, day).budget < 1 then
     return OUTCOME.BUDGET_EXHAUSTED
   end
-  if share.left and share.left < 1 then return OUTCOME.SOLD_OUT end
+  if share.left and share.left < n then return OUTCOME.SOLD_OUT end
   return OUTCOME.DONE
 end
 
 -- The same, and nobody is let in while a promise lasts (shut.lua). It is of the server's clock,
 -- and a clock that was put back does not make one longer.
-function issuing.judge(share, user, count, membership, channel, now, offset)
-  local outcome, opens = issuing.ladder(share, user, count, membership, channel, now, offset)
+function issuing.judge(share, user, count, membership, channel, now, offset, n)
+  local outcome, opens = issuing.ladder(share, user, count, membership, channel, now, offset, n)
   local left = share.promise[PROMISE.until_ms] - now
   if outcome == OUTCOME.DONE and now == batch.now and left > 0 and left <= issuing.promise then
     return share.promise[PROMISE.outcome]
   end
   return outcome, opens
-end
-
--- From when and until when a coupon issued now is valid; until 0 = no end.
-function issuing.validity(issue, now)
-  local last = issue[ISSUE.valid_end]
-  if issue[ISSUE.validity] == 'fixed' then
-    return issue[ISSUE.valid_start] > 0 and issue[ISSUE.valid_start] or now, last
-  end
-  local from, minutes = now + issue[ISSUE.delay_minutes] * 60000, issue[ISSUE.minutes]
-  if minutes < 0 then return from, last end
-  local to = from + minutes * 60000
-  return from, last > 0 and math.min(to, last) or to
 end

@@ -14,6 +14,9 @@ function keys.points(handle, serial) return tag .. ':p:' .. handle .. serial end
 function keys.points_due() return tag .. ':points' end
 function keys.purchase(handle, serial) return tag .. ':b:' .. handle .. serial end
 function keys.transaction(handle) return tag .. ':t:' .. handle end
+function keys.order(handle, serial) return tag .. ':q:' .. handle .. serial end
+function keys.orders() return tag .. ':orders' end
+function keys.pending(id) return tag .. ':l:' .. id end
 function keys.vehicle(handle) return tag .. ':v:' .. handle end
 function keys.stay(handle) return tag .. ':s:' .. handle end
 function keys.pocket(handle) return tag .. ':k:' .. handle end

@@ -2,7 +2,7 @@
 -- Packing records; positions such as COUPON.state come from engine/records.py at load.
 local records = {}
 local blank = { [COUPON.step] = 0, [COUPON.held_until] = 0, [COUPON.voided] = 0,
-  [COUPON.used] = 0, [COUPON.spent] = 0 }
+  [COUPON.used] = 0, [COUPON.spent] = 0, [COUPON.paid] = 0, [COUPON.points_paid] = 0 }
 
 -- A coupon: the tail is written only as far as it says something.
 function records.coupon(c)
@@ -14,6 +14,7 @@ function records.coupon(c)
   if (c[COUPON.used] or 0) > 0 or (c[COUPON.spent] or 0) > 0 or (holds and #holds > 0) then
     last = COUPON.holds
   end
+  if (c[COUPON.order] or '') ~= '' then last = COUPON.points_paid end
   for i = 9, last do
     if not c[i] then c[i] = i == COUPON.holds and {} or blank[i] or '' end
   end

@@ -56,6 +56,7 @@ local function state(item, at)
     return OUTCOME.CODE_USED
   end
   if record[COUPON.state] == COUPON_STATE.VOIDED then return OUTCOME.VOIDED end
+  if record[COUPON.state] == COUPON_STATE.REFUNDED then return OUTCOME.REFUNDED end
   if now >= item.ends then return OUTCOME.EXPIRED end
   if now < record[COUPON.issued] + record[COUPON.valid_from] then
     return OUTCOME.NOT_YET_VALID

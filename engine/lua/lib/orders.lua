@@ -1,0 +1,224 @@
+-- include: batch, campaigns, issuing, keys, pack, records
+-- Orders: stock and limits set aside until they are paid. What has lapsed sets nothing aside from
+-- that instant on, told to the books or not: whoever needs the room gives it up.
+local orders = { engine = '{"key":"","label":"engine","role":"engine"}', most = 1000 }
+
+function orders.get(handle, serial)
+  local packed = redis.call('GET', keys.order(handle, serial))
+  return packed and cmsgpack.unpack(packed), packed
+end
+
+function orders.put(handle, serial, record)
+  local packed = cmsgpack.pack(record)
+  redis.call('SET', keys.order(handle, serial), packed)
+  return packed
+end
+
+-- What an order sets aside of a campaign.
+local function quantity(record, id)
+  for _, item in ipairs(record[ORDER.items]) do
+    if item[ITEM.campaign_id] == id then return item[ITEM.quantity] end
+  end
+  return 0
+end
+
+-- The local minute and day that an order counts on.
+local function windows(record)
+  local at = record[ORDER.counted] + record[ORDER.offset]
+  return math.floor(at / 60000), math.floor(at / 86400000)
+end
+
+-- Lapsed orders that are still in the way of a campaign or of a person: {handle, serial}.
+local function lapsed(person, share)
+  local found = {}
+  local own = redis.call('HGET', person.wallet, 'q')
+  for _, open in ipairs(own and cmsgpack.unpack(own) or {}) do
+    if person.now >= open[OPEN_ORDER.until] then
+      found[#found + 1] = { person.handle, open[OPEN_ORDER.serial] }
+    end
+  end
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', keys.pending(share.id), '-inf', person.now,
+    'LIMIT', 0, orders.most)) do
+    found[#found + 1] = { string.sub(name, 1, 16), string.sub(name, 17, 27) }
+  end
+  return found
+end
+
+-- The share and the person's count as they would be without an order that has lapsed.
+local function without(share, count, person, order)
+  local n = quantity(order.record, share.id)
+  if n == 0 then return share, count end
+  local view = {}
+  for name, value in pairs(share) do view[name] = value end
+  campaigns.free(view, n, windows(order.record))
+  if order.handle == person.handle then
+    count = issuing.less(count, order.record[ORDER.counted], order.record[ORDER.offset], n)
+  end
+  return view, count
+end
+
+-- Whether room that a lapsed order gives back may turn a refusal.
+local function in_the_way(outcome)
+  return outcome >= OUTCOME.USER_LIMIT and outcome <= OUTCOME.SOLD_OUT
+    and outcome ~= OUTCOME.BUDGET_EXHAUSTED
+end
+
+-- Judge a share by `rule(share, count)`, as if orders that have lapsed were given up: no more of
+-- them than it takes. They join `freed` ({handle, serial, record} each), which earlier calls of
+-- this act may have begun. person: {handle, wallet, now, counts (records.CountRecord by campaign)}.
+function orders.judge(person, share, freed, rule)
+  local count, chosen, view = person.counts[share.id], {}, share
+  for _, order in ipairs(freed) do
+    view, count = without(view, count, person, order)
+    chosen[order.handle .. order.serial] = true
+  end
+  local outcome, opens = rule(view, count)
+  if not in_the_way(outcome) or share.aside == 0 then return outcome, opens end
+  for _, place in ipairs(lapsed(person, share)) do
+    local name = place[1] .. place[2]
+    if not chosen[name] then
+      chosen[name] = true
+      local order = { handle = place[1], serial = place[2],
+        record = orders.get(place[1], place[2]) }
+      freed[#freed + 1] = order
+      view, count = without(view, count, person, order)
+      outcome, opens = rule(view, count)
+      if not in_the_way(outcome) then return outcome, opens end
+    end
+  end
+  return outcome, opens
+end
+
+-- When the next order of a campaign lapses, or has; nil = none is open.
+function orders.next(share)
+  if share.aside == 0 then return nil end
+  local first = redis.call('ZRANGE', keys.pending(share.id), 0, 0, 'WITHSCORES')
+  return tonumber(first[2])
+end
+
+-- What judging an order or a claim needs of a person: their wallet's fields u and n<campaign>.
+function orders.person(handle, user_id, channel, now, offset, ids)
+  local wallet, fields = keys.wallet(handle), { 'u' }
+  for i, id in ipairs(ids) do fields[i + 1] = 'n' .. id end
+  local row = redis.call('HMGET', wallet, unpack(fields))
+  local user = row[1] and cmsgpack.unpack(row[1])
+  if user and user[USER.user_id] ~= user_id then error('two users share a handle') end
+  local counts = {}
+  for i, id in ipairs(ids) do counts[id] = row[i + 1] and cmsgpack.unpack(row[i + 1]) or nil end
+  return { handle = handle, wallet = wallet, user = user, counts = counts, channel = channel,
+    now = now, offset = offset }
+end
+
+-- Whether a person may have n of a campaign now: the ladder of a claim.
+function orders.may_have(person, share, freed, n)
+  return orders.judge(person, share, freed, function(view, count)
+    return issuing.judge(view, person.user, count, function(audience)
+      return redis.call('HEXISTS', person.wallet, 'a' .. audience) == 1
+    end, person.channel, person.now, person.offset, n)
+  end)
+end
+
+-- What is left of a share and how many the person has, orders that have lapsed not counted.
+function orders.really(person, share)
+  local count, view, seen = person.counts[share.id], share, {}
+  for _, place in ipairs(share.aside > 0 and lapsed(person, share) or {}) do
+    if not seen[place[1] .. place[2]] then
+      seen[place[1] .. place[2]] = true
+      view, count = without(view, count, person, { handle = place[1],
+        record = orders.get(place[1], place[2]) })
+    end
+  end
+  return view.left, count and count[COUNT.total] or 0
+end
+
+local function write_open(wallet, open)
+  if #open == 0 then redis.call('HDEL', wallet, 'q')
+  else redis.call('HSET', wallet, 'q', cmsgpack.pack(open)) end
+end
+
+-- Forget that an order is open.
+local function close(handle, serial, record)
+  local wallet, open = keys.wallet(handle), {}
+  local packed = redis.call('HGET', wallet, 'q')
+  for _, order in ipairs(packed and cmsgpack.unpack(packed) or {}) do
+    if order[OPEN_ORDER.serial] ~= serial then open[#open + 1] = order end
+  end
+  write_open(wallet, open)
+  redis.call('ZREM', keys.orders(), handle .. serial)
+  for _, item in ipairs(record[ORDER.items]) do
+    redis.call('ZREM', keys.pending(item[ITEM.campaign_id]),
+      handle .. serial .. ':' .. item[ITEM.quantity])
+  end
+end
+
+-- Change a person's count of a campaign.
+function orders.recount(handle, id, change, at, offset, n)
+  local wallet = keys.wallet(handle)
+  local packed = redis.call('HGET', wallet, 'n' .. id)
+  local count = change(packed and cmsgpack.unpack(packed), at, offset, n)
+  redis.call('HSET', wallet, 'n' .. id, pack.array(unpack(count, 1, 7)))
+end
+
+-- Set aside what an order asks for, until its time is over.
+function orders.open(handle, serial, record)
+  local wallet = keys.wallet(handle)
+  local packed = redis.call('HGET', wallet, 'q')
+  local open = packed and cmsgpack.unpack(packed) or {}
+  open[#open + 1] = { serial, record[ORDER.until] }
+  write_open(wallet, open)
+  redis.call('ZADD', keys.orders(), record[ORDER.until], handle .. serial)
+  for _, item in ipairs(record[ORDER.items]) do
+    local id, n = item[ITEM.campaign_id], item[ITEM.quantity]
+    redis.call('ZADD', keys.pending(id), record[ORDER.until], handle .. serial .. ':' .. n)
+    campaigns.set_aside(campaigns.share(id), handle, n, windows(record))
+    orders.recount(handle, id, issuing.more, record[ORDER.counted], record[ORDER.offset], n)
+  end
+end
+
+-- End an order unpaid: what it set aside is free again, the books are told.
+function orders.give_up(handle, serial, record, state, now, fingerprint, who)
+  record[ORDER.state] = state
+  close(handle, serial, record)
+  for _, item in ipairs(record[ORDER.items]) do
+    local id, n = item[ITEM.campaign_id], item[ITEM.quantity]
+    local share = campaigns.share(id)
+    campaigns.free(share, n, windows(record))
+    campaigns.freed(share)
+    orders.recount(handle, id, issuing.less, record[ORDER.counted], record[ORDER.offset], n)
+  end
+  batch.fact('order_ended', now, 'O' .. handle .. serial, fingerprint, who, record[ORDER.user_id],
+    state == ORDER_STATE.LAPSED and 1 or 0, record[ORDER.until])
+  return orders.put(handle, serial, record)
+end
+
+-- Give up all that orders.judge found in the way.
+function orders.tidy(freed, now)
+  for _, order in ipairs(freed) do
+    orders.give_up(order.handle, order.serial, order.record, ORDER_STATE.LAPSED, now, '',
+      orders.engine)
+  end
+end
+
+-- Issue the coupons of an order that is paid now; `serials` are theirs.
+function orders.issue(handle, serial, record, serials, now, who)
+  close(handle, serial, record)
+  local wallet, user_id, at = keys.wallet(handle), record[ORDER.user_id], 0
+  local extra = record[ORDER.source] ~= '' and '{"source":' .. record[ORDER.source] .. '}' or ''
+  for _, item in ipairs(record[ORDER.items]) do
+    local id, revision = item[ITEM.campaign_id], item[ITEM.terms_revision]
+    campaigns.issue(campaigns.share(id), item[ITEM.quantity])
+    local from, to = issuing.span(item[ITEM.validity], now)
+    local coupon = records.coupon({ id, revision, COUPON_STATE.ISSUED, now, from - now,
+      to > 0 and to - now or 0, record[ORDER.fingerprint], record[ORDER.channel], extra,
+      [COUPON.order] = serial, [COUPON.paid] = item[ITEM.price],
+      [COUPON.points_paid] = item[ITEM.points_price] })
+    for _ = 1, item[ITEM.quantity] do
+      at = at + 1
+      table.insert(record[ORDER.coupons], serials[at])
+      redis.call('HSET', wallet, 'C' .. serials[at], coupon)
+      batch.fact('claimed', now, 'C' .. handle .. serials[at], record[ORDER.fingerprint], who,
+        user_id, id, revision, from, to, record[ORDER.channel], record[ORDER.source], '',
+        'O' .. handle .. serial, item[ITEM.price], item[ITEM.points_price])
+    end
+  end
+end

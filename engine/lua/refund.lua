@@ -1,0 +1,95 @@
+--[[
+Send back what was paid for what is unused of a coupon; whole, it goes back to the stock.
+
+flags:    allow-oom
+include:  arithmetic, batch, campaigns, issuing, keys, orders, pack, records
+keys:
+  1 cell        hash    epoch, seq and definitions of the cell
+derived:
+  wallet        hash    the person's live state
+  campaign      hash    the campaign's share in this cell
+  order         string  the order that the coupon was bought with; it keeps the refund
+  facts         stream  the outbox
+arguments:
+  1 batch       msgpack array of commands.Repay
+outcomes:
+  DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED ALREADY_REDEEMED HELD REFUNDED EXPIRED
+  NOT_REFUNDABLE
+]]
+
+-- A refund of this coupon that was asked for before, by its key or by its ref: the answer, or nil.
+local function before(op, record, packed, now)
+  for i, refund in ipairs(record[ORDER.refunds]) do
+    if refund[REFUNDED.coupon] == op[REPAY.serial] then
+      local known = refund[REFUNDED.key] == op[REPAY.key]
+      if known and refund[REFUNDED.fingerprint] ~= op[REPAY.fingerprint] then
+        return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
+      end
+      if known or refund[REFUNDED.ref] == op[REPAY.refund_ref] then
+        return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed .. cmsgpack.pack(i)
+      end
+    end
+  end
+end
+
+-- Whether the coupon is free to go back; what was withdrawn always is.
+local function state(coupon, terms, now)
+  local held = records.is_held(coupon, now)
+  for _, hold in ipairs(coupon[COUPON.holds] or {}) do
+    held = held or now < hold[COUPON_HOLD.until]
+  end
+  if coupon[COUPON.state] == COUPON_STATE.REDEEMED then return OUTCOME.ALREADY_REDEEMED end
+  if held then return OUTCOME.HELD end
+  if coupon[COUPON.state] == COUPON_STATE.REFUNDED then return OUTCOME.REFUNDED end
+  if coupon[COUPON.state] == COUPON_STATE.VOIDED then return OUTCOME.DONE end
+  local ends = records.valid_until(coupon)
+  if ends and now >= ends then return OUTCOME.EXPIRED end
+  if terms[TERMS.refundable] == false then return OUTCOME.NOT_REFUNDABLE end
+  return OUTCOME.DONE
+end
+
+-- What is left of a price once a coupon was used: of a pass by uses, the first ones a fen more; of
+-- stored value in proportion, half up.
+local function unused(price, coupon, terms)
+  local used, spent = coupon[COUPON.used] or 0, coupon[COUPON.spent] or 0
+  if spent > 0 then
+    local part, rest = arithmetic.muldiv(price, spent, terms[TERMS.amount])
+    return price - part - (2 * rest >= terms[TERMS.amount] and 1 or 0)
+  end
+  local uses = terms[TERMS.uses] or 1
+  return price - used * math.floor(price / uses) - math.min(used, price % uses)
+end
+
+return batch.run(function(op)
+  local handle, serial, now = op[REPAY.handle], op[REPAY.serial], batch.at(op[REPAY.now])
+  local wallet = keys.wallet(handle)
+  local packed_coupon = redis.call('HGET', wallet, 'C' .. serial)
+  if not packed_coupon then return batch.answer(OUTCOME.NOT_FOUND, now) end
+  local coupon = cmsgpack.unpack(packed_coupon)
+  local bought = coupon[COUPON.order] or ''
+  if bought == '' then return batch.answer(OUTCOME.NOT_REFUNDABLE, now) end
+  local record, packed = orders.get(handle, bought)
+  local again = before(op, record, packed, now)
+  if again then return again end
+  local share = campaigns.share(coupon[COUPON.campaign_id])
+  local terms = campaigns.terms(share, coupon[COUPON.terms_revision])
+  local outcome = state(coupon, terms, now)
+  if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
+  local amount = unused(coupon[COUPON.paid], coupon, terms)
+  local score = unused(coupon[COUPON.points_paid], coupon, terms)
+  local whole = (coupon[COUPON.used] or 0) == 0 and (coupon[COUPON.spent] or 0) == 0
+  -- After this point the act must succeed.
+  coupon[COUPON.state] = COUPON_STATE.REFUNDED
+  redis.call('HSET', wallet, 'C' .. serial, records.coupon(coupon))
+  if whole then
+    campaigns.restock(share, 1)
+    orders.recount(handle, share.id, issuing.less, record[ORDER.counted], record[ORDER.offset], 1)
+  end
+  table.insert(record[ORDER.refunds], { serial, op[REPAY.refund_ref], op[REPAY.key],
+    op[REPAY.fingerprint], now, amount, score, whole and 1 or 0, 0, '' })
+  batch.fact('refunded', now, 'C' .. handle .. serial, op[REPAY.fingerprint], op[REPAY.who],
+    record[ORDER.user_id], share.id, coupon[COUPON.terms_revision], 'O' .. handle .. bought,
+    op[REPAY.refund_ref], op[REPAY.reason], amount, score, whole and 1 or 0)
+  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now) .. orders.put(handle, bought, record)
+    .. cmsgpack.pack(#record[ORDER.refunds])
+end)

@@ -1,0 +1,72 @@
+--[[
+The money of a refund could not be sent: the coupon is its buyer's again, if there is still room.
+
+include:  batch, campaigns, issuing, keys, orders, pack, records
+keys:
+  1 cell        hash    epoch, seq and definitions of the cell
+derived:
+  wallet        hash    the person's live state
+  campaign      hash    the campaign's share in this cell
+  order         string  the order that the coupon was bought with; it keeps the refund
+  orders        zset    open orders by the time they lapse
+  pending       zset    open orders of a campaign; lapsed ones give way to this act
+  facts         stream  the outbox
+arguments:
+  1 batch       msgpack array of commands.Unrepay
+outcomes:
+  DONE REPEATED NOT_FOUND USER_LIMIT USER_DAY_LIMIT USER_WEEK_LIMIT USER_MONTH_LIMIT SOLD_OUT
+  BUDGET_EXHAUSTED
+]]
+
+-- The refund of this coupon under this ref: its position, or nil.
+local function find(op, record)
+  for i, refund in ipairs(record[ORDER.refunds]) do
+    if refund[REFUNDED.coupon] == op[UNREPAY.serial]
+      and refund[REFUNDED.ref] == op[UNREPAY.refund_ref] then
+      return i
+    end
+  end
+end
+
+return batch.run(function(op)
+  local handle, serial, now = op[UNREPAY.handle], op[UNREPAY.serial], batch.at(op[UNREPAY.now])
+  local wallet, offset = keys.wallet(handle), op[UNREPAY.offset]
+  local packed_coupon = redis.call('HGET', wallet, 'C' .. serial)
+  local coupon = packed_coupon and cmsgpack.unpack(packed_coupon)
+  local bought = coupon and coupon[COUPON.order] or ''
+  if bought == '' then return batch.answer(OUTCOME.NOT_FOUND, now) end
+  local record, packed = orders.get(handle, bought)
+  local at = find(op, record)
+  if not at then return batch.answer(OUTCOME.NOT_FOUND, now) end
+  local refund = record[ORDER.refunds][at]
+  if refund[REFUNDED.failed] > 0 then
+    return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed .. cmsgpack.pack(at)
+  end
+  local id, freed = coupon[COUPON.campaign_id], {}
+  local share = campaigns.share(id)
+  if refund[REFUNDED.stock] == 1 then
+    local person = orders.person(handle, record[ORDER.user_id], '', now, offset, { id })
+    local outcome = orders.judge(person, share, freed, function(view, count)
+      local limit = issuing.limits(view.issue, count, now, offset, 1)
+      if limit == OUTCOME.DONE and view.left and view.left < 1 then return OUTCOME.SOLD_OUT end
+      return limit
+    end)
+    if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
+  end
+  local voided = (coupon[COUPON.voided] or 0) > 0
+  -- After this point the act must succeed.
+  orders.tidy(freed, now)
+  coupon[COUPON.state] = voided and COUPON_STATE.VOIDED or COUPON_STATE.ISSUED
+  redis.call('HSET', wallet, 'C' .. serial, records.coupon(coupon))
+  if refund[REFUNDED.stock] == 1 then
+    campaigns.restock(share, -1)
+    orders.recount(handle, id, issuing.less, record[ORDER.counted], record[ORDER.offset], -1)
+  end
+  refund[REFUNDED.failed], refund[REFUNDED.fail_key] = now, op[UNREPAY.key]
+  batch.fact('refund_failed', now, 'C' .. handle .. serial, refund[REFUNDED.fingerprint],
+    op[UNREPAY.who], record[ORDER.user_id], id, coupon[COUPON.terms_revision],
+    'O' .. handle .. bought, refund[REFUNDED.ref], '', refund[REFUNDED.amount],
+    refund[REFUNDED.points], refund[REFUNDED.stock], voided and 1 or 0)
+  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now) .. orders.put(handle, bought, record)
+    .. cmsgpack.pack(at)
+end)

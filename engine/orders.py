@@ -1,0 +1,277 @@
+"""Orders: set aside, paid, cancelled or lapsed; and refunds of what was bought."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from redis.exceptions import RedisError
+
+from engine import commands, keys
+from engine.acting import Acting, fingerprint_of, to_json
+from engine.errors import Unavailable
+from engine.fastpath import serial_of
+from engine.order_records import OpenOrder, OrderRecord, OrderState, RefundRecord
+from engine.outcomes import Outcome
+from engine.views import Answer
+
+MOST = 100  # coupons of one order
+
+_order = msgspec.msgpack.Decoder(OrderRecord).decode
+_open = msgspec.msgpack.Decoder(list[OpenOrder]).decode
+_text = msgspec.msgpack.Decoder(str | None).decode
+_number = msgspec.msgpack.Decoder(int | None).decode
+
+
+@dataclass(slots=True, frozen=True)
+class Order:
+    """An order with its place and the moment it was read."""
+
+    id: str
+    record: OrderRecord
+    now: int
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """(handle, serial)."""
+        return self.id[1 : 1 + keys.HANDLE_LENGTH], self.id[1 + keys.HANDLE_LENGTH :]
+
+    @property
+    def status(self) -> str:
+        """pending | paid | cancelled | expired, by the clock."""
+        state = self.record.state
+        if state == OrderState.PAID:
+            return "paid"
+        if state == OrderState.CANCELLED:
+            return "cancelled"
+        open_ = state == OrderState.PENDING and self.now < self.record.until
+        return "pending" if open_ else "expired"
+
+
+@dataclass(slots=True, frozen=True)
+class Refund:
+    """Money of a coupon that goes back, as of ``now``."""
+
+    coupon_id: str
+    record: RefundRecord
+    now: int
+
+
+class Orders:
+    """Orders and refunds of one tenant's people."""
+
+    def __init__(self, acting: Acting) -> None:
+        self._acting = acting
+
+    async def place(
+        self,
+        *,
+        user_id: str,
+        items: Sequence[tuple[str, int]],
+        channel: str,
+        key: str,
+        who: str,
+        hold_seconds: int = 900,
+        source: dict[str, Any] | None = None,
+        now: int = 0,
+    ) -> Answer[Order]:
+        """Set ``items`` (campaign, quantity; each campaign once) aside until they are paid.
+
+        All or nothing; a refusal names the first campaign that can't be had (``campaign_id``).
+        """
+        acting = self._acting
+        handle, told = acting.handle_of(user_id), to_json(source)
+        wanted = list(items)
+        fingerprint = fingerprint_of(user_id, wanted, hold_seconds, channel, told)
+
+        def build(at: int) -> commands.Reserve:
+            serial, before, window = acting.serials("order", handle, key, at)
+            return commands.Reserve(
+                handle=handle,
+                now=now,
+                who=who,
+                user_id=user_id,
+                serial=serial,
+                serial_before=before,
+                window=window,
+                fingerprint=fingerprint,
+                offset=acting.offset(at),
+                items=wanted,
+                hold_seconds=hold_seconds,
+                channel=channel,
+                source=told,
+            )
+
+        reply = await acting.keyed("order", now, build)
+        outcome = Outcome(reply.outcome)
+        if outcome > Outcome.REPEATED:
+            campaign, opens = _text(reply.detail), _number(reply.value)
+            details: dict[str, Any] = {"campaign_id": campaign} if campaign else {}
+            return Answer(outcome, details=details | ({"retry_at": opens} if opens else {}))
+        order_id = keys.make_id("O", handle, str(_text(reply.detail)))
+        return Answer(outcome, Order(order_id, _order(reply.value), reply.now))
+
+    async def pay(
+        self,
+        *,
+        order_id: str,
+        payment_ref: str,
+        paid_amount: int,
+        key: str,
+        who: str,
+        now: int = 0,
+    ) -> Answer[Order]:
+        """Take a payment notice: coupons are issued. The same ``payment_ref`` again: as before.
+
+        Refused (ORDER_EXPIRED, ORDER_CANCELLED, AMOUNT_MISMATCH with ``expected``), the money is
+        not kept: ``to_return`` says how much of which payment.
+        """
+        acting, place = self._acting, keys.split_id("O", order_id)
+        if place is None:
+            return Answer(Outcome.NOT_FOUND)
+        handle, serial = place
+        secret = acting.mall.handle_key
+        command = commands.Pay(
+            handle=handle,
+            now=now,
+            who=who,
+            order=serial,
+            key=serial_of(secret, "pay", handle, key, 0),
+            fingerprint=fingerprint_of("pay", order_id, payment_ref, paid_amount),
+            payment_ref=payment_ref,
+            paid_amount=paid_amount,
+            serials=[serial_of(secret, "bought", handle, f"{serial}.{n}", 0) for n in range(MOST)],
+            offset=acting.offset(now or acting.clock()),
+        )
+        reply = await acting.act("order_pay", command)
+        outcome = Outcome(reply.outcome)
+        if outcome > Outcome.REPEATED:
+            if outcome in (Outcome.NOT_FOUND, Outcome.IDEMPOTENCY_KEY_REUSED):
+                return Answer(outcome)
+            back = {"payment_ref": payment_ref, "amount": paid_amount}
+            expected = _number(reply.detail)
+            details = {"to_return": back} | ({} if expected is None else {"expected": expected})
+            return Answer(outcome, details=details)
+        return Answer(outcome, Order(order_id, _order(reply.value), reply.now))
+
+    async def cancel(self, *, order_id: str, key: str, who: str, now: int = 0) -> Answer[Order]:
+        """Cancel an order that is not paid: what it set aside is free again."""
+        place = keys.split_id("O", order_id)
+        if place is None:
+            return Answer(Outcome.NOT_FOUND)
+        handle, serial = place
+        command = commands.Cancel(
+            handle=handle,
+            now=now,
+            who=who,
+            order=serial,
+            key=serial_of(self._acting.mall.handle_key, "cancel", handle, key, 0),
+            fingerprint=fingerprint_of("cancel", order_id),
+        )
+        reply = await self._acting.act("order_cancel", command)
+        outcome = Outcome(reply.outcome)
+        if outcome > Outcome.REPEATED:
+            return Answer(outcome)
+        return Answer(outcome, Order(order_id, _order(reply.value), reply.now))
+
+    async def lapse(self, *, order_id: str, who: str, now: int = 0) -> Outcome:
+        """Tell the books that an order's time has passed (the sweeper)."""
+        handle, serial = keys.split_id("O", order_id) or ("", "")
+        command = commands.Unpaid(handle=handle, now=now, who=who, order=serial)
+        return Outcome((await self._acting.act("order_lapse", command)).outcome)
+
+    # ---- refunds -----------------------------------------------------------------------------
+
+    async def refund(
+        self, *, coupon_id: str, reason: str, refund_ref: str, key: str, who: str, now: int = 0
+    ) -> Answer[Refund]:
+        """Send back what was paid for what is unused of a coupon."""
+        place = keys.split_id("C", coupon_id)
+        if place is None:
+            return Answer(Outcome.NOT_FOUND)
+        handle, serial = place
+        command = commands.Repay(
+            handle=handle,
+            now=now,
+            who=who,
+            serial=serial,
+            key=serial_of(self._acting.mall.handle_key, "refund", handle, key, 0),
+            fingerprint=fingerprint_of("refund", coupon_id, reason, refund_ref),
+            refund_ref=refund_ref,
+            reason=reason,
+        )
+        return await self._refund("refund", coupon_id, command)
+
+    async def refund_failed(
+        self, *, coupon_id: str, refund_ref: str, key: str, who: str, now: int = 0
+    ) -> Answer[Refund]:
+        """The money of a refund could not be sent: the coupon is its buyer's again.
+
+        Where its place in the stock or in the buyer's limits is taken meanwhile, that is the
+        refusal, and the refund stands.
+        """
+        place = keys.split_id("C", coupon_id)
+        if place is None:
+            return Answer(Outcome.NOT_FOUND)
+        handle, serial = place
+        acting = self._acting
+        command = commands.Unrepay(
+            handle=handle,
+            now=now,
+            who=who,
+            serial=serial,
+            key=serial_of(acting.mall.handle_key, "unrefund", handle, key, 0),
+            refund_ref=refund_ref,
+            offset=acting.offset(now or acting.clock()),
+        )
+        return await self._refund("refund_fail", coupon_id, command)
+
+    async def _refund(self, verb: str, coupon_id: str, command: commands.Command) -> Answer[Refund]:
+        reply = await self._acting.act(verb, command)
+        outcome = Outcome(reply.outcome)
+        if outcome > Outcome.REPEATED:
+            return Answer(outcome)
+        position = _number(reply.detail) or 0
+        record = _order(reply.value).refunds[position - 1]
+        return Answer(outcome, Refund(coupon_id, record, reply.now))
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    async def read(self, order_id: str, *, now: int = 0) -> Order | None:
+        """One order as of now, with its coupons; None when there is none."""
+        found = await self.read_all([order_id], now=now)
+        return found[0] if found else None
+
+    async def read_all(self, order_ids: Sequence[str], *, now: int = 0) -> list[Order]:
+        """These orders of one person, those of them that exist."""
+        acting = self._acting
+        places = [(name, place) for name in order_ids if (place := keys.split_id("O", name))]
+        try:
+            packed = await asyncio.gather(
+                *(
+                    acting.server.get(keys.order_key(acting.tag_of(handle), handle, serial))
+                    for _, (handle, serial) in places
+                )
+            )
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis does not answer") from error
+        moment = now or acting.clock()
+        return [
+            Order(name, _order(one), moment)
+            for (name, _), one in zip(places, packed, strict=True)
+            if one
+        ]
+
+    async def open_of(self, user_id: str) -> list[str]:
+        """Ids of a person's orders that are neither paid nor ended, the oldest first."""
+        acting = self._acting
+        handle = acting.handle_of(user_id)
+        wallet = keys.wallet_key(acting.tag_of(handle), handle)
+        try:
+            (packed,) = await acting.server.fields(wallet, "q")
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis does not answer") from error
+        return [keys.make_id("O", handle, one.serial) for one in _open(packed)] if packed else []
