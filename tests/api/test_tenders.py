@@ -184,7 +184,12 @@ async def test_a_quote_counts_what_its_own_hold_set_aside(counter: Counter) -> N
 
 
 async def test_no_card_goes_below_nothing_and_no_pass_over_its_uses(counter: Counter) -> None:
-    """Two channels at the same moment, redemptions and holds, half of which are committed."""
+    """On one cell; ``test_concurrency`` has it on four, and asks ``reconcile``."""
+    await nothing_is_spent_twice(counter)
+
+
+async def nothing_is_spent_twice(counter: Counter) -> None:
+    """Two channels at the same moment: redemptions, and holds that are then committed."""
     card = await counter.coupon(**CARD)
     often = await counter.coupon("off 100", **PASS)
     await earn(counter, 1000)
