@@ -121,12 +121,17 @@ def coupons_of(call: Call, body: RedemptionRequest, *, strict: bool) -> Named:
 
 
 def _check_points(call: Call, body: RedemptionRequest, named: Named) -> None:
-    """A terminal spends points of somebody who is there: a code of theirs was shown."""
+    """A terminal spends points of somebody who is there.
+
+    Their member code shows it, or a fresh picture of a coupon that refuses the whole when it fails:
+    an old one may be anybody's photograph.
+    """
     if not named.handle:
         raise InvalidRequest(
             "user_id", "Name the person whose points pay.", "请指明使用积分的会员。"
         )
-    shown = named.member is not None or any(step for _, step, _ in named.coupons)
+    fresh = any(step and not stale for _, step, stale in named.coupons)
+    shown = named.member is not None or (fresh and body.policy == "all")
     if call.key.role == "terminal" and not shown and not call.tenant.settings.terminal_ids:
         raise Refused(
             Outcome.FORBIDDEN,

@@ -19,6 +19,7 @@ from engine.parking.records import StayRecord
 from engine.parking.stays import Session
 
 MINUTE_MS = 60_000
+MOST_UNITS = 5000  # of a tariff that one stay is reckoned by
 ESTIMATE_ROWS = 200  # of the table by which minutes are chosen where no tariff is known
 
 
@@ -92,7 +93,10 @@ async def look_up(call: Call, body: shapes.PaymentRequest) -> Asked:
 def _worth(
     call: Call, body: shapes.PaymentRequest, lot: Lot, entered: int, as_of: int
 ) -> list[tuple[int, int]] | None:
-    """What minutes take off by the tariff told, else the lot's; None = neither is known."""
+    """What minutes take off by the tariff told, else the lot's; None = neither is known.
+
+    Nor is it where a stay has more units than anybody parks for: the vendor says, the gate opens.
+    """
     tariff = body.tariff or lot.tariff
     if tariff is None:
         return None
@@ -100,6 +104,8 @@ def _worth(
         raise InvalidRequest(
             "entered_at", "Needed to know what minutes are worth.", "计算减免时长需要入场时间。"
         )
+    if tariffs.minutes_of(entered, as_of) > MOST_UNITS * tariff.unit_minutes:
+        return None
     offset = call.tenant.engine.offset(entered)
     return tariffs.worth(tariff, entered, as_of, offset)
 

@@ -13,7 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
 from engine.books import ledger
-from engine.books.schema import cells, facts, redemption_coupons, redemptions, reversals, tenants
+from engine.books.schema import (
+    campaign_terms,
+    cells,
+    facts,
+    redemption_coupons,
+    redemptions,
+    reversals,
+    tenants,
+)
 from engine.errors import InvalidRequest
 from engine.records import (
     AppliedCoupon,
@@ -251,20 +259,39 @@ async def _with_parts(
         query = select(table).where(table.c.tenant == tenant, table.c.redemption_id.in_(ids))
         for part in await conn.execute(query.order_by(order)):
             found[part.redemption_id].append(part)
+    items = await _items(conn, tenant, [part for parts in used.values() for part in parts])
     now = time.time_ns() // 1_000_000
     return [
         Redemption(
             id=row.id,
             handle=row.id[1 : 1 + keys.HANDLE_LENGTH],
-            record=_record(row, used[row.id], undone[row.id]),
+            record=_record(row, used[row.id], undone[row.id], items),
             now=now,
         )
         for row in rows
     ]
 
 
+Items = dict[tuple[str, int], str]  # what exchange coupons give, by campaign and terms revision
+
+
+async def _items(conn: AsyncConnection, tenant: str, used: Sequence[Row[Any]]) -> Items:
+    """The terms say what an exchange gives: neither facts nor parts carry it."""
+    named = {part.campaign_id for part in used if part.benefit == "exchange"}
+    if not named:
+        return {}
+    terms = campaign_terms.c
+    query = select(terms.campaign_id, terms.revision, terms.body).where(
+        terms.tenant == tenant, terms.campaign_id.in_(named)
+    )
+    return {
+        (name, revision): msgspec.json.decode(body)["benefit"].get("item", "")
+        for name, revision, body in await conn.execute(query)
+    }
+
+
 def _record(
-    row: Row[Any], used: Sequence[Row[Any]], undone: Sequence[Row[Any]]
+    row: Row[Any], used: Sequence[Row[Any]], undone: Sequence[Row[Any]], items: Items
 ) -> RedemptionRecord:
     lines = [
         Line(line["id"], line["amount"], line["quantity"], line["sku"], line["category"])
@@ -288,7 +315,7 @@ def _record(
         amount=row.amount,
         discount=row.discount,
         lines=lines,
-        coupons=[_applied(part, returned) for part in used if part.benefit not in _OTHERS],
+        coupons=[_applied(part, returned, items) for part in used if part.benefit not in _OTHERS],
         tenders=[_tender(part) for part in used if part.benefit in _TENDERS],
         lot_id=row.lot_id,
         deductions=_deductions(row.deductions, used),
@@ -368,7 +395,7 @@ def _tender(part: Row[Any]) -> Tender:
     )
 
 
-def _applied(part: Row[Any], returned: dict[str, int]) -> AppliedCoupon:
+def _applied(part: Row[Any], returned: dict[str, int], items: Items) -> AppliedCoupon:
     return AppliedCoupon(
         serial=part.coupon_id[-keys.SERIAL_LENGTH :],
         campaign_id=part.campaign_id,
@@ -378,6 +405,9 @@ def _applied(part: Row[Any], returned: dict[str, int]) -> AppliedCoupon:
         discount=part.discount,
         lines=[LineShare(line, discount) for line, discount in msgspec.json.decode(part.lines)],
         uses_left=0,
+        item=items.get((part.campaign_id, part.terms_revision), "")
+        if part.benefit == "exchange"
+        else "",
         returned=returned.get(part.coupon_id, 0),
         uses=part.uses,
     )

@@ -19,6 +19,7 @@ from engine.reconcile import reconcile
 from tests.api.conftest import OwnServer
 from tests.api.counter import BASKET, Counter
 from tests.api.server import Answer, Api, ApiServer
+from tests.api.test_tenders import nothing_is_spent_twice
 
 
 @pytest.fixture(scope="module")
@@ -494,6 +495,7 @@ async def test_two_processes_and_four_cells(own_server: OwnServer) -> None:
         pair = await counter.redeem(coupon, theirs)
         assert pair.code == "different_owners"
         await _limits_over_cells(counter)
+        await nothing_is_spent_twice(counter)
     await in_order(server, server.tenant)
 
 

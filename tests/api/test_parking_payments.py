@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -42,13 +43,18 @@ class Lot:
         )
 
 
+@pytest.fixture(scope="module")
+def of_parking(api_server: ApiServer) -> tuple[str, str]:
+    """A mall for these tests alone; the last of them reconciles it."""
+    return api_server.new_mall()
+
+
 @pytest.fixture
-async def counter(api_server: ApiServer) -> AsyncIterator[Counter]:
-    """A mall of the test's own, reconciled at its end."""
-    tenant, key = api_server.new_mall()
+async def counter(api_server: ApiServer, of_parking: tuple[str, str]) -> AsyncIterator[Counter]:
+    """Its operator."""
+    tenant, key = of_parking
     async with Api(api_server.url, key) as api:
         yield await Counter.open(api_server, api, tenant)
-    await in_order(api_server, tenant)
 
 
 @pytest.fixture
@@ -215,6 +221,48 @@ async def test_committed_and_released_as_a_redemption(counter: Counter, lot: Lot
     assert told(await lot.pay("commit")) == [("coupon", 700)]
 
 
+async def test_the_operator_is_owed_what_others_took_off(counter: Counter, lot: Lot) -> None:
+    """A coupon by its funding, a shop's gift by the shop's merchant, the booth's by nobody else."""
+    api, user = counter.api, counter.user()
+    await api.put("/v1/merchants/shop", {"name": "shop"})
+    await api.put("/v1/stores/s9", {"name": "s9", "merchant_id": "shop"})
+    await api.put("/v1/merchants/operator", {"name": "operator"})
+    operated = {"name": "P1", "merchant_id": "operator", "tariff": PER_HOUR}
+    await api.put(f"/v1/lots/{lot.id}", operated)
+    await counter.coupon("off 500", kind="parking", funding={"mall": 60, "merchant": 40})
+    shop = await counter.campaign(**minutes(60))
+    entry = {"session_id": lot.session, "entered_at": ENTERED}
+    await api.post("/v1/parking/stays", entry, key=lot.key)
+    gift = {"session_id": lot.session, "campaign_id": shop, "store_id": "s9", "lot_id": lot.id}
+    assert (await api.post("/v1/parking/validations", gift)).status == 201
+    path = f"/v1/parking/stays/{lot.id}/{lot.session}/override"
+    await api.post(path, {"amount": 100, "reason": "r", "staff_id": "08"}, key=lot.key)
+    done = await lot.pay("commit", user_id=user)
+    assert told(done) == [("merchant", 1000), ("manual", 100), ("coupon", 500)]
+    bearers = [d["bearer"] for d in done.json["deductions"]]
+    assert bearers == ["merchant:shop", "merchant:operator", "mall+merchant:operator"]
+    line = await settled(counter, "operator")
+    assert (line["lot_id"], line["store_id"], line["discount"]) == (lot.id, "", 1600)
+    bears = [line[name] for name in ("mall_bears", "merchant_bears", "others_bear")]
+    assert bears == [300, 100 + 200, 1000]
+    assert line["payable_to_merchant"] == 1300
+
+
+async def settled(counter: Counter, merchant: str) -> dict[str, Any]:
+    """The lines of the merchant's statement until now, summed."""
+    end = datetime.now(UTC).isoformat()
+    body = {"merchant_id": merchant, "start": "2020-01-01T00:00:00Z", "end": end}
+    for _ in range(50):
+        answer = await counter.api.post("/v1/statements", body)
+        if answer.status == 201:
+            break
+        assert answer.json["code"] == "period_open", answer.json
+        await asyncio.sleep(0.1)
+    lines = answer.json["items"][0]["lines"]
+    total = {k: sum(line[k] for line in lines) for k, v in lines[0].items() if type(v) is int}
+    return {**lines[0], **total}
+
+
 async def test_points_and_receipts(counter: Counter, lot: Lot) -> None:
     user = counter.user()
     purchase = {"transaction_id": f"t-{counter.mark}", "user_id": user, "store_id": "s1",
@@ -320,7 +368,7 @@ async def test_how_many_stays_had_something_off(counter: Counter, lot: Lot) -> N
     rows: list[dict[str, Any]] = []
     for _ in range(200):
         answer = await counter.api.get("/v1/reports/parking", params={"group_by": "lot,day"})
-        rows = [row for row in answer.json["items"] if row["stays"]]
+        rows = [row for row in answer.json["items"] if row["lot"] == lot.id and row["stays"]]
         if rows and rows[0]["stays"] == 3:
             break
         await asyncio.sleep(0.05)
@@ -328,3 +376,8 @@ async def test_how_many_stays_had_something_off(counter: Counter, lot: Lot) -> N
     assert (row["lot"], row["day"], row["stays"], row["with_deduction"], row["penetration"]) == (
         lot.id, "2026-03-02", 3, 1, 0.3333,
     )  # fmt: skip
+
+
+async def test_all_of_it_is_in_order(api_server: ApiServer, of_parking: tuple[str, str]) -> None:
+    """After everything above: live state equals the books."""
+    await in_order(api_server, of_parking[0])

@@ -146,6 +146,12 @@ async def test_customers_own_money_is_spent_only_when_asked(counter: Counter) ->
     assert (nobody.status, nobody.json["field"]) == (400, "user_id")
     till = await counter.redeem(user_id=counter.user(), points=5, key=counter.till())
     assert (till.status, till.code) == (403, "forbidden")
+    photo = {"code": await counter.code(await counter.coupon("off 100"))}
+    for policy, status in (("best_effort", 403), ("all", 201)):
+        by_coupon = await counter.redeem(photo, points=5, policy=policy, key=counter.till())
+        assert by_coupon.status == status, by_coupon.json
+    again = await counter.redeem(photo, points=5, policy="best_effort", key=counter.till())
+    assert (again.status, again.json["field"]) == (403, "points")
     member = await counter.member_code()
     ok = await counter.redeem(member_code=member, points=5, key=counter.till())
     assert paid(ok) == [("points", 5)]
@@ -178,7 +184,12 @@ async def test_a_quote_counts_what_its_own_hold_set_aside(counter: Counter) -> N
 
 
 async def test_no_card_goes_below_nothing_and_no_pass_over_its_uses(counter: Counter) -> None:
-    """Two channels at the same moment, redemptions and holds, half of which are committed."""
+    """On one cell; ``test_concurrency`` has it on four, and asks ``reconcile``."""
+    await nothing_is_spent_twice(counter)
+
+
+async def nothing_is_spent_twice(counter: Counter) -> None:
+    """Two channels at the same moment: redemptions, and holds that are then committed."""
     card = await counter.coupon(**CARD)
     often = await counter.coupon("off 100", **PASS)
     await earn(counter, 1000)

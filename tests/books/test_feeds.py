@@ -117,7 +117,6 @@ def _comparable(found: Redemption) -> object:
     record = msgspec.to_builtins(found.record)
     for coupon in record[14]:
         coupon[6] = [share[:2] for share in coupon[6]]
-        coupon[8] = ""  # an exchange's item: in the campaign's terms
     for reversal in record[17]:
         reversal[1] = reversal[3] = ""  # the books name the store of the redemption
     record[3], record[16] = "", []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.books import ledger, prepaid
 from engine.books.ledger import Entry, LedgerError, Original, Terms
-from engine.facts import BackCoupon, FactCoupon, Redeemed, Reversed
+from engine.facts import BackCoupon, BackTender, FactCoupon, FactTender, Redeemed, Reversed
 
 MALL_ALL = ledger.read_terms({})
 
@@ -312,3 +312,69 @@ def test_a_price_is_used_up_by_the_last_use(paid: int, uses: int) -> None:
              for n in range(uses)]  # fmt: skip
     assert sum(parts) == paid
     assert parts == ledger.split(paid, [1] * uses)
+
+
+# ---- what was paid with ------------------------------------------------------------------------
+
+
+def tendered(payable: int, *paid: FactTender, discount: int = 0) -> Redeemed:
+    fact = redeemed(payable, *([(discount, 0)] if discount else []))
+    total = payable + discount + sum(tender.amount for tender in paid)
+    return msgspec.structs.replace(fact, amount=total, tenders=list(paid))
+
+
+def card(amount: int) -> FactTender:
+    return FactTender(0, "card", "g", 1, amount, 0, 0, amount, 0, [])
+
+
+def points(number: int, amount: int, balance: int, per_yuan: int = 100) -> FactTender:
+    return FactTender(1, "", "", 0, amount, number, balance, balance, 0, [], per_yuan)
+
+
+def test_tenders_are_owed_to_the_merchant() -> None:
+    """Sales stand with the coupon; a rate of 7 leaves the fen that a point is not worth."""
+    fact = tendered(500, card(300), points(2, 28, 1, per_yuan=7), discount=100)
+    off, paid, spent = ledger.redemption_entries(fact, lambda *_: MALL_ALL)
+    assert [(e.position, e.sales, e.discount) for e in (off, paid, spent)] == [
+        (0, 500, 100), (1, 0, 0), (2, 0, 0),
+    ]  # fmt: skip
+    assert (paid.stored_value, paid.points_value) == (300, 0)
+    assert (spent.stored_value, spent.points_value) == (0, 28)
+    assert booked([paid]) == {
+        ("stored_value.liability", "mall"): 300, ("merchant.stored_value", "merchant:m1"): -300,
+    }  # fmt: skip
+    # Three points were worth 42 fen, the one that is left 14: they lower what is owed by 28.
+    assert booked([spent]) == {
+        ("points.liability", "customers"): 28, ("merchant.points", "merchant:m1"): -28,
+    }  # fmt: skip
+
+
+def test_the_liability_of_points_falls_by_what_their_balance_is_worth() -> None:
+    """Seven to the yuan: 4 points were worth 57 fen, 2 are worth 28; the other fen is expense."""
+    fact = tendered(0, points(2, 28, 2, per_yuan=7))
+    assert booked(ledger.redemption_entries(fact, lambda *_: MALL_ALL)) == {
+        ("points.liability", "customers"): 29, ("points.expense", "mall"): -1,
+        ("merchant.points", "merchant:m1"): -28,
+    }  # fmt: skip
+
+
+def test_tenders_given_back_in_pieces_net_to_zero() -> None:
+    """A card alone has the sales; the merchant's columns and all accounts end where they began."""
+    fact = tendered(401, card(300), points(200, 200, 0))
+    entries = ledger.redemption_entries(fact, lambda *_: MALL_ALL)
+    known = [Original("card", "g", 1, 0, "stored_value"), Original("", "", 0, 0, "points")]
+    pieces = [((401, 267), (300, 200), (200, 133)), ((267, 0), (200, 0), (133, 0))]
+    for payable, of_card, of_points in pieces:
+        back = [
+            BackTender(0, "card", "g", 1, *of_card, 0, 0, of_card[1]),
+            BackTender(1, "", "", 0, *of_points, *of_points, 200 - of_points[1]),
+        ]
+        fact_back = msgspec.structs.replace(reversed_(payable), tenders=back)
+        entries += ledger.reversal_entries(fact_back, known, lambda *_: MALL_ALL)
+    assert booked(entries) == {}
+    for name in ("sales", "stored_value", "points_value"):
+        assert sum(getattr(entry, name) for entry in entries) == 0
+    last = BackTender(1, "", "", 0, 1, 0, 1, 0, 1)
+    stranger = msgspec.structs.replace(fact_back, tenders=[last])
+    with pytest.raises(LedgerError):
+        ledger.reversal_entries(stranger, known[:1], lambda *_: MALL_ALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -167,4 +168,35 @@ async def test_examples_hold(mall: Running, redis_url: str) -> None:
             else:
                 got += await example.line(line)
         assert got == expected, f"docs/RULES.md:{number}"
+    await reconciled(mall.books, redis_url, mall.id)
+
+
+async def test_each_coupon_once_whoever_pays_at_once(mall: Running, redis_url: str) -> None:
+    """Six drivers on three cells, each with one coupon at four gates, each payment sent thrice."""
+    payments, tariff = mall.engine.payments, Tariff(unit_minutes=60, unit_fee=1000)
+    as_of = ENTERED + 120 * MINUTE_MS
+    table = worth(tariff, ENTERED, as_of, OFFSET)
+    benefit = {"type": "parking_minutes", "minutes": 60}
+    await mall.publish(campaign("parking_minutes", id="hour", kind="parking", benefit=benefit))
+    acts = []
+    for n in range(6):
+        claimed = await mall.engine.claim(
+            user_id=f"u{n}", campaign_id="hour", channel="app", key="k", who=WHO
+        )
+        assert claimed.value
+        shown = Shown([(claimed.value.id, 0, False)])
+        payer = Payer(mall.engine.handle_of(f"u{n}"), f"u{n}")
+        for gate in range(4):
+            bill = Bill("P1", f"s{n}-{gate}", "f", "m1", 2000, 0, as_of, 0, table)
+            acts += [
+                payments.pay(mode, payer, bill, Help(), shown, who=WHO, hold_seconds=900)
+                for mode in ("hold", "commit", "commit")
+            ]
+    answers = await asyncio.gather(*acts)
+    found = [answer.value for answer in answers if answer.value]
+    assert len(found) == len(acts)
+    made = {one.redemption_id: one.record for one in found if one.redemption_id}
+    used = [used.serial for record in made.values() for used in record.coupons]
+    assert len(used) == len(set(used)) == 6
+    assert len(made) == 24
     await reconciled(mall.books, redis_url, mall.id)
