@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from engine.books.schema_base import Fen, Id, Ms, Party, tenant_column
 from engine.books.schema_base import metadata as metadata
+from engine.books.schema_events import notices as notices
 from engine.books.schema_finance import adjustments as adjustments
 from engine.books.schema_finance import fundings as fundings
 from engine.books.schema_finance import track_events as track_events
@@ -270,6 +271,7 @@ coupons = Table(
     Column("restocked", Integer, nullable=False, default=0, server_default="0"),
     Index("coupons_user", "tenant", "user_id", "issued_ms"),
     Index("coupons_campaign", "tenant", "campaign_id", "issued_ms"),
+    Index("coupons_ends", "tenant", "valid_until_ms"),
 )
 
 redemptions = Table(
