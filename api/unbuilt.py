@@ -26,7 +26,6 @@ PATHS = (
     "/v1/groups",
     "/v1/groups/{id}",
     "/v1/groups/{id}/join",
-    "/v1/events",
     "/console/",
 )
 

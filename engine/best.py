@@ -47,8 +47,8 @@ def best(
 ) -> Choice:
     """Pick from a wallet the permitted set with the largest discount.
 
-    ``use``: what may be picked: ``free`` coupons, and ``stored_value`` to pay what they leave, in
-    order of application; ``purse``: points that pay last. Nothing was bought: prices are not built.
+    ``use``: what may be picked: ``free`` coupons, those that were ``bought``, and ``stored_value``
+    to pay what they leave, in order of application; ``purse``: points that pay last.
 
     Ties: fewer coupons, earliest ``valid_until`` (compared in ascending order, none last),
     smallest ids. Exact for up to 12 usable coupons and where dominance brings a larger wallet down
@@ -64,8 +64,7 @@ def best(
         for candidate, effect in alone([_rich(c) for c in candidates], lines, scene)
         if candidate.terms.benefit in KINDS and (effect.discount or _later(candidate, effect))
     ]
-    if "free" not in use:
-        usable = []
+    usable = [pair for pair in usable if _money_of(pair[0]) in use]
     kept = _without_spares(usable)
     exact = len(kept) <= MOST_OFFERS and _limited_alike(kept)
     if len(kept) > MOST_OFFERS:
@@ -76,6 +75,11 @@ def best(
     if len(judgement.applied) < len(picked):  # a rule that the search does not know
         exact = False
     return Choice(judgement, exact)
+
+
+def _money_of(candidate: Candidate) -> str:
+    """Whose money a coupon spends, as ``use`` calls it."""
+    return "bought" if candidate.record.paid or candidate.record.points_paid else "free"
 
 
 def _rich(candidate: Candidate) -> Candidate:

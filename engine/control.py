@@ -19,7 +19,7 @@ from sqlalchemy import Row, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from engine import keys, scripts
-from engine.books import schema
+from engine.books import notices, schema
 from engine.books.db import Books
 from engine.definitions import (
     Campaign,
@@ -330,6 +330,11 @@ class Control:
                     await self.sweep(engine)
                     if tick % BUDGETS_EVERY == 0:
                         await self.watch_budgets()
+                        await notices.expiring_soon(
+                            self._books, self.tenant, self._server.clock()
+                        )
+            except SQLAlchemyError as error:
+                log.warning("books_unreachable", error=repr(error))
             except (RedisError, OSError, Unavailable) as error:
                 self.doubt()
                 log.warning("watch", error=str(error))
@@ -378,5 +383,9 @@ class Control:
                 log.warning(
                     "budget_alarm", tenant=self.tenant, campaign=row.id, mark=max(passed),
                     budget=budget, left=left,
+                )
+                await notices.budget_alarm(
+                    self._books, self.tenant, row.id, mark=max(passed), budget=budget, left=left,
+                    now=self._server.clock(),
                 )
             self.budgets_used[row.id] = used

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from engine.books.schema_base import Fen, Id, Ms, Party, tenant_column
 from engine.books.schema_base import metadata as metadata
+from engine.books.schema_events import notices as notices
 from engine.books.schema_finance import adjustments as adjustments
 from engine.books.schema_finance import fundings as fundings
 from engine.books.schema_finance import track_events as track_events
@@ -270,6 +271,7 @@ coupons = Table(
     Column("restocked", Integer, nullable=False, default=0, server_default="0"),
     Index("coupons_user", "tenant", "user_id", "issued_ms"),
     Index("coupons_campaign", "tenant", "campaign_id", "issued_ms"),
+    Index("coupons_ends", "tenant", "valid_until_ms"),
 )
 
 redemptions = Table(
@@ -287,7 +289,7 @@ redemptions = Table(
     Column("terminal_id", Id, nullable=False, default=""),
     Column("staff_id", Id, nullable=False, default=""),
     Column("channel", String(64), nullable=False, default=""),
-    Column("order_ref", String(128), nullable=False, default=""),
+    Column("order_ref", String(129), nullable=False, default=""),
     Column("amount", Fen, nullable=False),
     Column("discount", Fen, nullable=False),
     Column("payable", Fen, nullable=False),
@@ -299,6 +301,7 @@ redemptions = Table(
     Column("tendered_back", Fen, nullable=False, default=0, server_default="0"),
     Column("lot_id", Id, nullable=False, default="", server_default=text("''")),  # of parking
     Column("deductions", Text, nullable=False, default="[]", server_default="[]"),  # JSON
+    Column("skipped", Text, nullable=False, default="[]", server_default="[]"),  # JSON
     Index("redemptions_order_ref", "tenant", "order_ref"),
     Index("redemptions_store", "tenant", "store_id", "at_ms"),
     Index("redemptions_user", "tenant", "user_id", "at_ms"),
@@ -369,7 +372,7 @@ entries = Table(  # one settled act on one coupon: what a statement lists
     Column("merchant_id", Id, nullable=False),
     Column("store_id", Id, nullable=False),
     Column("lot_id", Id, nullable=False, default=""),
-    Column("order_ref", String(128), nullable=False, default=""),
+    Column("order_ref", String(129), nullable=False, default=""),
     Column("at_ms", Ms, nullable=False),
     Column("sales", Fen, nullable=False),
     Column("discount", Fen, nullable=False),

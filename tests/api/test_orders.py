@@ -222,3 +222,42 @@ async def test_money_paid_before_use_is_owed_until_then(shop: Shop) -> None:
     # What is left is the coupon that came back.
     owed = rows["customer.prepaid", "customers"] + rows["customer.breakage", "customers"]
     assert owed == -8000
+
+
+async def test_what_happened_is_told_once_and_in_order(shop: Shop) -> None:
+    await shop.sell("set", "stock 9 off 500", issue={"price": 100})
+    await shop.sell("free", "stock 9")
+    made = await shop.order(("set", 2))
+    paid = await shop.pay(made, 200)
+    gone = await shop.order(("set", 1), user="bob", hold_seconds=60)
+    claim = {"campaign_id": "free", "user_id": "bob", "channel": "app"}
+    await shop.post("/v1/claims", claim, now=DAY + "12:00:30.000+08:00")
+    later = DAY + "13:00:00.000+08:00"
+    await shop.pay(gone, 100, now=later)  # late: it has lapsed, and is set aside and paid anew
+    used, _ = paid.json["coupon_ids"]
+    done = await shop.redeem(used, 2000, now=later)
+    path = f"/v1/redemptions/{done.json['id']}/reversals"
+    await shop.post(path, {"reason": "r"}, now=later)
+    expected = ["ordered", "issued", "issued", "order_paid", "ordered", "issued", "order_lapsed",
+                "issued", "order_paid", "redeemed", "reversed"]  # fmt: skip
+    seen: list[dict[str, Any]] = []
+    cursor, end = "", time.monotonic() + 20
+    while len(seen) < len(expected) and time.monotonic() < end:
+        page = (await shop.get("/v1/events", params={"limit": 2} | cursor_of(cursor))).json
+        seen += page["items"]
+        cursor = page["next_cursor"]
+        await asyncio.sleep(0 if page["more"] else 0.05)
+    assert [one["type"] for one in seen] == expected
+    assert len({one["id"] for one in seen}) == len(expected)
+    assert seen[1]["order_id"] == made.json["id"]
+    assert seen[1]["coupon_id"] in paid.json["coupon_ids"]
+    assert (seen[9]["discount"], seen[9]["coupon_ids"]) == (500, [used])
+    assert (await shop.get("/v1/events", params=cursor_of(cursor))).json["items"] == []
+    some = await shop.get("/v1/events", params={"types": "redeemed,order_lapsed"})
+    assert [one["type"] for one in some.json["items"]] == ["order_lapsed", "redeemed"]
+    for query in ({"types": "claimed"}, {"after": "x"}, {"limit": "0"}):
+        assert (await shop.get("/v1/events", params=query)).status == 400
+
+
+def cursor_of(text: str) -> dict[str, str]:
+    return {"after": text} if text else {}

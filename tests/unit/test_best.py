@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -193,3 +195,16 @@ def test_dominance_loses_nothing(data: st.DataObject) -> None:
     choice = best(wallet, lines, HERE)
     if choice.exact:
         assert sorted(choice.ids) == sorted(c.id for c in by_force(wallet, lines, HERE))
+
+
+def test_what_was_bought_is_picked_only_when_asked() -> None:
+    """A customer's own money is never spent unasked."""
+    free = coupon("free", "amount_off amount=100", HERE.now)
+    paid = coupon("paid", "amount_off amount=900 order=200", HERE.now)
+    paid = replace(paid, record=msgspec.structs.replace(paid.record, paid=500))
+    basket = [Line("1", 5000, 1, "", "")]
+    for use, picked in (
+        (["free"], ["free"]), (["bought"], ["paid"]), (["points"], []),
+        (["free", "bought"], ["free", "paid"]),
+    ):  # fmt: skip
+        assert best([free, paid], basket, HERE, use=use).ids == picked
