@@ -368,7 +368,9 @@ def unavailable(call: Call, error: Unavailable) -> Reply:
     """503 with Retry-After."""
     outcome = Outcome.RECOVERING if error.recovering else Outcome.OVERLOADED
     reply = refusal(call, outcome)
-    reply.headers = {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    seconds = max(1, math.ceil(error.retry_after))
+    if seconds > 1:  # else it comes with the status: in a flood this answer must cost little
+        reply.headers = {"Retry-After": str(seconds)}
     return reply
 
 
