@@ -69,6 +69,14 @@ class MemberTold(Fact, tag="member_told", frozen=True):
     present: int
 
 
+class FactSkipped(msgspec.Struct, array_like=True, frozen=True):
+    """A coupon that was asked for and not used: its serial, the outcome, what was missing."""
+
+    serial: str
+    outcome: int
+    short_by: int = 0
+
+
 class Redeemed(Fact, tag="redeemed", frozen=True):
     """Coupons were redeemed; ``act`` is the redemption id."""
 
@@ -88,6 +96,7 @@ class Redeemed(Fact, tag="redeemed", frozen=True):
     tenders: list[FactTender] = []
     lot_id: str = ""
     deductions: list[FactDeduction] = []
+    skipped: list[FactSkipped] = []
 
 
 class Held(Fact, tag="held", frozen=True):
@@ -110,6 +119,7 @@ class Held(Fact, tag="held", frozen=True):
     tenders: list[FactTender] = []
     lot_id: str = ""
     deductions: list[FactDeduction] = []
+    skipped: list[FactSkipped] = []
 
 
 class Committed(Fact, tag="committed", frozen=True):
@@ -134,6 +144,7 @@ class Committed(Fact, tag="committed", frozen=True):
     lot_id: str = ""
     deductions: list[FactDeduction] = []
     freed: list[str] = []  # coupons of the hold that took nothing off in the end
+    skipped: list[FactSkipped] = []
 
 
 class Released(Fact, tag="released", frozen=True):

@@ -31,6 +31,7 @@ from engine.records import (
     RedemptionRecord,
     RedemptionState,
     ReversalRecord,
+    SkippedCoupon,
     Tender,
     TenderKind,
 )
@@ -180,7 +181,7 @@ class RedemptionFilter:
 async def redemption_from_books(books: Books, tenant: str, redemption_id: str) -> Redemption | None:
     """A redemption as the books have it; None when they do not.
 
-    They keep no refused coupons (``skipped``) and nothing of the keys of its acts.
+    They keep nothing of the keys of its acts.
     """
     query = select(redemptions).where(
         redemptions.c.tenant == tenant, redemptions.c.id == redemption_id
@@ -319,7 +320,7 @@ def _record(
         tenders=[_tender(part) for part in used if part.benefit in _TENDERS],
         lot_id=row.lot_id,
         deductions=_deductions(row.deductions, used),
-        skipped=[],
+        skipped=msgspec.json.decode(row.skipped, type=list[SkippedCoupon]),
         acts=[],
         reversals=records,
     )

@@ -319,7 +319,7 @@ class Plan:
             fact.amount, fact.discount, fact.payable, 0, 0,
             _text([body_of(line) for line in fact.lines]), version_of(place),
             sum(tender.amount for tender in fact.tenders), 0, fact.lot_id,
-            _text([body_of(d) for d in fact.deductions]),
+            _text([body_of(d) for d in fact.deductions]), _text(fact.skipped),
         )  # fmt: skip
         self._parts[fact.act] = [
             (

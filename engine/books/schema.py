@@ -301,6 +301,7 @@ redemptions = Table(
     Column("tendered_back", Fen, nullable=False, default=0, server_default="0"),
     Column("lot_id", Id, nullable=False, default="", server_default=text("''")),  # of parking
     Column("deductions", Text, nullable=False, default="[]", server_default="[]"),  # JSON
+    Column("skipped", Text, nullable=False, default="[]", server_default="[]"),  # JSON
     Index("redemptions_order_ref", "tenant", "order_ref"),
     Index("redemptions_store", "tenant", "store_id", "at_ms"),
     Index("redemptions_user", "tenant", "user_id", "at_ms"),

@@ -99,7 +99,9 @@ async def test_a_redemption_from_the_books_is_the_one_in_redis(mall: Mall) -> No
                                  terminal_id="t9", staff_id="08", channel="cashier")  # fmt: skip
     await mall.reverse(redeemed, march(3), [("a", 3000)])
     await mall.reverse(redeemed, march(4), [("b", 1)])
-    held = await mall.redeem([await mall.claim("u2", "ten")], "s1", 5000, march(5), hold_seconds=60)
+    await mall.campaign("much", TEN, usage={"min_spend": 9000})
+    both = [await mall.claim("u2", "ten"), await mall.claim("u2", "much")]
+    held = await mall.redeem(both, "s1", 5000, march(5), hold_seconds=60, best_effort=True)
     await mall.drain()
 
     for redemption in (redeemed, held):

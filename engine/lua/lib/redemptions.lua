@@ -247,13 +247,15 @@ function redemptions.tell(kind, handle, serial, record, now, who, ...)
   local n = select('#', ...)
   fields[n + 1], fields[n + 2] = redemptions.fact_tenders(handle, record),
     record[REDEMPTION.lot_id] or ''
-  fields[n + 3], fields[n + 4] = deductions, record.freed
+  fields[n + 3], n = deductions, n + 3
+  if kind == 'committed' then fields[n + 1], n = record.freed or {}, n + 1 end
+  fields[n + 1], n = record[REDEMPTION.skipped], n + 1
   local r = record
   batch.fact(kind, now, 'R' .. handle .. serial, r[REDEMPTION.fingerprint], who,
     r[REDEMPTION.user_id], r[REDEMPTION.store_id], r[REDEMPTION.merchant_id],
     r[REDEMPTION.terminal_id], r[REDEMPTION.staff_id], r[REDEMPTION.channel],
     r[REDEMPTION.order_ref], r[REDEMPTION.amount], r[REDEMPTION.discount], payable, lines,
-    coupons, unpack(fields, 1, record.freed and n + 4 or n + 3))
+    coupons, unpack(fields, 1, n))
 end
 
 -- Count the coupons of a redemption in their campaigns.
