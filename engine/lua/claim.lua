@@ -13,6 +13,8 @@ derived:
   pending     zset    open orders of a campaign; lapsed ones give way to this act
   redemption  string  lapsed holds that set part of the budget aside
   opens       zset    open holds on a limited campaign
+  points      string  entries of points; those whose lots expire
+  points_due  zset    people by the time their next lot expires
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.Claim
