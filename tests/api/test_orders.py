@@ -223,6 +223,9 @@ async def test_money_paid_before_use_is_owed_until_then(shop: Shop) -> None:
     # What is left is the coupon that came back.
     owed = rows["customer.prepaid", "customers"] + rows["customer.breakage", "customers"]
     assert owed == -8000
+    # An order paid here counts as paid, whatever the app told of it.
+    (row,) = (await shop.get("/v1/reports/funnel")).json["items"]
+    assert (row["claim"], row["pay"], row["redeem"]) == (1, 1, 1)
 
 
 async def test_points_and_cash(shop: Shop) -> None:

@@ -76,7 +76,8 @@ def test_an_amount_that_is_not_whole_cents_is_refused() -> None:
 @pytest.mark.servers("valkey")
 def test_rules_and_settlement_hold_with_the_writer_killed(redis_program: Path) -> None:
     done = replay(
-        "--households", "6", "--lines", "300", "--kill-writer",
+        *("--households", "6" if IN_CI else "2", "--lines", "300" if IN_CI else "100"),
+        "--kill-writer",
         HEXIAO_REDIS_BIN=str(redis_program),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

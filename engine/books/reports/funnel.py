@@ -29,7 +29,10 @@ DEFINITIONS = {
         "people who were issued a coupon, or with an event of type order, in the period",
         "期内领到券或有 order 事件的人数",
     ),
-    "pay": ("people with an event of type pay in the period", "期内有 pay 事件的人数"),
+    "pay": (
+        "people who paid an order, or with an event of type pay, in the period",
+        "期内支付了订单或有 pay 事件的人数",
+    ),
     "redeem": (
         "people with a redemption in the period that was not wholly reversed",
         "期内有核销且未全部撤销的人数",
@@ -67,15 +70,17 @@ async def funnel(
     counts: dict[Key, dict[str, int]] = {}
     async with books.connect() as conn:
         if "store" not in groups:
-            for kind in ("exposure", "click", "pay"):
-                query = _distinct(_events(tenant, groups, kind, start, end), groups)
-                for *key, count in await conn.execute(query):
-                    counts.setdefault(tuple(key), {})[kind] = count
-            claims = union(
-                _events(tenant, groups, "order", start, end), _claims(tenant, groups, start, end)
-            )
-            for *key, count in await conn.execute(_distinct(claims, groups)):
-                counts.setdefault(tuple(key), {})["claim"] = count
+            claims = _claims(tenant, groups, start, end)
+            bought = claims.where(coupons.c.order_id != "")  # issued when the order was paid
+            steps: dict[str, Any] = {
+                "exposure": _events(tenant, groups, "exposure", start, end),
+                "click": _events(tenant, groups, "click", start, end),
+                "claim": union(_events(tenant, groups, "order", start, end), claims),
+                "pay": union(_events(tenant, groups, "pay", start, end), bought),
+            }
+            for step, people in steps.items():
+                for *key, count in await conn.execute(_distinct(people, groups)):
+                    counts.setdefault(tuple(key), {})[step] = count
         for key, (users, again) in (await people_of(conn, tenant, used, groups)).items():
             counts.setdefault(key, {}).update(redeem=users, repurchase=again)
     early = dict.fromkeys(STEPS[:4], None if "store" in groups else 0)
