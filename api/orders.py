@@ -161,7 +161,7 @@ async def read(call: Call) -> Reply:
     roles={"storefront", "payments", "desk", "user"},
     query=Page,
     reply=shapes.OrderList,
-    summary="A user's orders, the newest first: open ones at once, others once the books have them.",
+    summary="A user's orders, the newest first; those that ended, as the books have them.",
     tags=TAGS,
 )
 async def of_user(call: Call) -> Reply:
