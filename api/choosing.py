@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from api import quotes
 from api.naming import Member, member_of
 from api.problems import Refused
-from api.wire_redemptions import points_of
+from api.wire_redemptions import may_use, points_of
 from engine.best import Choice, best
 from engine.errors import InvalidRequest, Unavailable
 from engine.outcomes import Outcome
@@ -89,7 +89,7 @@ async def choose(
     if call.key.role == "terminal":
         candidates = [c for c in candidates if c.terms.stores is None or store_id in c.terms.stores]
     purse = quotes.purse_of(call, points_of(body), wallet, scene)
-    return wallet, best(candidates, lines, scene, use=body.use, purse=purse)
+    return wallet, best(candidates, lines, scene, use=may_use(body), purse=purse)
 
 
 async def redeem(
@@ -125,7 +125,7 @@ async def redeem(
             channel=body.channel or "",
             order_ref=body.order_ref or "",
             hold_seconds=seconds,
-            asked=f"best {' '.join(sorted(set(body.use)))}",
+            asked=f"best {' '.join(sorted(set(may_use(body))))}",
             expected=(choice.judgement.discount, choice.judgement.tendered),
             points=points_of(body),
             now=call.now,

@@ -270,7 +270,8 @@ class Endpoint:
                 raise InvalidRequest(name, "It is given twice.")
             if not storable(value):
                 raise InvalidRequest(name, "It holds characters that are not text.")
-            values[name] = value
+            if value:  # a form sends what is left empty, too
+                values[name] = value
         try:
             return msgspec.convert(values, self.route.query, strict=False)
         except msgspec.ValidationError as error:

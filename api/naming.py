@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from api.problems import Refused
+from api.wire_redemptions import points_of
 from engine.errors import InvalidRequest
 from engine.fastpath import INVALID, MEMBER, STALE
 from engine.keys import split_id
@@ -115,7 +116,7 @@ def coupons_of(call: Call, body: RedemptionRequest, *, strict: bool) -> Named:
         raise Refused(Outcome.CODE_EXPIRED if stale else Outcome.DIFFERENT_OWNERS)
     if handles:
         named.handle = handles.pop()
-    if body.points:
+    if points_of(body):
         _check_points(call, body, named)
     return named
 
@@ -144,7 +145,7 @@ def _check_points(call: Call, body: RedemptionRequest, named: Named) -> None:
 
 def _check_refs(call: Call, body: RedemptionRequest) -> None:
     by_id = False
-    for position, ref in enumerate(body.coupons):
+    for position, ref in enumerate(body.coupons or []):
         if (ref.code is None) == (ref.id is None):
             raise InvalidRequest(
                 f"coupons[{position}]",
@@ -152,7 +153,7 @@ def _check_refs(call: Call, body: RedemptionRequest) -> None:
                 "请用 code 或 id 指明券。",
             )
         by_id = by_id or ref.id is not None
-    if not body.coupons and not body.points:
+    if not body.coupons and not points_of(body):
         raise InvalidRequest("coupons", "Name at least one coupon.", "请至少指明一张券。")
     shown = body.member_code is not None or call.tenant.settings.terminal_ids
     if by_id and call.key.role == "terminal" and not shown:
@@ -167,7 +168,7 @@ def _check_refs(call: Call, body: RedemptionRequest) -> None:
 
 def _read_coupons(call: Call, body: RedemptionRequest, named: Named, handles: set[str]) -> None:
     now, codes, seen = call.clock(), call.tenant.codes, set()
-    for position, ref in enumerate(body.coupons):
+    for position, ref in enumerate(body.coupons or []):
         if ref.code is not None:
             scan = codes.read(ref.code, now)
             if scan.coupon_id is None:  # forged, foreign, or a member's code

@@ -118,6 +118,7 @@ async def live_of(call: Call, campaign_id: str) -> Live | None:
 
 async def _publish(call: Call, campaign_id: str) -> None:
     await call.tenant.control.publish_campaign(campaign_id, who=call.who(), now=call.now)
+    call.tenant.engine.forget_live(campaign_id)
 
 
 @route(
@@ -258,6 +259,7 @@ async def add_stock(call: Call) -> Reply:
     if lowers and await campaigns.restate(tenant.books, tenant.id, asks, campaign_id):
         # An earlier try may have been cut off: bring the cells to what the books say.
         await _publish(call, campaign_id)
+    tenant.engine.forget_live(campaign_id)
     live = await live_of(call, campaign_id)
 
     async def withdraw(_: str, number: int, what: str) -> list[int] | None:

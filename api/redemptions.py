@@ -67,6 +67,10 @@ async def commit(call: Call) -> Reply:
         amount=body.amount,
         now=call.now,
     )
+    if answer.outcome is Outcome.MORE_THAN_REDEEMED:
+        zh = call.language.startswith("zh")
+        text = "多于占用的储值和积分金额。" if zh else "More than was set aside to pay with."
+        return refusal(call, answer.outcome, {**answer.details, "detail": text})
     if answer.value is None:
         return refusal(call, answer.outcome, answer.details)
     return _finished(answer, answers.committed(answer.value, call.language))

@@ -38,7 +38,9 @@ class WalletQuery(Page, kw_only=True):
     expand: Literal["terms"] | None = None
 
 
-_STATUSES = frozenset({"issued", "held", "redeemed", "expired", "voided", "refunded"})
+_STATUSES = frozenset(
+    {"issued", "held", "redeemed", "expired", "voided", "refunded", "transferred"}
+)
 
 
 @route(
@@ -78,12 +80,10 @@ async def wallet(call: Call) -> Reply:
 
 
 def _check_place(query: WalletQuery) -> None:
-    """``lat`` and ``lng`` go with sort=near, and it with them."""
+    """sort=near needs ``lat`` and ``lng``; whoever knows where they are may always say so."""
     for name in ("lat", "lng"):
-        if (getattr(query, name) is None) == (query.sort == "near"):
-            raise InvalidRequest(
-                name, "sort=near needs it, and nothing else does.", "仅且必须与 sort=near 同用。"
-            )
+        if getattr(query, name) is None and query.sort == "near":
+            raise InvalidRequest(name, "sort=near needs it.", "sort=near 需要此参数。")
 
 
 def _statuses(query: WalletQuery) -> frozenset[str]:

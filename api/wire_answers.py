@@ -29,7 +29,6 @@ from engine.records import (
     AppliedCoupon,
     Line,
     RedemptionState,
-    ReversalRecord,
     Tender,
     TenderKind,
 )
@@ -240,7 +239,7 @@ def reversal(
         ],
         lines=lines,
         coupons=[
-            _reversed_coupon(handle, entry.record, coupon, returned_until)
+            _reversed_coupon(entry, coupon, returned_until)
             for coupon in entry.record.coupons
         ],
         reason=entry.record.reason,
@@ -252,20 +251,22 @@ def reversal(
 
 
 def _reversed_coupon(
-    handle: str,
-    record: ReversalRecord,
-    coupon: tuple[str, int, int],
-    returned_until: dict[str, int],
+    entry: Reversal, coupon: tuple[str, int, int], returned_until: dict[str, int]
 ) -> ReversedCoupon:
     serial, back, returned = coupon
     item = ReversedCoupon(
-        coupon_id="C" + handle + serial, discount_back=back, returned=bool(returned)
+        coupon_id="C" + entry.redemption.handle + serial,
+        discount_back=back,
+        returned=bool(returned),
     )
     if not returned:
-        item.status = "redeemed"
+        # What became of the rest of a pass is not told here: it may be withdrawn, or not used up.
+        uses = {used.serial: used.uses for used in entry.redemption.record.coupons}
+        if uses.get(serial, 1) == 1:
+            item.status = "redeemed"
     elif serial in returned_until:
         until = returned_until[serial]
-        item.status = "expired" if until and record.at >= until else "issued"
+        item.status = "expired" if until and entry.record.at >= until else "issued"
     return item
 
 
@@ -392,7 +393,7 @@ def _say_redeemed(
 
 
 def _say_reversed(reply: ReversalReply, language: str) -> str:
-    returned = sum(coupon.returned for coupon in reply.coupons)
+    returned = sum(one.returned and one.status != "expired" for one in reply.coupons)
     if _zh(language):
         text = f"已撤销:退款 {yuan(reply.refund)} 元。"
         if reply.tendered_back:

@@ -5,6 +5,7 @@ How answers are made from records is in ``wire_answers``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -56,17 +57,17 @@ class Basket(Request):
     """What is bought. Without lines it is one line with id ``1``."""
 
     amount: Fen | None = None
-    lines: Annotated[list[BasketLine], msgspec.Meta(max_length=500)] = msgspec.field(
-        default_factory=list
-    )
+    lines: Annotated[list[BasketLine], msgspec.Meta(max_length=500)] | None = None
 
 
 class RedemptionRequest(Request):
-    """Redeem, hold or quote coupons of one person for one basket."""
+    """Redeem, hold or quote coupons of one person for one basket.
 
-    coupons: Annotated[list[CouponRef], msgspec.Meta(max_length=50)] = msgspec.field(
-        default_factory=list
-    )
+    ``use``: what ``choose`` may pick, ["free"] unless said; with points among it as many pay as
+    are useful, where ``points`` names none.
+    """
+
+    coupons: Annotated[list[CouponRef], msgspec.Meta(max_length=50)] | None = None
     user_id: Id | None = None
     member_code: Scanned | None = None
     points: Annotated[
@@ -82,9 +83,7 @@ class RedemptionRequest(Request):
     hold_seconds: Annotated[int, msgspec.Meta(ge=1)] | None = None
     policy: Literal["all", "best_effort"] = "all"
     choose: Literal["best"] | None = None
-    use: list[Literal["free", "bought", "stored_value", "points"]] = msgspec.field(
-        default_factory=lambda: ["free"]
-    )
+    use: list[Literal["free", "bought", "stored_value", "points"]] | None = None
 
 
 class VendorDeduction(Request):
@@ -292,18 +291,13 @@ class ResolveReply(Reply):
 
 
 def points_of(body: RedemptionRequest) -> int:
-    """Points to pay with: as many as named, -1 = as many as are useful, 0 = none.
+    """Points to pay with: as many as named, -1 = as many as are useful, 0 = none."""
+    return body.points or (-1 if "points" in may_use(body) else 0)
 
-    InvalidRequest: ``use`` names more than ``free`` where nothing is to be chosen; customers' own
-    money is named there (``coupons``, ``points``).
-    """
-    if body.choose is None:
-        if set(body.use) - {"free"}:
-            raise InvalidRequest(
-                "use", "It says what choose may pick.", "use 仅与 choose 一起使用。"
-            )
-        return body.points
-    return body.points or (-1 if "points" in body.use else 0)
+
+def may_use(body: RedemptionRequest) -> Sequence[str]:
+    """What may be picked: never the customer's own money unasked."""
+    return ("free",) if body.use is None else body.use
 
 
 def basket_lines(basket: Basket | None) -> tuple[int, list[Line]]:

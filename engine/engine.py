@@ -428,6 +428,10 @@ class Engine(Acting):
         """Counters over all cells; touches Redis at most once a second a campaign."""
         return await self._snapshots.live(campaign_id)
 
+    def forget_live(self, campaign_id: str) -> None:
+        """The next ``live`` counts anew, with what this process has just changed."""
+        self._snapshots.forget_live(campaign_id)
+
 
 def _coupon_id(handle: str, serial: str) -> str | None:
     """None for what is no coupon: the points of a redemption."""

@@ -156,6 +156,10 @@ class Snapshots:
         self._live[campaign_id] = (time.monotonic(), live)
         return live
 
+    def forget_live(self, campaign_id: str) -> None:
+        """As ``Engine.forget_live``."""
+        self._live.pop(campaign_id, None)
+
     async def _lapsed(self, tag: str, campaign_id: str) -> int:
         """How many coupons are set aside in a cell by orders whose time has passed."""
         (told,) = await self._server.fields(keys.cell_key(tag), "clock")  # of a rehearsal

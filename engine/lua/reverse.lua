@@ -163,24 +163,27 @@ local function wholly_back(record, shares, whole)
 end
 
 -- Hand a coupon back to its owner, of a pass one use; an expired one stays expired, by the clock.
+-- 0: there is nothing to hand back, the rest of the pass was withdrawn meanwhile.
 local function hand_back(handle, serial, record, c)
   local wallet, field = keys.wallet(handle), 'C' .. c[APPLIED.serial]
   local coupon = cmsgpack.unpack(redis.call('HGET', wallet, field))
   local number = c[APPLIED.uses] or 1
+  if coupon[COUPON.state] == COUPON_STATE.VOIDED then return 0 end
   if number > 1 then
     local part = { uses = number }
     uses.redeem(coupon, part, -1, 0)
     uses.note(handle, c[APPLIED.serial], coupon, part)
   else
-    if coupon[COUPON.redemption] ~= serial then return end
+    if coupon[COUPON.redemption] ~= serial then return 1 end
     coupon[COUPON.state], coupon[COUPON.redemption] = COUPON_STATE.ISSUED, ''
   end
   redis.call('HSET', wallet, field, records.coupon(coupon))
   local share = campaigns.share(c[APPLIED.campaign_id])
-  if not share then return end
+  if not share then return 1 end
   campaigns.count_redeemed(share, -1)
   campaigns.use(share, c[APPLIED.counted] or 0, receipts.place(record),
     record[REDEMPTION.day] or 0, -1)
+  return 1
 end
 
 -- Put money back on the coupon that paid; `all`: nothing of it stays tendered here.
@@ -294,8 +297,10 @@ return batch.run(function(op)
     if c[APPLIED.returned] == 0 then
       local all, cost = wholly_back(record, c[APPLIED.lines], whole),
         receipts.cost(c) + coupon_back[n].back
-      local returned = all and op[REVERSE.restore] == 1 and 1 or 0
-      if returned == 1 then hand_back(handle, serial, record, c) end
+      local returned = 0
+      if all and op[REVERSE.restore] == 1 then
+        returned = hand_back(handle, serial, record, c)
+      end
       if all then c[APPLIED.returned] = returned == 1 and 1 or 2 end
       local share = campaigns.share(c[APPLIED.campaign_id])
       if share then campaigns.spend(share, receipts.cost(c) - cost) end

@@ -321,6 +321,8 @@ async def test_stock_is_added_once_a_key(api: Api) -> None:
     assert (await claim(api, name)).code == "sold_out"
     added = await stock(api, name, 2, idem="a-" + name)
     assert (added.status, added.json["stock"]["total"], added.json["revision"]) == (200, 3, 1)
+    shown = (await api.get(f"/v1/campaigns/{name}")).json["live"]
+    assert (added.json["live"]["left"], shown["left"], shown["issued"]) == (2, 2, 1)
     again = await stock(api, name, 2, idem="a-" + name)
     assert (again.json, again.replayed) == (added.json, True)
     other = await stock(api, name, 3, idem="a-" + name)

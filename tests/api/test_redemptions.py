@@ -172,8 +172,6 @@ class TestTerminals:
     ("change", "field"),
     [
         ({"points": -1}, "points"),
-        ({"use": ["free", "points"]}, "use"),
-        ({"use": ["points"]}, "use"),
         ({"store_id": None}, "store_id"),
         ({"hold_seconds": 60}, "hold_seconds"),
         ({"mode": "hold", "hold_seconds": 7201}, "hold_seconds"),

@@ -78,6 +78,21 @@ async def test_a_pass_is_shown_and_told_by_its_uses(counter: Counter) -> None:
     ]  # fmt: skip
 
 
+async def test_what_was_withdrawn_of_a_pass_is_not_handed_back(counter: Counter) -> None:
+    """The money goes back; the till is not told that the coupon has."""
+    card = await counter.coupon("off 100", **PASS)
+    done, other = await counter.redeem(card), await counter.redeem(card)
+    some = await give_back(counter, other.json["id"], lines=[{"id": "1", "amount": 11900}])
+    assert some.json["coupons"][0] == {
+        "coupon_id": card, "discount_back": 50, "returned": False,
+    }  # fmt: skip
+    await counter.api.post(f"/v1/coupons/{card}/void", {"reason": "a wrong batch"})
+    back = await give_back(counter, done.json["id"])
+    assert (back.json["discount_back"], back.json["coupons"][0]["returned"]) == (100, False)
+    assert back.json["say"] == "Reversed: 237.00 to refund."
+    assert await shown(counter, card) == ("voided", 0, None)
+
+
 async def test_stored_value_pays_after_discounts_and_comes_back_in_proportion(
     counter: Counter,
 ) -> None:
@@ -100,6 +115,7 @@ async def test_stored_value_pays_after_discounts_and_comes_back_in_proportion(
     path = f"/v1/redemptions/{held.json['id']}/commit"
     much = await counter.api.post(path, {"amount": 6001})
     assert (much.status, much.code, much.json["field"]) == (409, "more_than_redeemed", "amount")
+    assert much.json["say"] == "More than was set aside to pay with."
     commit = await counter.api.post(path, {"amount": 2500}, idem="c1")
     assert (commit.json["tendered"], commit.json["payable"]) == (2500, 6500)
     again = await counter.redeem(card, **basket(9000), mode="hold", idem="h1")
@@ -134,8 +150,10 @@ async def test_customers_own_money_is_spent_only_when_asked(counter: Counter) ->
     assert (done.status, done.json["tenders"]) == (201, quote.json["tenders"])
     assert (await counter.redeem(**whose, **every, idem="k1")).json == done.json
     assert await purse(counter) == 2000
-    wrong = await counter.redeem(off, use=["points"])
-    assert (wrong.status, wrong.json["field"]) == (400, "use")
+    named = await counter.quote(off, use=["points"])  # asked for, though nothing is to be chosen
+    assert paid(named) == [("points", 2000)]
+    nulls = {"coupons": None, "use": None, "basket": {"amount": 12_000, "lines": None}}
+    assert (await counter.quote(**whose | nulls)).json["discount"] == 0  # used above; no card
     alone = await counter.redeem(user_id=counter.user(), points=500, **basket(400))
     assert paid(alone) == [("points", 400)]
     short = await counter.redeem(user_id=counter.user(), points=1601, **basket(4000))

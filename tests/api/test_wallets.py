@@ -205,7 +205,7 @@ async def summary(counter: Counter, **options: Any) -> dict[str, Any]:
         ("sort=near&lat=31.2", "lng"),
         ("sort=near&lat=91&lng=121.5", "lat"),
         ("sort=near&lat=nan&lng=121.5", "lat"),
-        ("lat=31.2", "lat"),
+        ("lat=91", "lat"),
         ("cursor=x", "cursor"),
         ("limit=0", "limit"),
         ("limit=201", "limit"),
@@ -217,3 +217,12 @@ async def test_a_wrong_query_is_named(counter: Counter, query: str, field: str) 
     """400, also for what is not built yet; never silence."""
     answer = await counter.api.get(f"/v1/users/{counter.user()}/coupons?{query}")
     assert (answer.status, answer.json["field"]) == (400, field)
+
+
+async def test_a_form_left_empty(counter: Counter) -> None:
+    """What is empty is not asked for; where one stands may be said with any order."""
+    mine = await counter.coupon()
+    empty = "status=&store_id=&channel=&usable_on=&category=&scene=&cursor=&limit="
+    assert await ids(counter, f"?{empty}&sort=expiring&lat=&lng=") == [mine]
+    assert await ids(counter, "?sort=hot&lat=31.2&lng=121.5") == [mine]
+    assert await ids(counter, "?status=transferred") == []
