@@ -130,5 +130,5 @@ class Anything(Endpoint):
 
     __slots__ = ()
 
-    async def _read(self, call: Call, *_: object) -> None:
+    def _head(self, call: Call, *_: object) -> None:
         call.body = call.query = None

@@ -27,6 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from api.problems import PROBLEM, Refused
 from api.reading import (
     VISIBLE,
+    at_hand,
     check_free,
     clean,
     deadline_ms,
@@ -178,7 +179,9 @@ class Endpoint:
         deadline = headers.get(_DEADLINE)
         if deadline is None:
             call.deadline = None
-            await self._read(call, headers, key)
+            self._head(call, headers, key)
+            if self.decoder is not None and not self._body_at_hand(call, headers, key):
+                await self._body(call, key)
             return await route.handler(call)
         return await self._in_time(call, headers, key, deadline_ms(deadline))
 
@@ -194,15 +197,17 @@ class Endpoint:
         call.deadline = until
         token = batching.deadline.set(until)
         try:
-            await self._read(call, headers, key)
+            self._head(call, headers, key)
+            if self.decoder is not None and not self._body_at_hand(call, headers, key):
+                await self._body(call, key)
             if loop.time() >= until:
                 raise Unavailable("the deadline of the request has passed")
             return await self.route.handler(call)
         finally:
             batching.deadline.reset(token)
 
-    async def _read(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> None:
-        """Everything that can be wrong with a request before a handler looks at it."""
+    def _head(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> None:
+        """Everything that can be wrong with a request before its body is looked at."""
         route = self.route
         request = call.request
         if self.params:
@@ -230,10 +235,7 @@ class Endpoint:
             call.query = None
         else:
             call.query = msgspec.convert({}, route.query)
-        if self.decoder is None:
-            call.body = None
-        else:
-            await self._body(call, headers, key)
+        call.body = None
 
     def _check_path(self, call: Call, key: Key) -> None:
         for name in self.params:
@@ -277,15 +279,27 @@ class Endpoint:
         except msgspec.ValidationError as error:
             raise invalid(error) from None
 
-    async def _body(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> None:
-        assert self.decoder is not None
+    def _body_at_hand(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> bool:
+        """Take the body where it came with the head, as it does mostly; else False."""
         request = call.request
         media = headers.get(_MEDIA)
         if _ENCODING in headers and headers[_ENCODING].lower() != "identity":
             raise Refused(Outcome.UNSUPPORTED_MEDIA_TYPE)
         if media != "application/json" and not self._media_fits(media, request):
             raise Refused(Outcome.UNSUPPORTED_MEDIA_TYPE)
-        raw = await read_body(request, self.route.max_body)
+        raw = at_hand(request, self.route.max_body)
+        if raw is None:
+            return False
+        self._take(call, raw, key)
+        return True
+
+    async def _body(self, call: Call, key: Key) -> None:
+        """Take the body that is still on its way."""
+        self._take(call, await read_body(call.request, self.route.max_body), key)
+
+    def _take(self, call: Call, raw: bytes, key: Key) -> None:
+        """Decode the body and judge it."""
+        assert self.decoder is not None
         try:
             body = call.body = self.decoder.decode(raw or b"{}")
         except UnicodeDecodeError:

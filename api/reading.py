@@ -23,13 +23,17 @@ MAX_INTEGER = 1 << 53  # beyond it, other languages read another number
 VISIBLE = re.compile(r"[!-~]{1,128}")
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
-    """The body, at most ``limit`` bytes of it: BODY_TOO_LARGE beyond that, unread."""
+def at_hand(request: web.Request, limit: int) -> bytes | None:
+    """The body where it came with the head, else None; BODY_TOO_LARGE beyond ``limit`` bytes."""
     length = request.content_length
     if length is not None and length > limit:
         raise Refused(Outcome.BODY_TOO_LARGE)
-    if request.content.is_eof():
-        return request.content.read_nowait()  # it came with the head: nothing to wait for
+    content = request.content
+    return content.read_nowait() if content.is_eof() else None
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """The body as it comes in, at most ``limit`` bytes of it: BODY_TOO_LARGE beyond that."""
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     chunks, size = [], 0

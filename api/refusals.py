@@ -1,4 +1,4 @@
-"""Refused tries at tills on their way to the books: kept in memory, written in batches.
+"""Refused tries at tills and lots on their way to the books: kept in memory, written in batches.
 
 A refusal must not wait for a database: it leaves its answer here and is gone. Once a second what
 has gathered is written; a crash loses at most that second. What comes faster than can be kept is
@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import wire
+from api.wire_payments import PaymentReply
 from api.wire_redemptions import RedemptionReply, ResolveReply
 from engine.books import attempts
 from engine.books.attempts import Attempt
@@ -70,7 +71,7 @@ class Refusals:
             self.dropped += 1
         seen = _Seen(
             call.tenant, call.clock(), verb,
-            call.key.store_id or getattr(call.body, "store_id", None) or "",
+            _place(call),
             call.key.role, call.key.label, call.request_id, call.body, answer,
         )  # fmt: skip
         self._waiting.append(seen)
@@ -111,7 +112,8 @@ class Refusals:
 
     def _rows(self, seen: _Seen) -> Iterator[Attempt]:
         body = seen.body
-        verb = "hold" if getattr(body, "mode", None) == "hold" else seen.verb
+        held = seen.verb == "redeem" and getattr(body, "mode", None) == "hold"
+        verb = "hold" if held else seen.verb
         for coupon_id, code, short_by in itertools.islice(_refused(seen), MAX_OF_A_CALL):
             yield Attempt(
                 tenant=seen.tenant.id,
@@ -132,9 +134,18 @@ class Refusals:
             )
 
 
+def _place(call: Call) -> str:
+    """The store it was tried in, or the lot."""
+    key, body = call.key, call.body
+    named = getattr(body, "store_id", None) or getattr(body, "lot_id", None)
+    return key.store_id or key.lot_id or named or ""
+
+
 def _tells_a_refusal(call: Call, status: int, answer: Any) -> bool:
     if isinstance(answer, RedemptionReply):  # best effort: some were used, some were not
         return bool(answer.skipped) and call.body.choose is None
+    if isinstance(answer, PaymentReply):  # named ones that a fee was not paid with
+        return bool(answer.skipped and call.body.coupons) and answer.status != "quoted"
     if isinstance(answer, ResolveReply):
         return not answer.usable
     return status == 409 or isinstance(answer, wire.VerifyReply)
@@ -149,7 +160,7 @@ def _refused(seen: _Seen) -> Iterator[tuple[str, str, int]]:
                 yield item.coupon_id or "", item.reason or "", 0
     elif isinstance(answer, ResolveReply):
         yield answer.coupon.id if answer.coupon else "", answer.code or "", 0
-    elif isinstance(answer, RedemptionReply):
+    elif isinstance(answer, RedemptionReply | PaymentReply):
         for skipped in answer.skipped:
             yield skipped.coupon_id or "", skipped.code, skipped.short_by or 0
     else:

@@ -102,7 +102,7 @@ class Route:
     tags: tuple[str, ...] = ()
     public: bool = False  # no key asked: health, documentation
     say: bool = False  # refusals carry `say` whoever asks
-    attempts: str = ""  # what its refused tries are kept as: redeem, scan, verify; "" = not kept
+    attempts: str = ""  # what its refused tries are kept as: redeem, park, scan, verify; "" = not kept
     produces: tuple[str, ...] = ("application/json",)  # the first is the default
     accepts: tuple[str, ...] = ("application/json",)
     errors: tuple[Outcome, ...] = ()  # refusals beyond those of every route, for OpenAPI

@@ -55,14 +55,20 @@ async def claim(call: Call) -> Reply:
     user_id = body.user_id
     if user_id is None or body.member_code is not None:
         user_id = await naming.person_of(call, body)
-    answer = await call.tenant.engine.claim(
+    metadata = wire.checked_metadata(body.metadata)
+    engine, key = call.tenant.engine, call.idempotency_key
+    if call.now == 0:
+        refused = engine.refused_here(user_id, body.campaign_id, body.channel, key)
+        if refused is not None:
+            return refusal(call, refused.outcome, refused.details)
+    answer = await engine.claim(
         user_id=user_id,
         campaign_id=body.campaign_id,
         channel=body.channel,
-        key=call.idempotency_key,
+        key=key,
         who=call.who(),
         source=body.source,
-        metadata=wire.checked_metadata(body.metadata),
+        metadata=metadata,
         now=call.now,
         shed=True,
     )

@@ -50,9 +50,10 @@ def best(
     ``use``: what may be picked: ``free`` coupons, those that were ``bought``, and ``stored_value``
     to pay what they leave, in order of application; ``purse``: points that pay last.
 
-    Ties: fewer coupons, earliest ``valid_until`` (compared in ascending order, none last),
-    smallest ids. Exact for up to 12 usable coupons and where dominance brings a larger wallet down
-    to 12 (``_without_spares``); else among the 12 most promising, and ``exact`` is False.
+    Ties: less paid for by the customer, fewer coupons, earliest ``valid_until`` (compared in
+    ascending order, none last), smallest ids. Exact for up to 12 usable coupons and where dominance
+    brings a larger wallet down to 12 (``_without_spares``); else among the 12 most promising, and
+    ``exact`` is False.
 
     A usable coupon that was not picked is skipped with what refuses it beside those that were:
     what ``judge`` says of it in its place among them; else the stacking rule that keeps it and
@@ -154,6 +155,7 @@ def _offers(usable: Sequence[tuple[Candidate, Effect]], basket: Basket) -> list[
             # Sums of these compare sorted lists of equal length: 4 bits count to 12.
             end=1 << 4 * (last - ends.index(_end(candidate))),
             name=1 << (last - names.index(candidate.id)),
+            paid=_paid(candidate),
         )
         for candidate, effect in usable
     ]
@@ -171,6 +173,7 @@ def _offer(
     campaign_limit: int,
     end: int,
     name: int,
+    paid: int,
 ) -> Offer:
     eligible = basket.eligible(terms)
     gift = terms.benefit == "gift"
@@ -206,7 +209,13 @@ def _offer(
         most=most,
         end=end,
         name=name,
+        paid=paid,
     )
+
+
+def _paid(candidate: Candidate) -> int:
+    """What the customer paid for one use of it, in fen."""
+    return candidate.record.paid // max(1, candidate.terms.uses)
 
 
 def _campaign_limit(candidate: Candidate) -> int:
@@ -239,17 +248,18 @@ def _without_spares(
 ) -> list[tuple[Candidate, Effect]]:
     """Leave out coupons that others like them dominate.
 
-    Coupons of one campaign under equal terms that follow each other in the order of application
-    are interchangeable, so of each such run the first do, the ones that end earliest: as many as
-    one redemption may hold of them.
+    Coupons of one campaign under equal terms, bought for as much, that follow each other in the
+    order of application are interchangeable, so of each such run the first do, the ones that end
+    earliest: as many as one redemption may hold of them.
     """
     kept: list[tuple[Candidate, Effect]] = []
-    run: tuple[str, Terms] | None = None
+    run: tuple[str, int] | None = None
+    alike: Terms | None = None
     length = 0
     for candidate, effect in usable:
-        terms, campaign = candidate.terms, candidate.record.campaign_id
-        if run is None or campaign != run[0] or (terms is not run[1] and terms != run[1]):
-            run, length = (campaign, terms), 0
+        terms, kind = candidate.terms, (candidate.record.campaign_id, candidate.record.paid)
+        if kind != run or (terms is not alike and terms != alike):
+            run, alike, length = kind, terms, 0
         length += 1
         if length <= _most_of(terms):
             kept.append((candidate, effect))

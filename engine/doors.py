@@ -125,6 +125,11 @@ class Doors:
         self._won: set[tuple[str, str]] = set()
         self._won_before: set[tuple[str, str]] = set()
 
+    @property
+    def any_shut(self) -> bool:
+        """Whether asking is worth a handle."""
+        return bool(self._doors)
+
     def refusal(
         self, handle: str, campaign_id: str, channel: str, key: str
     ) -> Answer[CouponView] | None:

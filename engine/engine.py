@@ -60,6 +60,14 @@ class Engine(Acting):
 
     # ---- giving out --------------------------------------------------------------------------
 
+    def refused_here(
+        self, user_id: str, campaign_id: str, channel: str, key: str
+    ) -> Answer[CouponView] | None:
+        """The refusal of a claim that this process can tell by itself (doors.py); None = ask."""
+        if not self.doors.any_shut:
+            return None
+        return self.doors.refusal(self.handle_of(user_id), campaign_id, channel, key)
+
     async def claim(
         self,
         *,
@@ -75,10 +83,6 @@ class Engine(Acting):
     ) -> Answer[CouponView]:
         """Claim one coupon of a campaign for a user; ``shed``: Unavailable at once in a flood."""
         handle = self.handle_of(user_id)
-        if now == 0:
-            refused = self.doors.refusal(handle, campaign_id, channel, key)
-            if refused is not None:
-                return refused
         extra_json = ""
         if source or metadata:
             extra = {"source": source, "metadata": metadata}

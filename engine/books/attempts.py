@@ -35,7 +35,7 @@ class Attempt:
     tenant: str
     id: str
     at_ms: int
-    verb: str  # redeem | hold | scan | verify
+    verb: str  # redeem | hold | park | scan | verify
     code: str
     coupon_id: str
     short_by: int

@@ -34,7 +34,7 @@ cdef enum:
 
 cdef struct COffer:
     int benefit
-    int64_t amount, cap, basis_points, every, min_spend, initial, most, end, name
+    int64_t amount, cap, basis_points, every, min_spend, initial, most, end, name, paid
     bint spend_running, base_initial
     int bars, group, campaign, steps, lines
     int64_t group_limit, campaign_limit
@@ -53,7 +53,7 @@ cdef struct State:
     int64_t budget[MAX_OFFERS]
     int64_t to_come[MAX_OFFERS + 1]
     int chosen[MAX_OFFERS]
-    int64_t best_discount, best_ends, best_names
+    int64_t best_discount, best_paid, best_ends, best_names
     int best_used
     int found[MAX_OFFERS]
     COffer offer[MAX_OFFERS]
@@ -178,24 +178,32 @@ cdef void split(State* s, COffer* offer, int64_t amount, int64_t* share) noexcep
         given += 1
 
 
-cdef void keep(State* s, int64_t discount, int64_t ends, int64_t names) noexcept nogil:
+cdef inline bint behind(State* s, int64_t discount, int64_t paid, int used) noexcept nogil:
+    """Whether the best so far takes more off, or as much for less paid or by fewer coupons."""
+    if discount != s.best_discount:
+        return discount < s.best_discount
+    if paid != s.best_paid:
+        return paid > s.best_paid
+    return used > s.best_used
+
+
+cdef void keep(State* s, int64_t discount, int64_t paid, int64_t ends,
+               int64_t names) noexcept nogil:
     """Remember what is used now if it is the best so far."""
     cdef int k
-    if discount < s.best_discount:
+    if behind(s, discount, paid, s.used):
         return
-    if discount == s.best_discount:
-        if s.used > s.best_used:
+    if discount == s.best_discount and paid == s.best_paid and s.used == s.best_used:
+        if ends < s.best_ends or (ends == s.best_ends and names <= s.best_names):
             return
-        if s.used == s.best_used:
-            if ends < s.best_ends or (ends == s.best_ends and names <= s.best_names):
-                return
-    s.best_discount, s.best_used = discount, s.used
+    s.best_discount, s.best_paid, s.best_used = discount, paid, s.used
     s.best_ends, s.best_names = ends, names
     for k in range(s.used):
         s.found[k] = s.chosen[k]
 
 
-cdef void visit(State* s, int i, int64_t discount, int64_t ends, int64_t names) noexcept nogil:
+cdef void visit(State* s, int i, int64_t discount, int64_t paid, int64_t ends,
+                int64_t names) noexcept nogil:
     cdef int64_t bound = s.room if s.room > 0 else 0
     cdef int64_t taken
     cdef int64_t* share
@@ -204,12 +212,10 @@ cdef void visit(State* s, int i, int64_t discount, int64_t ends, int64_t names) 
     if s.to_come[i] < bound:
         bound = s.to_come[i]
     if bound == 0:
-        keep(s, discount, ends, names)
+        keep(s, discount, paid, ends, names)
         return
     # To take off more than now needs at least one coupon more.
-    if discount + bound < s.best_discount:
-        return
-    if discount + bound == s.best_discount and s.used + 1 > s.best_used:
+    if behind(s, discount + bound, paid, s.used + 1):
         return
     offer = &s.offer[i]
     if joins(s, offer):
@@ -219,7 +225,7 @@ cdef void visit(State* s, int i, int64_t discount, int64_t ends, int64_t names) 
             s.chosen[s.used] = i
             s.used += 1
             if i + 1 == s.offers:  # nothing comes after it that its lines could matter to
-                keep(s, discount + taken, ends + offer.end, names + offer.name)
+                keep(s, discount + taken, paid + offer.paid, ends + offer.end, names + offer.name)
             else:
                 s.room -= taken
                 if offer.benefit == MINUTES:
@@ -233,7 +239,8 @@ cdef void visit(State* s, int i, int64_t discount, int64_t ends, int64_t names) 
                     split(s, offer, taken, share)
                     for k in range(offer.lines):
                         s.running[offer.line[k]] -= share[k]
-                visit(s, i + 1, discount + taken, ends + offer.end, names + offer.name)
+                visit(s, i + 1, discount + taken, paid + offer.paid, ends + offer.end,
+                      names + offer.name)
                 if free >= 0:
                     s.running[free] += taken
                     s.paying[free] += 1
@@ -246,7 +253,7 @@ cdef void visit(State* s, int i, int64_t discount, int64_t ends, int64_t names) 
                 if offer.benefit == MINUTES:
                     s.taken -= offer.amount
             s.used -= 1
-    visit(s, i + 1, discount, ends, names)
+    visit(s, i + 1, discount, paid, ends, names)
 
 
 cdef bint fill(COffer* c, offer) except -1:
@@ -257,7 +264,8 @@ cdef bint fill(COffer* c, offer) except -1:
     c.benefit, c.amount, c.cap = offer.benefit, offer.amount, offer.cap
     c.basis_points, c.every, c.min_spend = offer.basis_points, offer.every, offer.min_spend
     c.spend_running, c.base_initial = offer.spend_running, offer.base_initial
-    c.initial, c.most, c.end, c.name = offer.initial, offer.most, offer.end, offer.name
+    c.initial, c.most = offer.initial, offer.most
+    c.end, c.name, c.paid = offer.end, offer.name, offer.paid
     c.bars, c.group, c.group_limit = offer.bars, offer.group, offer.group_limit
     c.campaign, c.campaign_limit = offer.campaign, offer.campaign_limit
     c.steps, c.lines = len(offer.steps), len(offer.lines)
@@ -283,7 +291,7 @@ def search(lines, floor, offers, budgets, worth=(), taken=0, most=MOST):
         s.taken, s.most, s.worths = taken, most, len(worth)
         for i in range(s.worths):
             s.minutes[i], s.worth[i] = worth[i]
-        s.best_discount = s.best_ends = s.best_names = 0
+        s.best_discount = s.best_paid = s.best_ends = s.best_names = 0
         s.best_used = 0
         for i in range(len(lines)):
             s.running[i], s.paying[i] = lines[i]
@@ -296,7 +304,7 @@ def search(lines, floor, offers, budgets, worth=(), taken=0, most=MOST):
         for i in reversed(range(count)):
             s.to_come[i] = s.to_come[i + 1] + s.offer[i].most
         with nogil:
-            visit(s, 0, 0, 0, 0)
+            visit(s, 0, 0, 0, 0, 0)
         return tuple([s.found[i] for i in range(s.best_used)])
     finally:
         PyMem_Free(s)

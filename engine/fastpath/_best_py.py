@@ -39,6 +39,7 @@ class Offer(NamedTuple):
     most: int  # it never takes off more than this
     end: int  # larger = better when all else is equal: sums compare ends, earliest first
     name: int  # the same for ids
+    paid: int = 0  # by the customer, for it: of two sets that take off as much, less is better
 
 
 class _Search:
@@ -65,29 +66,31 @@ class _Search:
         for i in reversed(range(len(offers))):
             self.to_come[i] = self.to_come[i + 1] + offers[i].most
         self.used: list[int] = []
-        self.best: tuple[int, int, int, int] = (0, 0, 0, 0)
+        self.best: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
         self.found: tuple[int, ...] = ()
 
-    def visit(self, i: int, discount: int, ends: int, names: int) -> None:
+    def visit(self, i: int, discount: int, paid: int, ends: int, names: int) -> None:
         bound = min(self.to_come[i], max(0, self.room))
         count = len(self.used)
         if bound == 0:
-            key = discount, -count, ends, names
+            key = discount, -paid, -count, ends, names
             if key > self.best:
                 self.best, self.found = key, tuple(self.used)
             return
         most = discount + bound
         # To take off more than now needs at least one coupon more.
-        if most < self.best[0] or (most == self.best[0] and count + 1 > -self.best[1]):
+        if (most, -paid, -count - 1) < self.best[:3]:
             return
         offer = self.offers[i]
         if self._joins(offer):
             taken, shares, free = self._take(offer)
             if taken:
                 self._move(offer, i, taken, shares, free)
-                self.visit(i + 1, discount + taken, ends + offer.end, names + offer.name)
+                self.visit(
+                    i + 1, discount + taken, paid + offer.paid, ends + offer.end, names + offer.name
+                )
                 self._back(offer, taken, shares, free)
-        self.visit(i + 1, discount, ends, names)
+        self.visit(i + 1, discount, paid, ends, names)
 
     def _joins(self, offer: Offer) -> bool:
         """Whether stacking lets it stand beside what is used already."""
@@ -215,10 +218,10 @@ def search(
     of application, at most MOST, else ValueError; ``budgets``: by campaign number, -1 = none.
     Of a parking fee: ``worth`` (minutes, fen), ascending, what minutes take off it, of which
     ``taken`` are given already. At most ``most`` offers are used.
-    The best: largest discount, then fewest coupons, earliest ends, smallest ids.
+    The best: largest discount, then least paid for, fewest coupons, earliest ends, smallest ids.
     """
     if len(offers) > MOST:
         raise ValueError(f"more than {MOST} offers")
     found = _Search(lines, floor, offers, budgets, worth, taken, most)
-    found.visit(0, 0, 0, 0)
+    found.visit(0, 0, 0, 0, 0)
     return found.found

@@ -54,6 +54,26 @@ async def test_refused_tries_on_a_coupon(rehearsed: Counter) -> None:
     assert (await api.get("/v1/coupons/C" + "0" * 27 + "/attempts")).status == 404
 
 
+async def test_a_refused_try_at_a_gate(counter: Counter) -> None:
+    """A till's coupon shown where a car leaves; a quote is no try."""
+    coupon = await counter.coupon()
+    lot = f"lot-{counter.mark}"
+    made = await counter.api.put(
+        f"/v1/lots/{lot}", {"name": "P1", "merchant_id": "m1", "grace_minutes": 15}
+    )
+    assert made.status in (200, 201), made.json
+    body = {
+        "lot_id": lot, "session_id": "x1", "user_id": counter.user(), "fee_total": 1500,
+        "entered_at": NOON, "as_of": LATER, "coupons": [{"id": coupon}],
+    }  # fmt: skip
+    await counter.api.post("/v1/parking/payments", {**body, "mode": "quote"})
+    refused = await counter.api.post("/v1/parking/payments", {**body, "mode": "commit"})
+    items = (await counter.api.get(f"/v1/coupons/{coupon}/attempts")).json["items"]
+    assert [(one["type"], one["code"], one["store_id"]) for one in items] == [
+        ("park", "no_eligible_items", lot)
+    ], refused.json
+
+
 async def test_the_report_of_refused_tries(counter: Counter) -> None:
     """A mall of its own: by code, store, terminal and day, as JSON and CSV; a merchant's own."""
     tenant, key = counter.server.new_mall()

@@ -36,7 +36,19 @@ pure: Any = importlib.import_module("engine.fastpath._best_py")
 def key(chosen: list[Candidate], discount: int) -> Any:
     """Smaller is better (rule 8)."""
     ends = sorted((c.valid_until is None, c.valid_until or 0) for c in chosen)
-    return -discount, len(chosen), ends, sorted(c.id for c in chosen)
+    paid = sum(c.record.paid // max(1, c.terms.uses) for c in chosen)
+    return -discount, paid, len(chosen), ends, sorted(c.id for c in chosen)
+
+
+def bought(wallet: list[Candidate], prices: list[int]) -> list[Candidate]:
+    """The same coupons, some of them paid for."""
+    return [
+        replace(c, record=msgspec.structs.replace(c.record, paid=price))
+        for c, price in zip(wallet, prices, strict=False)
+    ]
+
+
+prices = st.lists(st.sampled_from([0, 0, 0, 1, 100, 500]), min_size=12, max_size=12)
 
 
 def by_force(wallet: list[Candidate], lines: list[Line], scene: Scene) -> list[Candidate]:
@@ -51,12 +63,13 @@ def by_force(wallet: list[Candidate], lines: list[Line], scene: Scene) -> list[C
 
 
 @many
-@given(wallet=wallets(7 if LONG else 5), lines=baskets(), scene=scenes())
+@given(wallet=wallets(7 if LONG else 5), prices=prices, lines=baskets(), scene=scenes())
 def test_no_permitted_set_is_better(
-    wallet: list[Candidate], lines: list[Line], scene: Scene
+    wallet: list[Candidate], prices: list[int], lines: list[Line], scene: Scene
 ) -> None:
+    wallet = bought(wallet, prices)
     want = by_force(wallet, lines, scene)
-    choice = best(wallet, lines, scene)
+    choice = best(wallet, lines, scene, use=("free", "bought"))
     if choice.exact:
         assert sorted(choice.ids) == sorted(c.id for c in want)
     else:  # only where revisions of one campaign name different limits a day
@@ -72,10 +85,11 @@ def test_no_permitted_set_is_better(
 
 
 @settings(many, max_examples=20_000 if LONG else 200)
-@given(wallet=wallets(12), lines=baskets(10), scene=scenes())
+@given(wallet=wallets(12), prices=prices, lines=baskets(10), scene=scenes())
 def test_the_twins_choose_alike(
-    compiled: Any, wallet: list[Candidate], lines: list[Line], scene: Scene
+    compiled: Any, wallet: list[Candidate], prices: list[int], lines: list[Line], scene: Scene
 ) -> None:
+    wallet = bought(wallet, prices)
     basket = Basket(lines, scene.payable_floor)
     usable = [
         (c, effect)
@@ -152,6 +166,15 @@ BEST = [
 def test_what_is_picked_and_why_not_the_rest(basket: str, coupons: list[str], want: str) -> None:
     amount, _, floor = basket.partition(" floor ")
     assert chosen(amount, *coupons, floor=int(floor or 0)) == want
+
+
+def test_what_was_paid_for_is_kept_where_a_free_one_does_as_well() -> None:
+    """Even where it takes one coupon more."""
+    wallet = [coupon(name, f"{OFF}={off}", HERE.now) for name, off in
+              (("a", 1000), ("b", 400), ("c", 600))]  # fmt: skip
+    choice = best(bought(wallet, [1, 0, 0]), lines_of("1000"), HERE, use=("free", "bought"))
+    assert choice.ids == ["b", "c"]
+    assert best(bought(wallet, [1, 0, 0]), lines_of("2000"), HERE).ids == ["b", "c"]
 
 
 ALIKE = [f"{OFF}=100 campaign=x per_redemption=3 until=2026-02-{n + 1:02}" for n in range(20)]
