@@ -19,6 +19,8 @@ from api.demo_mall import (
     KEYS,
     LOTS,
     MERCHANTS,
+    ORDER,
+    PAID,
     PARKING,
     POINTS,
     PURCHASE,
@@ -98,9 +100,17 @@ async def build_demo(base_url: str, operator_key: str) -> list[str]:
         )
         await _points(client)
         await _parking(client)
+        await _order(client)
         await client.ask("POST", "/v1/grants", GRANT, idempotency_key="demo-grant")
         keys = {name: await _key(client, name, body) for name, body in KEYS.items()}
         return await _what_to_try(client, url, {"operator": operator_key, **keys})
+
+
+async def _order(client: Client) -> None:
+    """Something is bought, and paid."""
+    made = await client.ask("POST", "/v1/orders", ORDER, idempotency_key="demo-order")
+    path = f"/v1/orders/{made['id']}/pay"
+    await client.ask("POST", path, PAID, idempotency_key="demo-pay")
 
 
 async def _points(client: Client) -> None:

@@ -65,6 +65,10 @@ GRANT = {
     "source": {"entry": "birthday"},
 }
 
+# Bought: one order is paid, and its coupon waits in the wallet.
+ORDER = {"user_id": "bob", "items": [{"campaign_id": "noodle-set"}], "channel": "miniapp"}
+PAID = {"payment_ref": "demo-payment", "paid_amount": 5800}
+
 # A car park: 15 minutes free, the first hour 5 yuan, then 3 each half hour, 40 a day at most.
 LOTS = {
     "p1": {
@@ -173,6 +177,12 @@ CAMPAIGNS = [
         "coffee-pass", "咖啡次卡:10次,每次减8元", "Ten coffees, 8 off each", "dining",
         {"type": "amount_off", "amount": 800}, total=500, kind="pass",
         usage={"stores": _COFFEES, "uses": 10}, issue={"per_user": 1},
+    ),
+    _campaign(
+        "noodle-set", "面馆双人餐,58元购", "A meal for two, bought for 58", "dining",
+        {"type": "exchange", "item": "set-for-two", "value": 8800}, total=500,
+        issue={"price": 5800, "per_user": 5}, usage={"stores": _NOODLES},
+        settlement={"commission_percent": 5},
     ),
     _campaign(
         "mall-card", "商场储值卡100元", "A card of 100 to pay with", "mall",

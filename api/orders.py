@@ -39,7 +39,7 @@ def _own(call: Call, order_id: str) -> str:
     status=201,
     summary="Order coupons: stock and limits are set aside until they are paid.",
     tags=TAGS,
-    errors=CLAIM_REFUSALS,
+    errors=(*CLAIM_REFUSALS, Outcome.POINTS_INSUFFICIENT),
 )
 async def place(call: Call) -> Reply:
     body: shapes.OrderRequest = call.body
@@ -161,7 +161,7 @@ async def read(call: Call) -> Reply:
     roles={"storefront", "payments", "desk", "user"},
     query=Page,
     reply=shapes.OrderList,
-    summary="A user's orders as of now, the newest first.",
+    summary="A user's orders, the newest first; those that ended, as the books have them.",
     tags=TAGS,
 )
 async def of_user(call: Call) -> Reply:
@@ -226,7 +226,7 @@ async def refund(call: Call) -> Reply:
     reply=shapes.RefundReply,
     summary="The money of a refund could not be sent: the coupon is its buyer's again.",
     tags=TAGS,
-    errors=(Outcome.USER_LIMIT, Outcome.SOLD_OUT),
+    errors=(Outcome.USER_LIMIT, Outcome.SOLD_OUT, Outcome.POINTS_INSUFFICIENT),
 )
 async def refund_failed(call: Call) -> Reply:
     answer = await call.tenant.engine.orders.refund_failed(

@@ -194,6 +194,7 @@ class Repay(Command, frozen=True, kw_only=True):
     fingerprint: str
     refund_ref: str
     reason: str
+    entry: str  # serial of the entry of points, where points come back
 
 
 class Unrepay(Command, frozen=True, kw_only=True):
@@ -203,6 +204,7 @@ class Unrepay(Command, frozen=True, kw_only=True):
     key: str
     refund_ref: str
     offset: int
+    entry: str  # serial of the entry of points, where points are taken again
 
 
 class Credit(Command, frozen=True, kw_only=True):

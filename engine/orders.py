@@ -109,6 +109,8 @@ class Orders:
         outcome = Outcome(reply.outcome)
         if outcome > Outcome.REPEATED:
             campaign, opens = _text(reply.detail), _number(reply.value)
+            if outcome is Outcome.POINTS_INSUFFICIENT:
+                return Answer(outcome, details={"short_by": opens})
             details: dict[str, Any] = {"campaign_id": campaign} if campaign else {}
             return Answer(outcome, details=details | ({"retry_at": opens} if opens else {}))
         order_id = keys.make_id("O", handle, str(_text(reply.detail)))
@@ -202,6 +204,7 @@ class Orders:
             fingerprint=fingerprint_of("refund", coupon_id, reason, refund_ref),
             refund_ref=refund_ref,
             reason=reason,
+            entry=self._entry("refund", handle, serial, refund_ref),
         )
         return await self._refund("refund", coupon_id, command)
 
@@ -226,8 +229,13 @@ class Orders:
             key=serial_of(acting.mall.handle_key, "unrefund", handle, key, 0),
             refund_ref=refund_ref,
             offset=acting.offset(now or acting.clock()),
+            entry=self._entry("unrefund", handle, serial, refund_ref),
         )
         return await self._refund("refund_fail", coupon_id, command)
+
+    def _entry(self, kind: str, handle: str, serial: str, ref: str) -> str:
+        secret = self._acting.mall.handle_key
+        return serial_of(secret, f"points of {kind}", handle, f"{serial} {ref}", 0)
 
     async def _refund(self, verb: str, coupon_id: str, command: commands.Command) -> Answer[Refund]:
         reply = await self._acting.act(verb, command)

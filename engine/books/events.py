@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from heapq import merge
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 from sqlalchemy import select, tuple_
@@ -54,11 +54,14 @@ _ID = {
 MOMENTS = frozenset({"valid_from", "valid_until", "until"})
 
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+
+
 class Position(msgspec.Struct, array_like=True):
     """How far one is: (epoch, seq) of each cell, and the number of the last notice."""
 
-    cells: list[tuple[int, int]]
-    notice: int = 0
+    cells: list[tuple[Number, Number]]
+    notice: Number = 0
 
 
 class Event(NamedTuple):

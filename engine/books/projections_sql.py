@@ -47,7 +47,8 @@ COUPONS_FREE = Bulk.of(
 COUPONS_USE = Bulk.of(
     "id text, state text, used bigint, spent bigint, changed_ms bigint, version bigint",
     "UPDATE coupons SET"
-    " state = CASE WHEN coupons.state = 'voided' THEN coupons.state ELSE v.state END,"
+    " state = CASE WHEN coupons.state IN ('voided', 'refunded') THEN coupons.state"
+    " ELSE v.state END,"
     " used = CASE WHEN v.used < 0 THEN coupons.used ELSE v.used END,"
     " spent = CASE WHEN v.spent < 0 THEN coupons.spent ELSE v.spent END,"
     " changed_ms = v.changed_ms,"

@@ -189,7 +189,7 @@ def _issue(c: Campaign) -> Iterator[Problem]:
     unbuilt = {
         # What is paid for stored value and tendered with it are settled apart: not yet.
         "issue.price": issue.price != 0 and c.kind in ("stored_value", "ticket"),
-        "issue.points_price": issue.points_price != 0,
+        "issue.points_price": issue.points_price != 0 and c.kind == "ticket",
     }
     yield from (_unbuilt(field) for field, is_set in unbuilt.items() if is_set)
 

@@ -13,6 +13,8 @@ derived:
   pending     zset    open orders of a campaign; lapsed ones give way to this act
   redemption  string  lapsed holds that set part of the budget aside
   opens       zset    open holds on a limited campaign
+  points      string  entries of points; those whose lots expire
+  points_due  zset    people by the time their next lot expires
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.Claim
@@ -59,10 +61,16 @@ return batch.run(function(op)
   if (share.issue[ISSUE.price] or 0) > 0 or (share.issue[ISSUE.points_price] or 0) > 0 then
     return batch.answer(OUTCOME.INVALID_REQUEST, now)  -- it is ordered and paid
   end
-  local person = { handle = handle, wallet = wallet, user = user, now = now, offset = offset,
-    counts = { [campaign_id] = count }, channel = op[CLAIM.channel] }
-  local freed = {}
-  local outcome, opens = orders.may_have(person, share, freed, 1)
+  local freed
+  local outcome, opens = issuing.judge(share, user, count, function(audience)
+    return redis.call('HEXISTS', wallet, 'a' .. audience) == 1
+  end, op[CLAIM.channel], now, offset)
+  if outcome ~= OUTCOME.DONE and share.aside > 0 then  -- what has lapsed may make room
+    freed = {}
+    outcome, opens = orders.may_have({ handle = handle, wallet = wallet, user = user, now = now,
+      offset = offset, counts = { [campaign_id] = count }, channel = op[CLAIM.channel] }, share,
+      freed, 1)
+  end
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now, nil, opens) end
 
   local issue = share.issue
@@ -71,7 +79,7 @@ return batch.run(function(op)
     from - now, to > 0 and to - now or 0, op[CLAIM.fingerprint], op[CLAIM.channel],
     op[CLAIM.extra] })
   -- After this point the act must succeed.
-  if freed[1] then
+  if freed then
     orders.tidy(freed, now)
     local left = redis.call('HGET', wallet, 'n' .. campaign_id)
     count = left and cmsgpack.unpack(left)

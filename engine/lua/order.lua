@@ -2,7 +2,7 @@
 Order coupons: stock and limits are set aside at once, all or nothing, until they are paid or the
 time is over.
 
-include:  batch, campaigns, issuing, orders, pack
+include:  batch, campaigns, issuing, orders, pack, points
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
@@ -14,6 +14,8 @@ derived:
   redemption    string  lapsed holds that set part of the budget aside
   opens         zset    open holds on a limited campaign
   holders       string  who was given one
+  points        string  entries of points; those whose lots expire
+  points_due    zset    people by the time their next lot expires
   facts         stream  the outbox
 arguments:
   1 batch       msgpack array of commands.Reserve
@@ -21,7 +23,7 @@ outcomes:
   DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED CAMPAIGN_FROZEN CAMPAIGN_PAUSED CAMPAIGN_ENDED
   NOT_STARTED USER_FROZEN NOT_ELIGIBLE CHANNEL_NOT_ALLOWED USER_LIMIT USER_DAY_LIMIT
   USER_WEEK_LIMIT USER_MONTH_LIMIT CAMPAIGN_RATE_LIMIT CAMPAIGN_DAY_LIMIT BUDGET_EXHAUSTED SOLD_OUT
-  WINDOW_MOVED
+  POINTS_INSUFFICIENT WINDOW_MOVED
 ]]
 
 -- The first answer again: the record of this key, in this window or the one before.
@@ -64,6 +66,9 @@ return batch.run(function(op)
     local last = issuing.last(issue)
     if last > 0 then lapses = math.min(lapses, last) end
   end
+  local mine = score > 0 and orders.purse(handle, now)
+  local short = mine and score - points.available(mine, now) or 0
+  if short > 0 then return batch.answer(OUTCOME.POINTS_INSUFFICIENT, now, short) end
   local record = { ORDER_STATE.PENDING, now, lapses, op[RESERVE.fingerprint], op[RESERVE.user_id],
     op[RESERVE.channel], op[RESERVE.source], amount, score, now, op[RESERVE.offset],
     items, {}, {}, '', 0, {} }
@@ -73,6 +78,10 @@ return batch.run(function(op)
     redis.call('HSET', person.wallet, 'u', pack.array(op[RESERVE.user_id], '', 0, 0, 0))
   end
   orders.open(handle, serial, record)
+  if mine then
+    points.hold(mine, serial, lapses, points.take(mine, score, now))
+    points.put(handle, op[RESERVE.user_id], mine, now)
+  end
   local told = {}
   for i, item in ipairs(items) do told[i] = { unpack(item, 1, 5) } end
   batch.fact('ordered', now, 'O' .. handle .. serial, op[RESERVE.fingerprint], op[RESERVE.who],

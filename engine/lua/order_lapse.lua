@@ -11,6 +11,8 @@ derived:
   order         string  the order
   orders        zset    open orders by the time they lapse
   pending       zset    open orders of a campaign
+  points        string  entries of points; those whose lots expire
+  points_due    zset    people by the time their next lot expires
   facts         stream  the outbox
 arguments:
   1 batch       msgpack array of commands.Unpaid

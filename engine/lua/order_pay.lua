@@ -2,7 +2,7 @@
 Take the notice that an order was paid: its coupons are issued. After its time it is accepted as
 long as there is room; a notice that comes again finds the first answer.
 
-include:  batch, campaigns, orders
+include:  batch, campaigns, orders, points
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
@@ -14,6 +14,8 @@ derived:
   redemption    string  lapsed holds that set part of the budget aside
   opens         zset    open holds on a limited campaign
   holders       string  who was given one
+  points        string  entries of points; those whose lots expire
+  points_due    zset    people by the time their next lot expires
   facts         stream  the outbox
 arguments:
   1 batch       msgpack array of commands.Pay
@@ -56,7 +58,8 @@ local function room(op, handle, serial, record, now, freed)
       item[ITEM.quantity])
     if outcome ~= OUTCOME.DONE then return false end
   end
-  return true
+  local score = record[ORDER.points]
+  return score == 0 or points.available(orders.purse(handle, now), now) >= score
 end
 
 return batch.run(function(op)
@@ -84,6 +87,9 @@ return batch.run(function(op)
   record[ORDER.state], record[ORDER.paid_at] = ORDER_STATE.PAID, now
   record[ORDER.payment_ref] = op[PAY.payment_ref]
   table.insert(record[ORDER.acts], { 'pay', op[PAY.key], op[PAY.fingerprint], now })
+  if record[ORDER.points] > 0 then
+    orders.spend(handle, serial, record, now, op[PAY.fingerprint], op[PAY.who])
+  end
   orders.issue(handle, serial, record, op[PAY.serials], now, op[PAY.who])
   local ids = {}
   for i, coupon in ipairs(record[ORDER.coupons]) do ids[i] = 'C' .. handle .. coupon end

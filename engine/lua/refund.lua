@@ -2,13 +2,15 @@
 Send back what was paid for what is unused of a coupon; whole, it goes back to the stock.
 
 flags:    allow-oom
-include:  arithmetic, batch, campaigns, issuing, keys, orders, pack, records
+include:  arithmetic, batch, campaigns, issuing, keys, orders, pack, points, records
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
   wallet        hash    the person's live state
   campaign      hash    the campaign's share in this cell
   order         string  the order that the coupon was bought with; it keeps the refund
+  points        string  entries of points; those whose lots expire
+  points_due    zset    people by the time their next lot expires
   facts         stream  the outbox
 arguments:
   1 batch       msgpack array of commands.Repay
@@ -77,6 +79,11 @@ return batch.run(function(op)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
   local amount = unused(coupon[COUPON.paid], coupon, terms)
   local score = unused(coupon[COUPON.points_paid], coupon, terms)
+  local spent = score > 0 and points.entry(handle, bought) or nil
+  local mine = spent and orders.purse(handle, now)
+  if spent then  -- not what was reversed of them already
+    score = math.min(score, -spent[ENTRY.points] - spent[ENTRY.reversed])
+  end
   local whole = (coupon[COUPON.used] or 0) == 0 and (coupon[COUPON.spent] or 0) == 0
   -- After this point the act must succeed.
   coupon[COUPON.state] = COUPON_STATE.REFUNDED
@@ -84,6 +91,15 @@ return batch.run(function(op)
   if whole then
     campaigns.restock(share, 1)
     orders.recount(handle, share.id, issuing.less, record[ORDER.counted], record[ORDER.offset], 1)
+  end
+  if score > 0 then
+    spent[ENTRY.parts] = points.give_back(mine, spent[ENTRY.parts], score)
+    spent[ENTRY.reversed] = spent[ENTRY.reversed] + score
+    points.keep(handle, bought, spent)  -- first: put adds to it what expired
+    local entry = points.new_entry('spend_reversal', score, now, record[ORDER.user_id],
+      op[REPAY.fingerprint], op[REPAY.reason], op[REPAY.refund_ref], nil, bought)
+    points.tell(handle, op[REPAY.entry], entry,
+      points.put(handle, record[ORDER.user_id], mine, now), op[REPAY.who])
   end
   table.insert(record[ORDER.refunds], { serial, op[REPAY.refund_ref], op[REPAY.key],
     op[REPAY.fingerprint], now, amount, score, whole and 1 or 0, 0, '' })

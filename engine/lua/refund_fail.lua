@@ -1,7 +1,7 @@
 --[[
 The money of a refund could not be sent: the coupon is its buyer's again, if there is still room.
 
-include:  batch, campaigns, issuing, keys, orders, pack, records
+include:  batch, campaigns, issuing, keys, orders, pack, points, records
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
@@ -10,12 +10,14 @@ derived:
   order         string  the order that the coupon was bought with; it keeps the refund
   orders        zset    open orders by the time they lapse
   pending       zset    open orders of a campaign; lapsed ones give way to this act
+  points        string  entries of points; those whose lots expire
+  points_due    zset    people by the time their next lot expires
   facts         stream  the outbox
 arguments:
   1 batch       msgpack array of commands.Unrepay
 outcomes:
   DONE REPEATED NOT_FOUND USER_LIMIT USER_DAY_LIMIT USER_WEEK_LIMIT USER_MONTH_LIMIT SOLD_OUT
-  BUDGET_EXHAUSTED
+  BUDGET_EXHAUSTED POINTS_INSUFFICIENT
 ]]
 
 -- The refund of this coupon under this ref: its position, or nil.
@@ -53,6 +55,11 @@ return batch.run(function(op)
     end)
     if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
   end
+  local score, user_id = refund[REFUNDED.points], record[ORDER.user_id]
+  local mine = score > 0 and orders.purse(handle, now)
+  if mine and points.available(mine, now) < score then
+    return batch.answer(OUTCOME.POINTS_INSUFFICIENT, now)
+  end
   local voided = (coupon[COUPON.voided] or 0) > 0
   -- After this point the act must succeed.
   orders.tidy(freed, now)
@@ -61,6 +68,19 @@ return batch.run(function(op)
   if refund[REFUNDED.stock] == 1 then
     campaigns.restock(share, -1)
     orders.recount(handle, id, issuing.less, record[ORDER.counted], record[ORDER.offset], -1)
+  end
+  if mine then
+    local spent = points.entry(handle, bought)
+    for _, part in ipairs(points.take(mine, score, now)) do
+      table.insert(spent[ENTRY.parts], part)
+    end
+    spent[ENTRY.reversed] = spent[ENTRY.reversed] - score
+    points.keep(handle, bought, spent)
+    local entry = points.new_entry('spend', -score, now, user_id, refund[REFUNDED.fingerprint],
+      '', refund[REFUNDED.ref], nil, '')
+    entry[ENTRY.reversed] = score  -- it comes back by the order's own entry, not by itself
+    points.tell(handle, op[UNREPAY.entry], entry, points.put(handle, user_id, mine, now),
+      op[UNREPAY.who])
   end
   refund[REFUNDED.failed], refund[REFUNDED.fail_key] = now, op[UNREPAY.key]
   batch.fact('refund_failed', now, 'C' .. handle .. serial, refund[REFUNDED.fingerprint],

@@ -132,7 +132,7 @@ async def test_copies_at_once(api: Api) -> None:
     ("change", "field"),
     [
         ({"benefit": {"type": "parking_minutes", "minutes": 60}}, "benefit.type"),
-        ({"issue": {"points_price": 100}}, "issue.points_price"),
+        ({"issue": {"price": 1}, "settlement": {"breakage": "merchant"}}, "settlement.breakage"),
         ({"usage": {"uses": 2}}, "usage.uses"),
         ({"status": "sketch"}, "status"),
         ({"stock": {"total": -1}}, "stock.total"),

@@ -44,6 +44,12 @@ async def test_three_lines_work_as_pasted(api_server: ApiServer) -> None:
         listed = (await mall.get("/v1/campaigns")).json["items"]
         assert {one["id"] for one in listed} == {one["id"] for one in CAMPAIGNS}
         assert (await mall.get("/v1/users/bob/points")).json["balance"] == 200
+        for _ in range(200):  # until the books have it
+            if orders := (await mall.get("/v1/users/bob/orders")).json["items"]:
+                break
+            await asyncio.sleep(0.05)
+        (order,) = orders
+        assert (order["status"], order["amount"]) == ("paid", 5800)
         assert (await mall.get("/v1/purchases/demo-1")).json["points_earned"] in (357, 715)
         kinds = {one["benefit"]["type"] for one in listed}
         plain = {"amount_off", "percent_off", "fixed_price", "gift", "exchange"}

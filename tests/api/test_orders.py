@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from api.routes import encode_cursor
 from tests.api.server import Answer, Api, ApiServer
 from tests.api.story import campaign_body
 
@@ -227,6 +228,54 @@ async def test_money_paid_before_use_is_owed_until_then(shop: Shop) -> None:
     assert (row["claim"], row["pay"], row["redeem"]) == (1, 1, 1)
 
 
+async def test_points_and_cash(shop: Shop) -> None:
+    await shop.sell("set", "stock 9", issue={"price": 100, "points_price": 40})
+    await shop.sell("toy", "stock 9", issue={"points_price": 50})
+    await shop.post("/v1/points/earn", {"user_id": "ann", "points": 100}, now=NOON)
+
+    async def points(now: str = NOON) -> tuple[int, int, int]:
+        found = (await shop.get("/v1/users/ann/points", now=now)).json
+        return found["balance"], found["available"], found["held"]
+
+    claim = {"campaign_id": "toy", "user_id": "ann", "channel": "app"}
+    assert (await shop.post("/v1/claims", claim, now=NOON)).status == 400
+    made = await shop.order(("set", 1), ("toy", 1), hold_seconds=60)
+    assert (made.json["amount"], made.json["points"]) == (100, 90)
+    assert await points() == (100, 10, 90)
+    short = await shop.order(("toy", 1))
+    assert (short.code, short.json["short_by"]) == ("points_insufficient", 40)
+    over = DAY + "12:01:00.000+08:00"
+    assert await points(over) == (100, 100, 0)  # back in the instant that it lapses
+    other = await shop.order(("toy", 2), now=over)
+    # The first one is paid late: the points are set aside for another.
+    assert (await shop.pay(made, 100, now=over)).code == "order_expired"
+    await shop.post(f"/v1/orders/{other.json['id']}/cancel", {}, now=over)
+    paid = await shop.pay(made, 100, now=over)
+    assert paid.status == 200, paid.json
+    assert await points(over) == (10, 10, 0)
+    toy = next(one["id"] for one in paid.json["coupons"] if one["campaign_id"] == "toy")
+    refund = f"/v1/coupons/{toy}/refund"
+    back = await shop.post(refund, {"reason": "r", "refund_ref": "b1"}, now=over)
+    assert (back.json["refund_amount"], back.json["points_back"]) == (0, 50)
+    assert await points(over) == (60, 60, 0)
+    failed = await shop.post(f"{refund}s/b1/fail", {}, now=over)
+    assert failed.status == 200, failed.json
+    assert await points(over) == (10, 10, 0)
+    again = await shop.post(refund, {"reason": "r", "refund_ref": "b2"}, now=over)
+    assert again.json["points_back"] == 50
+    await shop.post("/v1/points/spend", {"user_id": "ann", "points": 30}, now=over)
+    gone = await shop.post(f"{refund}s/b2/fail", {}, now=over)
+    assert gone.code == "points_insufficient"
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        entries = (await shop.get("/v1/users/ann/points/entries")).json["items"]
+        if len(entries) == 6:
+            break
+        await asyncio.sleep(0.05)
+    assert sum(one["points"] for one in entries) == 30
+    assert len(entries) == 6
+
+
 async def test_what_happened_is_told_once_and_in_order(shop: Shop) -> None:
     await shop.sell("set", "stock 9 off 500", issue={"price": 100})
     await shop.sell("free", "stock 9")
@@ -258,7 +307,8 @@ async def test_what_happened_is_told_once_and_in_order(shop: Shop) -> None:
     assert (await shop.get("/v1/events", params=cursor_of(cursor))).json["items"] == []
     some = await shop.get("/v1/events", params={"types": "redeemed,order_lapsed"})
     assert [one["type"] for one in some.json["items"]] == ["order_lapsed", "redeemed"]
-    for query in ({"types": "claimed"}, {"after": "x"}, {"limit": "0"}):
+    beyond = encode_cursor([[(1, 1 << 63)], 0])
+    for query in ({"types": "claimed"}, {"after": "x"}, {"limit": "0"}, {"after": beyond}):
         assert (await shop.get("/v1/events", params=query)).status == 400
 
 

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from engine import keys
+from engine import keys, lots
 from engine.books.db import Books
 from engine.outcomes import Outcome
 from engine.server import Server
@@ -31,8 +31,10 @@ from tests.unit.rules_language import campaign, ms
 
 LONG = os.environ.get("HEXIAO_LONG") == "1"
 USERS = ["ann", "bob"]
-TOTALS = {"few": 3, "dear": 2, "daily": 5}
-PRICES = {"few": 0, "dear": 70, "daily": 0}
+TOTALS = {"few": 3, "dear": 2, "daily": 5, "score": 4}
+PRICES = {"few": 0, "dear": 70, "daily": 0, "score": 5}
+SCORES = {"few": 0, "dear": 0, "daily": 0, "score": 30}  # points
+PURSE = 100
 PER_USER = {"few": 2}
 PER_DAY = {"daily": 1}
 LASTS = 3 * 1440 * 60_000
@@ -98,13 +100,17 @@ class Shop(RuleBasedStateMachine):
         for name, total in TOTALS.items():
             issue = {
                 "per_user": PER_USER.get(name), "per_user_per_day": PER_DAY.get(name),
-                "price": PRICES[name],
+                "price": PRICES[name], "points_price": SCORES[name],
             }  # fmt: skip
             body = campaign(
                 "amount_off amount=100", id=name, stock={"total": total}, issue=issue,
                 validity={"type": "relative", "minutes": LASTS // 60_000},
             )
             self.run(self.mall.publish(body))
+        for user in USERS:
+            self.run(self.mall.engine.points.credit(
+                user_id=user, kind="earn", points=PURSE, key="k", who=WHO, now=self.now
+            ))  # fmt: skip
 
     # ---- the model ----------------------------------------------------------------------------
 
@@ -139,8 +145,19 @@ class Shop(RuleBasedStateMachine):
             return Outcome.USER_DAY_LIMIT
         return Outcome.DONE if n <= self.left(campaign) else Outcome.SOLD_OUT
 
+    def points(self, user: str) -> int:
+        """What is neither spent nor set aside."""
+        return PURSE - sum(
+            SCORES[name] * n
+            for name in TOTALS
+            for who, n, _ in self.out(name)
+            if who == user
+        )
+
     def may_have_all(self, user: str, items: list[tuple[str, int]]) -> Outcome:
         outcomes = [self.may_have(user, name, n) for name, n in items]
+        if sum(SCORES[name] * n for name, n in items) > self.points(user):
+            outcomes.append(Outcome.POINTS_INSUFFICIENT)
         return next((one for one in outcomes if one is not Outcome.DONE), Outcome.DONE)
 
     # ---- acts ---------------------------------------------------------------------------------
@@ -251,6 +268,7 @@ class Shop(RuleBasedStateMachine):
         assert answer.outcome is expected
         if expected is Outcome.DONE:
             assert answer.value.record.amount == PRICES[coupon.campaign]
+            assert answer.value.record.points == SCORES[coupon.campaign]
             coupon.state, self.failed[ident] = "refunded", ref
 
     @precondition(lambda self: self.failed)
@@ -263,7 +281,7 @@ class Shop(RuleBasedStateMachine):
         )
         expected = Outcome.REPEATED
         if coupon.state == "refunded":
-            expected = self.may_have(coupon.user, coupon.campaign, 1)
+            expected = self.may_have_all(coupon.user, [(coupon.campaign, 1)])
         assert self.run(act).outcome is expected
         if expected is Outcome.DONE:
             coupon.state = "issued"
@@ -317,6 +335,9 @@ class Shop(RuleBasedStateMachine):
                 assert offer.left == self.left(offer.campaign_id)
                 assert offer.mine == mine[offer.campaign_id]
                 assert offer.outcome is self.may_have(user, offer.campaign_id, 1)
+            purse = await engine.points.purse(user, now=self.now)
+            mine_points = lots.available(purse.record, self.now)
+            assert mine_points == self.points(user)
         for ident, order in self.orders.items():
             found = await engine.orders.read(ident, now=self.now)
             assert found is not None

@@ -291,6 +291,40 @@ async def ordered(mall: Mall) -> dict[str, str]:
     return ids | {"used": used, "back": back, "kept": kept, "wallet": used}
 
 
+async def test_a_pass_that_was_bought_used_refunded_and_its_use_reversed(mall: Mall) -> None:
+    """10.00 for three uses: 3.34, 3.33, 3.33; what is refunded is not handed back by a reversal."""
+    await mall.campaign("pass", {"type": "amount_off", "amount": 500}, kind="pass",
+                        issue={"price": 1000}, usage={"uses": 3})  # fmt: skip
+    orders = mall.engine.orders
+    made = await orders.place(user_id="u1", items=[("pass", 2)], channel="app", key=mall.key(),
+                              who="{}", now=march(1))  # fmt: skip
+    assert made.value
+    paid = await orders.pay(order_id=made.value.id, payment_ref="p", paid_amount=2000,
+                            key=mall.key(), who="{}", now=march(1))  # fmt: skip
+    assert paid.value
+    handle, _ = paid.value.place
+    one, two = (f"C{handle}{serial}" for serial in paid.value.record.coupons)
+    first = await mall.redeem([one], "s1", 4000, march(2))
+    again = await mall.redeem([two], "s1", 4000, march(2))
+    await mall.redeem([two], "s1", 4000, march(2))
+    await mall.reverse(again, march(3))  # its part of the price comes back with the use
+    backs = [
+        await orders.refund(coupon_id=name, reason="r", refund_ref="b", key=mall.key(), who="{}",
+                            now=march(4))  # fmt: skip
+        for name in (one, two)
+    ]
+    assert [back.value.record.amount for back in backs if back.value] == [666, 666]
+    await mall.reverse(first, march(5))
+    await mall.drain()
+
+    report = await checked(mall)
+
+    assert report.ok, report.differences
+    assert report.checked["books: prepaid"] == 2
+    wallet = await mall.engine.wallet(handle, now=march(6))
+    assert {wallet.view(serial).status for serial in wallet.coupons} == {"refunded"}
+
+
 ORDER_DAMAGES: tuple[tuple[Damage, set[str]], ...] = (
     (sql(schema.orders, "id=open", {"state": "expired"}),
      {"order", "aside", "left", "count"}),

@@ -203,7 +203,7 @@ CASES: list[tuple[str, Any, str | None]] = [
     ("issue.audiences", ["mailed"], ""),
     ("issue.audiences", ["mailed list"], "issue.audiences[0]"),
     ("issue.price", 1, ""),
-    ("issue.points_price", 1, None),
+    ("issue.points_price", 1, ""),
     # validity
     ("validity", {"type": "fixed", "start": "2026-01-02T00:00:00Z", "end": "2026-01-02T00:00:00Z"},
      "validity.end"),

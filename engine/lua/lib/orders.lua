@@ -1,4 +1,4 @@
--- include: batch, campaigns, issuing, keys, pack, records
+-- include: batch, campaigns, issuing, keys, pack, points, records
 -- Orders: stock and limits set aside until they are paid. What has lapsed sets nothing aside from
 -- that instant on, told to the books or not: whoever needs the room gives it up.
 local orders = { engine = '{"key":"","label":"engine","role":"engine"}', most = 1000 }
@@ -175,6 +175,20 @@ function orders.open(handle, serial, record)
   end
 end
 
+-- A person's points.
+function orders.purse(handle, now)
+  return points.read(redis.call('HGET', keys.wallet(handle), 'p'), now)
+end
+
+-- Spend the points of an order that is paid: those it had set aside, or others where it is late.
+function orders.spend(handle, serial, record, now, fingerprint, who)
+  local mine, user_id = orders.purse(handle, now), record[ORDER.user_id]
+  local entry = points.new_entry('spend', -record[ORDER.points], now, user_id, fingerprint, '',
+    'O' .. handle .. serial, nil, '')
+  entry[ENTRY.parts] = points.unhold(mine, serial) or points.take(mine, record[ORDER.points], now)
+  points.tell(handle, serial, entry, points.put(handle, user_id, mine, now), who)
+end
+
 -- End an order unpaid: what it set aside is free again, the books are told.
 function orders.give_up(handle, serial, record, state, now, fingerprint, who)
   record[ORDER.state] = state
@@ -185,6 +199,14 @@ function orders.give_up(handle, serial, record, state, now, fingerprint, who)
     campaigns.free(share, n, windows(record))
     campaigns.freed(share)
     orders.recount(handle, id, issuing.less, record[ORDER.counted], record[ORDER.offset], n)
+  end
+  if record[ORDER.points] > 0 and state == ORDER_STATE.CANCELLED then
+    local mine = orders.purse(handle, now)  -- of a lapsed order the clock gives them back
+    local parts = points.unhold(mine, serial)
+    if parts then
+      points.give_back(mine, parts, math.huge)
+      points.put(handle, record[ORDER.user_id], mine, now)
+    end
   end
   batch.fact('order_ended', now, 'O' .. handle .. serial, fingerprint, who, record[ORDER.user_id],
     state == ORDER_STATE.LAPSED and 1 or 0, record[ORDER.until])
