@@ -3,8 +3,8 @@ Redeem coupons of one wallet for one basket, or set them aside for a while (a ho
 and points pay what is left after all discounts.
 
 flags:    allow-oom
-include:  arithmetic, batch, calendar, campaigns, keys, pack, points, receipts, records,
-          redemptions, rooms, stacking, stores, tenders, uses
+include:  arithmetic, batch, calendar, keys, pack, points, receipts, redemptions, rooms, stacking,
+          stores, tenders, using
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -40,79 +40,9 @@ local function receipt(op, handle, now)
   end
 end
 
--- The coupons asked for with all that judging them needs; nil and the serial that is missing.
--- One that is named twice (by two pictures of it) is one coupon: the first naming counts.
-local function gather(op, row, replaced)
-  local items, seen = {}, {}
-  for i, presented in ipairs(op[REDEEM.coupons]) do
-    local serial = presented[PRESENTED.serial]
-    if not row[i + 2] then return nil, serial end
-    if not seen[serial] then
-      seen[serial] = true
-      local record = cmsgpack.unpack(row[i + 2])
-      local share = campaigns.share(record[COUPON.campaign_id])
-      items[#items + 1] = { serial = serial, record = record, step = presented[PRESENTED.step],
-        stale = presented[PRESENTED.stale] == 1, share = share,
-        status = share.issue[ISSUE.status],
-        terms = campaigns.terms(share, record[COUPON.terms_revision]),
-        own_hold = replaced and record[COUPON.redemption] == replaced }
-    end
-  end
-  return items
-end
-
--- Give each item of a limited campaign its room. What the hold to be replaced set aside is free,
--- and so is that of lapsed holds: they are handed back, to be tidied if the act succeeds.
-local function make_room(items, op, now, day, old)
-  local known, tidy, seen = {}, {}, {}
-  for _, item in ipairs(items) do
-    local share, terms = item.share, item.terms
-    local per_day, per_store = terms[TERMS.per_day] or -1, terms[TERMS.per_store_per_day] or -1
-    item.counted = (per_day >= 0 and 1 or 0) + (per_store >= 0 and 2 or 0)
-    if share.budget_left or item.counted > 0 then
-      if not known[share.id] then
-        local room, lapsed = rooms.of(share, op[REDEEM.store_id], now, day)
-        if old then rooms.free(room, share, old, op[REDEEM.store_id], day) end
-        for _, hold in ipairs(lapsed) do
-          if not seen[hold[1] .. hold[2]] then tidy[#tidy + 1] = hold end
-          seen[hold[1] .. hold[2]] = true
-        end
-        known[share.id] = room
-      end
-      item.room = known[share.id]
-      item.day_limit = campaigns.part(share, per_day, day)
-      item.store_limit = campaigns.part(share, per_store, day)
-    end
-  end
-  return tidy
-end
-
-local function skipped(refused)
-  local list = {}
-  for i, item in ipairs(refused) do list[i] = { item.serial, item.outcome, item.short } end
-  return list
-end
-
-local function shares_of(item)
-  local shares = {}
-  for line, share in pairs(item.shares) do
-    if share > 0 then shares[#shares + 1] = { line - 1, share, 0 } end
-  end
-  table.sort(shares, function(a, b) return a[1] < b[1] end)
-  return shares
-end
-
-local function applied(item)
-  local terms = item.terms
-  return { item.serial, item.record[COUPON.campaign_id], item.record[COUPON.terms_revision],
-    terms[TERMS.benefit], terms[TERMS.value], item.discount, shares_of(item),
-    item.many and item.uses_left - 1 or 0, terms[TERMS.item], 0, item.counted,
-    terms[TERMS.uses] or 1 }
-end
-
 local function paid(item)
   return { TENDER_KIND.STORED_VALUE, item.serial, item.tendered, 0, item.balance - item.tendered,
-    0, 0, item.record[COUPON.campaign_id], item.record[COUPON.terms_revision], shares_of(item),
+    0, 0, item.record[COUPON.campaign_id], item.record[COUPON.terms_revision], using.shares(item),
     item.counted, item.terms[TERMS.amount], 0, 0, 0, {} }
 end
 
@@ -124,7 +54,7 @@ local function compose(op, user, store, accepted, refused, by_points, now, hold,
   end
   for _, item in ipairs(accepted) do
     if item.tender then tenders_of[#tenders_of + 1] = paid(item)
-    else coupons[#coupons + 1], discount = applied(item), discount + item.discount end
+    else coupons[#coupons + 1], discount = using.applied(item), discount + item.discount end
     counted = counted + item.counted
   end
   tenders_of[#tenders_of + 1] = by_points
@@ -132,7 +62,7 @@ local function compose(op, user, store, accepted, refused, by_points, now, hold,
     hold > 0 and now + hold * 1000 or 0, op[REDEEM.fingerprint], user[USER.user_id],
     op[REDEEM.store_id], store[STORE.merchant_id], op[REDEEM.terminal_id],
     op[REDEEM.staff_id], op[REDEEM.channel], op[REDEEM.order_ref], op[REDEEM.amount], discount,
-    lines, coupons, skipped(refused), {}, {}, 0, counted > 0 and day or 0, tenders_of, '', {} }
+    lines, coupons, using.skipped(refused), {}, {}, 0, counted > 0 and day or 0, tenders_of, '', {} }
 end
 
 -- Judge the points asked for, on what the coupons left: the tender or nil, and what refuses them.
@@ -149,46 +79,6 @@ local function by_points(op, basket, row, at, serial)
   if tender then return tender end
   if asked < 0 then return nil end  -- as many as are useful: none are
   return nil, { serial = '', outcome = outcome, short = short }
-end
-
--- Take the coupons out of the wallet, or set them aside.
-local function use_coupons(handle, wallet, serial, accepted, record, now, replaced)
-  local held = record[REDEMPTION.state] == REDEMPTION_STATE.HELD
-  for _, item in ipairs(accepted) do
-    local coupon = item.record
-    coupon[COUPON.step] = math.max(item.step, coupon[COUPON.step] or 0)
-    if item.many then
-      local number = item.tender and 0 or 1
-      local part = { uses = item.terms[TERMS.uses] or 1,
-        total = item.tender and item.terms[TERMS.amount] or nil }
-      uses.tidy(coupon, now, replaced)
-      if held then
-        uses.hold(coupon, serial, record[REDEMPTION.until], number, item.tendered)
-      else
-        uses.redeem(coupon, part, number, item.tendered)
-      end
-      uses.note(handle, item.serial, coupon, part)
-    else
-      coupon[COUPON.state] = held and COUPON_STATE.HELD or COUPON_STATE.REDEEMED
-      coupon[COUPON.redemption] = serial
-      coupon[COUPON.held_until] = record[REDEMPTION.until]
-    end
-    redis.call('HSET', wallet, 'C' .. item.serial, records.coupon(coupon))
-  end
-end
-
--- Take the points, or set them aside.
-local function use_points(handle, wallet, serial, record, now)
-  local tender = receipts.points(record)
-  if not tender then return end
-  local mine = points.read(redis.call('HGET', wallet, 'p'), now)
-  local taken = points.take(mine, tender[TENDER.points], now)
-  if record[REDEMPTION.state] == REDEMPTION_STATE.HELD then
-    points.hold(mine, serial, record[REDEMPTION.until], taken)
-  else
-    tender[TENDER.parts] = taken
-  end
-  redemptions.purses[handle] = points.put(handle, record[REDEMPTION.user_id], mine, now)
 end
 
 return batch.run(function(op)
@@ -212,16 +102,15 @@ return batch.run(function(op)
   local store = stores.get(op[REDEEM.store_id])
   if not store then return batch.answer(OUTCOME.NOT_FOUND, now, nil, 'store_id') end
 
-  local wallet = keys.wallet(handle)
   local hold_field = redemptions.hold_field(op[REDEEM.store_id], op[REDEEM.order_ref])
-  local fields = { 'u', hold_field }
-  for i, presented in ipairs(op[REDEEM.coupons]) do
-    fields[i + 2] = 'C' .. presented[PRESENTED.serial]
+  local fields, replaced = { 'u' }, nil
+  if hold > 0 and op[REDEEM.order_ref] ~= '' then
+    replaced = redis.call('HGET', keys.wallet(handle), hold_field)
   end
-  if op[REDEEM.points] ~= 0 then fields[#fields + 1] = 'p' end
-  local row = redis.call('HMGET', wallet, unpack(fields))
-  local replaced = hold > 0 and op[REDEEM.order_ref] ~= '' and row[2] or nil
-  local items, missing = gather(op, row, replaced)
+  if op[REDEEM.points] ~= 0 then fields[2] = 'p' end
+  local items, row, missing = using.gather(handle, op[REDEEM.coupons], fields, function(coupon)
+    return replaced and coupon[COUPON.redemption] == replaced
+  end)
   if not items then return batch.answer(OUTCOME.NOT_FOUND, now, nil, missing) end
   if not row[1] then  -- nobody is known by that name
     return batch.answer(op[REDEEM.points] < 0 and OUTCOME.NO_EFFECT or OUTCOME.POINTS_INSUFFICIENT,
@@ -235,7 +124,7 @@ return batch.run(function(op)
     old, replaced = nil, nil  -- it has lapsed: there is nothing to take the place of
   end
   local day = calendar.of(now, op[REDEEM.offset])
-  local tidy = make_room(items, op, now, day, old)
+  local tidy = using.make_room(items, op[REDEEM.store_id], now, day, old and { old } or {})
   local at = {
     now = now, offset = op[REDEEM.offset], store = op[REDEEM.store_id],
     store_closed = store[STORE.closed] == 1, channel = op[REDEEM.channel],
@@ -244,11 +133,11 @@ return batch.run(function(op)
     replaced = replaced,
   }
   local accepted, refused = stacking.judge(items, basket, at)
-  local tender, why_not = by_points(op, basket, row[#fields], at)
+  local tender, why_not = by_points(op, basket, row[2], at)
   if why_not then refused[#refused + 1] = why_not end
   if (#accepted == 0 and not tender) or (#refused > 0 and op[REDEEM.all_or_nothing] == 1) then
     if #refused == 0 then return batch.answer(OUTCOME.NO_EFFECT, now) end
-    return batch.answer(refused[1].outcome, now, skipped(refused))
+    return batch.answer(refused[1].outcome, now, using.skipped(refused))
   end
   local record = compose(op, user, store, accepted, refused, tender, now, hold, day)
   if op[REDEEM.expected] >= 0 and (record[REDEMPTION.discount] ~= op[REDEEM.expected]
@@ -264,16 +153,16 @@ return batch.run(function(op)
     redemptions.give_up(handle, replaced, old, REDEMPTION_STATE.RELEASED, now,
       op[REDEEM.fingerprint], op[REDEEM.who])
   end
-  use_coupons(handle, wallet, serial, accepted, record, now, replaced)
+  using.take_coupons(handle, serial, accepted, record, now, replaced)
   if member_step > 0 then
     user[USER.member_step] = member_step
-    redis.call('HSET', wallet, 'u', pack.array(unpack(user, 1, 5)))
+    redis.call('HSET', keys.wallet(handle), 'u', pack.array(unpack(user, 1, 5)))
   end
   redemptions.charge(record, 1)
-  use_points(handle, wallet, serial, record, now)
+  using.take_points(handle, serial, record, now)
   if hold > 0 then
     redemptions.open_hold(handle, serial, record)
-    if op[REDEEM.order_ref] ~= '' then redis.call('HSET', wallet, hold_field, serial) end
+    if op[REDEEM.order_ref] ~= '' then redis.call('HSET', keys.wallet(handle), hold_field, serial) end
     redemptions.tell('held', handle, serial, record, now, op[REDEEM.who],
       replaced and 'R' .. handle .. replaced or '', record[REDEMPTION.until])
   else

@@ -172,6 +172,25 @@ async def test_without_a_tariff_the_vendor_says_what_minutes_are_worth(
     assert done.json["payable"] == 800
     unused = await counter.api.get(f"/v1/coupons/{half}")
     assert unused.json["status"] == "issued"
+    # A commit without a hold: what nobody says the worth of is not used up, what is said counts,
+    # and the answer's own deductions may be sent back with the vendor's amounts in them.
+    other = Lot(counter, lot.id)
+    assert told(await other.pay("commit", fee_id="f1", user_id=user)) == []
+    assert (await counter.api.get(f"/v1/coupons/{half}")).json["status"] == "issued"
+    body = {"campaign_id": await counter.campaign(**minutes(10)), "session_id": other.session}
+    for store in ("s1", "s2"):
+        given = await counter.api.post("/v1/parking/validations", body | {"store_id": store})
+        assert given.status == 201, given.json
+    quote = await other.pay(fee_id="f2", user_id=user)
+    worth = [d | {"amount": at} for d, at in zip(quote.json["deductions"], (5, 7, 0), strict=True)]
+    assert [d["type"] for d in worth] == ["merchant", "merchant", "coupon"]
+    unknown: Any = {"deductions": [*worth, {"type": "tier", "amount": 1}]}
+    refused = await other.pay("commit", fee_id="f2", user_id=user, **unknown)
+    assert (refused.status, refused.json["field"]) == (404, "deductions"), refused.json
+    assert (await counter.api.get(f"/v1/coupons/{half}")).json["status"] == "issued"
+    done = await other.pay("commit", fee_id="f2", user_id=user, deductions=worth)
+    assert told(done) == [("merchant", 5), ("merchant", 7)]
+    assert (await counter.api.get(f"/v1/coupons/{half}")).json["status"] == "issued"
 
 
 async def test_tier_shop_and_booth(counter: Counter, lot: Lot) -> None:
@@ -278,6 +297,12 @@ async def test_points_and_receipts(counter: Counter, lot: Lot) -> None:
     assert told(quote) == [("spend", 1000), ("points", 400)]
     done = await lot.pay("commit", **asked)
     assert (told(done), done.json["payable"]) == ([("spend", 1000), ("points", 400)], 600)
+    for _ in range(200):
+        entries = (await counter.api.get(f"/v1/users/{user}/points/entries")).json["items"]
+        if len(entries) == 2:
+            break
+        await asyncio.sleep(0.05)
+    assert sorted((one["points"], one["balance"]) for one in entries) == [(-400, 100), (500, 500)]
     other = Lot(counter, lot.id)
     again = await other.pay("commit", user_id=user, **receipts)
     assert (again.status, again.json["code"]) == (409, "receipt_used")

@@ -309,8 +309,9 @@ async def test_a_pass_that_was_bought_used_refunded_and_its_use_reversed(mall: M
     await mall.redeem([two], "s1", 4000, march(2))
     await mall.reverse(again, march(3))  # its part of the price comes back with the use
     backs = [
-        await orders.refund(coupon_id=name, reason="r", refund_ref="b", key=mall.key(), who="{}",
-                            now=march(4))  # fmt: skip
+        await orders.refund(
+            coupon_id=name, reason="r", refund_ref="b", key=mall.key(), who="{}", now=march(4)
+        )
         for name in (one, two)
     ]
     assert [back.value.record.amount for back in backs if back.value] == [666, 666]

@@ -1,4 +1,4 @@
--- include: campaigns, keys, points, receipts, records, rooms, uses
+-- include: campaigns, keys, points, receipts, records, redemptions, rooms, uses
 -- Coupons and points on their way into a redemption: gathered, given room, taken or set aside.
 local using = {}
 
@@ -114,5 +114,5 @@ function using.take_points(handle, serial, record, now)
   else
     tender[TENDER.parts] = taken
   end
-  points.put(handle, record[REDEMPTION.user_id], mine, now)
+  redemptions.purses[handle] = points.put(handle, record[REDEMPTION.user_id], mine, now)
 end
