@@ -36,6 +36,14 @@ class Asked:
     member: Member | None
     estimate: list[tuple[int, int]]
 
+    @property
+    def mode(self) -> str:
+        """What is done first. Where the vendor says what was taken off, or else nobody knows what
+        minutes are worth, that is a hold for the commit to settle: none is used up for nothing."""
+        body = self.body
+        settled = body.mode == "commit" and (self.bill.worth is None or body.deductions is not None)
+        return "hold" if settled else body.mode
+
 
 def time_of(name: str, text: str | None) -> int | None:
     if text is None:

@@ -26,6 +26,7 @@ from api.problems import Refused, problem
 from api.routes import Call, Reply, route
 from api.wire import moment
 from api.wire_payments import PaymentReply, PaymentRequest
+from api.wire_redemptions import VendorDeduction
 from engine.books import definitions_parking as books
 from engine.definitions import Lot
 from engine.errors import InvalidRequest
@@ -230,7 +231,7 @@ async def _record(call: Call, one: _Exit) -> shapes.OfflineItem:
         plate = normalise(told.plate) if told.plate else ""
     except InvalidRequest as error:  # the car has left: what it was called does not undo that
         refused = _problem(call, error)
-    reply, why = await _settle(call, told.payment(plate or None))
+    reply, why = await _settle(call, await _as_taken(call, told.payment(plate or None)))
     if why is not None and told.member_code is not None:
         # A code of that time is too old by now: then the stay's own person, or its plate's.
         asked = told.payment(plate or None)
@@ -252,6 +253,23 @@ async def _record(call: Call, one: _Exit) -> shapes.OfflineItem:
     if item.short_by or refused is not None:
         item.status = "conflict"
     return item
+
+
+async def _as_taken(call: Call, asked: PaymentRequest) -> PaymentRequest:
+    """What the gate took off by itself, where no tariff says what minutes are worth: the rest of it
+    was the minutes'."""
+    lot = await lookups.lot(call.tenant, asked.lot_id or call.key.lot_id)
+    if not asked.fee_total - asked.already_paid or lot is None or lot.tariff is not None:
+        return asked
+    held, _ = await _settle(call, msgspec.structs.replace(asked, mode="hold"))
+    if held is None or held.status != "held":
+        return asked
+    asked.deductions, left = [], held.payable
+    for one in held.deductions:
+        amount, left = (one.amount, left) if one.amount or not one.minutes else (left, 0)
+        coupon_id = one.coupon_id or None
+        asked.deductions.append(VendorDeduction(amount, coupon_id=coupon_id, type=one.type))
+    return asked
 
 
 async def _settle(

@@ -91,7 +91,7 @@ async def payment(call: Call, body: shapes.PaymentRequest) -> Reply:
     asked = await look_up(call, body)
     standing = await _pay(asked, "quote", Shown())
     if standing.value is None:
-        return _refused(call, standing)
+        return _refused(asked, standing)
     if standing.outcome is Outcome.REPEATED:
         return await _as_before(asked, standing.value)
     if asked.stay is not None and asked.stay.closed:
@@ -99,12 +99,26 @@ async def payment(call: Call, body: shapes.PaymentRequest) -> Reply:
     if body.coupons:
         done, skipped, exact = await _named(asked)
     elif body.choose is None or not asked.payer.user_id:
-        done, skipped, exact = await _pay(asked, body.mode, Shown()), None, None
+        done, skipped, exact = await _pay(asked, asked.mode, Shown()), None, None
     else:
         done, skipped, exact = await _best(asked, standing.value)
+    if done.value is not None and asked.mode != body.mode:
+        if body.deductions and not done.value.redemption_id:
+            raise Refused(Outcome.NOT_FOUND, field="deductions")  # there is nothing to take off
+        done = await _pay(asked, body.mode, Shown())
+        if done.value is None:
+            await _release_all(asked)
     if done.value is None:
-        return _refused(call, done)
+        return _refused(asked, done)
     return await _reply(asked, done, skipped, exact)
+
+
+async def _release_all(asked: Asked) -> None:
+    """A refusal leaves nothing set aside."""
+    bill, call = asked.bill, asked.call
+    await call.tenant.engine.payments.give_back(
+        asked.payer.handle, bill.lot_id, bill.session_id, who=call.who(), now=call.now
+    )
 
 
 async def _as_before(asked: Asked, standing: Payment) -> Reply:
@@ -113,7 +127,7 @@ async def _as_before(asked: Asked, standing: Payment) -> Reply:
     if body.mode == "commit" and standing.record.state == RedemptionState.HELD:
         done = await _pay(asked, "commit", Shown())
         if done.value is None:
-            return _refused(asked.call, done)
+            return _refused(asked, done)
         return await _reply(asked, done, None, None)
     held = standing.record.state == RedemptionState.HELD
     quoted = (body.fee_total, body.already_paid) if held and body.mode == "quote" else None
@@ -144,11 +158,11 @@ async def _reply(
     return Reply(reply, replayed=done.outcome is Outcome.REPEATED)
 
 
-def _refused(call: Call, answer: Answer[Payment]) -> Reply:
+def _refused(asked: Asked, answer: Answer[Payment]) -> Reply:
     details = dict(answer.details)
     if isinstance(details.get("field"), str) and answer.outcome is Outcome.NOT_FOUND:
-        details["field"] = "transactions"
-    return refusal(call, answer.outcome, details)
+        details["field"] = "transactions" if asked.body.deductions is None else "deductions"
+    return refusal(asked.call, answer.outcome, details)
 
 
 # ---- coupons ---------------------------------------------------------------------------------
@@ -189,7 +203,7 @@ async def _named(asked: Asked) -> tuple[Answer[Payment], None, None]:
     if named.handle != asked.payer.handle:
         raise Refused(Outcome.DIFFERENT_OWNERS)
     shown = Shown(named.coupons, all_or_nothing=body.mode != "quote")
-    return await _pay(asked, body.mode, shown), None, None
+    return await _pay(asked, asked.mode, shown), None, None
 
 
 async def _best(
@@ -202,7 +216,7 @@ async def _best(
         untold = asked.bill.worth is None
         expected = -1 if untold else choice.judgement.discount
         coupons = [(coupon_id, 0, False) for coupon_id in choice.ids]
-        done = await _pay(asked, body.mode, Shown(coupons, searched=True, expected=expected))
+        done = await _pay(asked, asked.mode, Shown(coupons, searched=True, expected=expected))
         if done.outcome is not Outcome.WALLET_MOVED:
             skipped = None
             if body.mode == "quote":
@@ -213,7 +227,7 @@ async def _best(
             return done, skipped, choice.exact
         again = await _pay(asked, "quote", Shown())
         if again.value is None or again.outcome is Outcome.REPEATED:
-            return await _pay(asked, body.mode, Shown()), None, None
+            return await _pay(asked, asked.mode, Shown()), None, None
         base = again.value
     raise Unavailable("the wallet changed at every try")
 

@@ -87,11 +87,16 @@ class RedemptionRequest(Request):
 
 
 class VendorDeduction(Request):
-    """What a lot's own tariff makes of a deduction: a coupon by its id, else by its type."""
+    """What a lot's own tariff makes of a deduction: a coupon by its id, else by its type, several
+    of one type in the order they were answered. What else the answer says of it may be sent back.
+    """
 
     amount: Fen
     coupon_id: Id | None = None
     type: DeductionType | None = None
+    minutes: int | None = None
+    bearer: str | None = None
+    label: str | None = None
 
 
 Vendor = Annotated[list[VendorDeduction], msgspec.Meta(max_length=50)]

@@ -88,6 +88,13 @@ async def test_what_happened_offline_is_recorded(counter: Counter, lot: Lot) -> 
     stale = left(7, cars[0], member_code="x", deducted=0)
     told = await api.post("/v1/parking/offline", {"exits": [stale]}, key=lot.key)
     assert (told.json["conflicts"], told.json["items"][0]["redemption_id"] is None) == (0, False)
+    # Where no tariff says what minutes are worth, they were worth what the gate took off.
+    await api.put(f"/v1/lots/{lot.id}", {"name": "P", "merchant_id": "m1"})
+    assert (await counter.claim(await parking(counter, benefit=MINUTES))).status == 201
+    untold = {"exits": [left(8, cars[0], deducted=900), left(9, cars[0], deducted=10)]}
+    told = await api.post("/v1/parking/offline", untold, key=lot.key)
+    assert sum(one["covered"] for one in told.json["items"]) in (900, 10), told.json
+    assert told.json["conflicts"] == 1
     empty = await api.post("/v1/parking/offline", {"exits": []}, key=lot.key)
     assert (empty.status, empty.json["field"]) == (400, "exits")
 

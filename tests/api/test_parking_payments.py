@@ -179,8 +179,8 @@ async def test_without_a_tariff_the_vendor_says_what_minutes_are_worth(
     assert (await counter.api.get(f"/v1/coupons/{half}")).json["status"] == "issued"
     body = {"campaign_id": await counter.campaign(**minutes(10)), "session_id": other.session}
     for store in ("s1", "s2"):
-        given = await counter.api.post("/v1/parking/validations", body | {"store_id": store})
-        assert given.status == 201, given.json
+        shop = await counter.api.post("/v1/parking/validations", body | {"store_id": store})
+        assert shop.status == 201, shop.json
     quote = await other.pay(fee_id="f2", user_id=user)
     worth = [d | {"amount": at} for d, at in zip(quote.json["deductions"], (5, 7, 0), strict=True)]
     assert [d["type"] for d in worth] == ["merchant", "merchant", "coupon"]

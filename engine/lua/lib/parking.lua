@@ -149,39 +149,48 @@ function parking.has(deductions, kind)
   return false
 end
 
--- What the vendor's own amounts say of a deduction of a hold; 0 where they do not name it.
-local function told(amounts, d)
-  for _, one in ipairs(amounts) do
+-- What the vendor's own amounts say of each deduction of a hold: a coupon's by its serial, others
+-- by their type, several of one type as they come; 0 of what they do not name. Also a name that is
+-- of no deduction, or nil.
+local function told(record, amounts)
+  local said, used = {}, {}
+  for i, d in ipairs(record[REDEMPTION.deductions]) do
     local name = d[DEDUCTION.type] == 'coupon' and d[DEDUCTION.id] or d[DEDUCTION.type]
-    if one[1] == name then return one[2] end
+    said[i] = 0
+    for j, one in ipairs(amounts) do
+      if one[1] == name and not used[j] then
+        said[i], used[j] = one[2], true
+        break
+      end
+    end
   end
-  return 0
+  for j, one in ipairs(amounts) do
+    if not used[j] then return said, one[1] end
+  end
+  return said
 end
 
 -- What is wrong with the vendor's amounts: the outcome and the name it is about; nil = nothing.
 -- Minutes that nobody has told the worth of may be worth anything, up to the fee.
 function parking.vendor(record, amounts, due)
   if not amounts then return nil end
-  local sum, known = 0, {}
-  for _, d in ipairs(record[REDEMPTION.deductions]) do
-    local fen = told(amounts, d)
+  local said, unknown = told(record, amounts)
+  if unknown then return OUTCOME.NOT_FOUND, unknown end
+  local sum, by_serial = 0, {}
+  for _, c in ipairs(record[REDEMPTION.coupons]) do by_serial[c[APPLIED.serial]] = c end
+  for i, d in ipairs(record[REDEMPTION.deductions]) do
+    local fen = said[i]
+    sum = sum + fen
     local untold = d[DEDUCTION.minutes] > 0 and d[DEDUCTION.amount] == 0
     local name = d[DEDUCTION.type] == 'coupon' and d[DEDUCTION.id] or d[DEDUCTION.type]
-    if known[name] then fen = 0 end
-    known[name], sum = true, sum + fen
     if not untold and fen > d[DEDUCTION.amount] then return OUTCOME.MORE_THAN_REDEEMED, name end
-  end
-  for _, one in ipairs(amounts) do
-    if not known[one[1]] then return OUTCOME.NOT_FOUND, one[1] end
-  end
-  if sum > due then return OUTCOME.MORE_THAN_REDEEMED, 'deductions' end
-  for _, c in ipairs(record[REDEMPTION.coupons]) do
-    local share = campaigns.share(c[APPLIED.campaign_id])
-    local fen = told(amounts, { 'coupon', c[APPLIED.serial] })
+    local c = d[DEDUCTION.type] == 'coupon' and by_serial[d[DEDUCTION.id]]
+    local share = c and campaigns.share(c[APPLIED.campaign_id])
     if share and share.budget_left and fen - c[APPLIED.discount] > share.budget_left then
-      return OUTCOME.BUDGET_EXHAUSTED, c[APPLIED.serial]
+      return OUTCOME.BUDGET_EXHAUSTED, d[DEDUCTION.id]
     end
   end
+  if sum > due then return OUTCOME.MORE_THAN_REDEEMED, 'deductions' end
 end
 
 -- A coupon of a hold that took nothing off in the end goes back unused.
@@ -201,17 +210,13 @@ end
 -- as held; never more than is due now (the last ones give way). Returns the coupons let go.
 function parking.settle(handle, record, amounts, due)
   local left, kept, applied, freed, discount = due, {}, {}, {}, 0
-  local by_serial, named = {}, {}
+  local by_serial, said = {}, amounts and told(record, amounts)
   for _, c in ipairs(record[REDEMPTION.coupons]) do by_serial[c[APPLIED.serial]] = c end
-  for _, d in ipairs(record[REDEMPTION.deductions]) do
+  for i, d in ipairs(record[REDEMPTION.deductions]) do
     local kind, id = d[DEDUCTION.type], d[DEDUCTION.id]
     local fen = d[DEDUCTION.amount]
     if kind ~= 'points' then
-      if amounts then
-        local name = kind == 'coupon' and id or kind
-        fen, named[name] = named[name] and 0 or told(amounts, d), true
-      end
-      fen = math.min(fen, left)
+      fen = math.min(said and said[i] or fen, left)
       left, discount = left - fen, discount + fen
       d[DEDUCTION.amount] = fen
     end
