@@ -99,11 +99,11 @@ def quoted(
     """What a redemption of ``used``, paid with ``paid``, would answer at ``at`` (ms)."""
     amount = sum(line.amount for line in lines)
     discount = sum(coupon.discount for coupon in used)
-    items = [coupon.item for coupon in used if coupon.benefit == "exchange"]
+    given = say_given(used, language)
     tendered = sum(tender.amount for tender in paid)
-    money = say_money(discount, tendered, amount - discount - tendered, items, language)
+    money = say_money(discount, tendered, amount - discount - tendered, given, language)
     say = f"可优惠:{money}。" if _zh(language) else f"It would be: {money}."
-    say = say if used or paid else ""
+    say = say if used or paid or not not_used else ""
     return QuoteReply(
         amount=amount,
         discount=discount,
@@ -348,12 +348,23 @@ def yuan(fen: int) -> str:
     return f"{fen // 100}.{fen % 100:02d}"
 
 
-def say_money(
-    discount: int, tendered: int, payable: int, items: Sequence[str], language: str
-) -> str:
-    """``20.00 off, 50.00 paid by card or points, 168.00 to pay``, and what exchanges give."""
+def say_given(used: Sequence[AppliedCoupon], language: str) -> list[str]:
+    """What there is to do for coupons that take nothing off: exchanges and admissions."""
     zh = _zh(language)
-    parts = [f"兑换 {item}" if zh else f"hand over {item}" for item in items]
+    items = [one.item for one in used if one.benefit == "exchange"]
+    said = [f"兑换 {item}" if zh else f"hand over {item}" for item in items]
+    count = sum(one.benefit == "admission" for one in used)
+    if count:
+        said.append(f"可入场 {count} 人次" if zh else f"let {count} in")
+    return said
+
+
+def say_money(
+    discount: int, tendered: int, payable: int, given: Sequence[str], language: str
+) -> str:
+    """``20.00 off, 50.00 paid by card or points, 168.00 to pay``, after what is given."""
+    zh = _zh(language)
+    parts = [*given]
     if discount or tendered or payable or not parts:
         parts.append(f"优惠 {yuan(discount)} 元" if zh else f"{yuan(discount)} off")
         if tendered:
@@ -381,8 +392,8 @@ def _say_redeemed(
     language: str,
 ) -> str:
     record = found.record
-    items = [used.item for used in record.coupons if used.benefit == "exchange"]
-    money = say_money(record.discount, reply.tendered, reply.payable, items, language)
+    given = say_given(record.coupons, language)
+    money = say_money(record.discount, reply.tendered, reply.payable, given, language)
     rest = say_skipped(not_used, language)
     if not held:
         return (f"核销成功:{money}。" if _zh(language) else f"Redeemed: {money}.") + rest

@@ -77,6 +77,11 @@ async def test_an_exchange_says_what_to_hand_over(counter: Counter) -> None:
     (applied,) = done.json["applied"]
     assert (applied["item"], applied["value"], applied["discount"]) == ("coffee", 1500, 0)
     assert done.json["say"] == "Redeemed: hand over coffee."
+    ticket = await counter.coupon(benefit={"type": "admission", "value": 3000})
+    quote = await counter.quote(ticket, basket=None, headers={"Accept-Language": "zh"})
+    assert quote.json["say"] == "可优惠:可入场 1 人次。"
+    done = await counter.redeem(ticket, basket=None)
+    assert (done.json["applied"][0]["value"], done.json["say"]) == (3000, "Redeemed: let 1 in.")
 
 
 class TestTerminals:
