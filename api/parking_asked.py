@@ -232,7 +232,7 @@ async def _help(
         bearer=settings.bearer,
         receipts=[
             (name, points.purchase_serial(payer.handle, name))
-            for name in dict.fromkeys(body.transactions)
+            for name in dict.fromkeys(body.transactions or ())
         ],
         caps=(limit(caps.coupons), limit(caps.minutes), limit(caps.amount), limit(caps.points)),
         points="points" in body.use and bool(payer.user_id),

@@ -322,8 +322,14 @@ def _redemption(found: Redemption, status: Status, at: int, language: str) -> Re
     )
     if record.lot_id:
         reply.lot_id = record.lot_id
+        operator = f"merchant:{record.merchant_id}"
         reply.deductions = [
-            {"type": one.type, "minutes": one.minutes, "amount": one.amount, "bearer": one.bearer}
+            {
+                "type": one.type,
+                **({"minutes": one.minutes} if one.minutes else {}),
+                "amount": one.amount,
+                "bearer": operator if one.bearer == "redeeming" else one.bearer,
+            }
             for one in record.deductions
             if one.type not in ("coupon", "points")
         ]

@@ -40,8 +40,8 @@ class PaymentRequest(Request, kw_only=True):
     as_of: Time | None = None
     already_paid: Fen = 0
     tariff: Tariff | None = None
-    transactions: Transactions = msgspec.field(default_factory=list)
-    coupons: Coupons = msgspec.field(default_factory=list)
+    transactions: Transactions | None = None
+    coupons: Coupons | None = None
     choose: Choose | UnsetType = UNSET
     use: Use = msgspec.field(default_factory=lambda: ["free"])
     mode: Literal["quote", "hold", "commit"] = "quote"
@@ -65,8 +65,8 @@ class ExitRequest(Request, kw_only=True):
     entered_at: Time | None = None
     already_paid: Fen = 0
     tariff: Tariff | None = None
-    transactions: Transactions = msgspec.field(default_factory=list)
-    coupons: Coupons = msgspec.field(default_factory=list)
+    transactions: Transactions | None = None
+    coupons: Coupons | None = None
     choose: Choose | UnsetType = UNSET
     use: Use = msgspec.field(default_factory=lambda: ["free"])
     deductions: Vendor | None = None

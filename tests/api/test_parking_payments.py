@@ -78,7 +78,7 @@ def told(answer: Answer) -> list[tuple[str, int]]:
 
 
 async def test_nobody_known_pays_the_fee(lot: Lot) -> None:
-    answer = await lot.pay(already_paid=500)
+    answer = await lot.pay(already_paid=500, coupons=None, transactions=None, user_id=None)
     assert answer.status == 200, answer.json
     assert answer.json["payable"] == 1500
     assert answer.json["redemption_id"] is None
@@ -212,6 +212,8 @@ async def test_tier_shop_and_booth(counter: Counter, lot: Lot) -> None:
     assert told(done) == [("merchant", 1000), ("tier", 300), ("manual", 500)], done.json
     assert done.json["deductions"][0]["bearer"] == "merchant:m1"
     assert done.json["payable"] == 200
+    read = await counter.api.get(f"/v1/redemptions/{done.json['redemption_id']}")
+    assert [d["bearer"] for d in read.json["deductions"]] == ["merchant:m1", "mall", "merchant:m1"]
     # The same person's tier is used up today, and another stay finds no validation.
     other = Lot(counter, lot.id)
     assert told(await other.pay(user_id=user)) == []

@@ -118,15 +118,32 @@ local function deduction(giver, minutes, fen)
   return { giver[1], giver[2], minutes, fen, giver[5], giver[6], 0 }
 end
 
--- Take off the minutes of those that give any, as long as they do something.
+-- What so many more minutes take off.
+local function off(basket, minutes)
+  local most = basket.running[1] - basket.floor
+  return math.max(0, math.min(arithmetic.worth(basket, minutes), most))
+end
+
+-- Take off the minutes of those that give any, as long as they do something: by themselves, or with
+-- those before them whose minutes reached into no other unit; these share what they do by minutes.
 function parking.take_minutes(basket, givers, taken_off)
+  local waiting, weights, sum = {}, {}, 0
   for _, giver in ipairs(givers) do
-    local minutes = math.min(giver[3], arithmetic.minutes_left(basket))
-    local fen = math.min(arithmetic.worth(basket, minutes), basket.running[1] - basket.floor)
-    fen = math.max(0, fen)
-    if minutes > 0 and (fen > 0 or not basket.worth) then
-      basket.taken, basket.running[1] = basket.taken + minutes, basket.running[1] - fen
-      taken_off[#taken_off + 1] = deduction(giver, minutes, fen)
+    local left = arithmetic.minutes_left(basket)
+    local alone, minutes = math.min(giver[3], left), math.min(giver[3], left - sum)
+    local fen = off(basket, sum + minutes)
+    if alone > 0 and (not basket.worth or (fen > 0 and off(basket, alone) == fen)) then
+      basket.taken, basket.running[1] = basket.taken + alone, basket.running[1] - fen
+      taken_off[#taken_off + 1] = deduction(giver, alone, fen)
+    elseif minutes > 0 then
+      waiting[#waiting + 1], weights[#weights + 1], sum = giver, minutes, sum + minutes
+      if fen > 0 then
+        for i, part in ipairs(arithmetic.split(fen, weights)) do
+          taken_off[#taken_off + 1] = deduction(waiting[i], weights[i], part)
+        end
+        basket.taken, basket.running[1] = basket.taken + sum, basket.running[1] - fen
+        waiting, weights, sum = {}, {}, 0
+      end
     end
   end
 end
