@@ -33,7 +33,7 @@ JobStatus = Literal["queued", "running", "done", "failed"]
 
 
 class JobReply(msgspec.Struct, kw_only=True):
-    """A job; ``counts`` by outcome: issued or voided, else the code of the refusal."""
+    """A job; ``counts`` by outcome: issued, voided or refunded, else the code of the refusal."""
 
     id: str
     kind: Literal["grant", "recall"]
@@ -53,7 +53,7 @@ class JobItem(msgspec.Struct, kw_only=True):
     """What became of one user (grant) or coupon (recall)."""
 
     user_id: str
-    status: Literal["waiting", "issued", "voided", "refused"]
+    status: Literal["waiting", "issued", "voided", "refunded", "refused"]
     code: str | UnsetType = UNSET
     coupon_id: str | UnsetType = UNSET
 
@@ -68,7 +68,7 @@ class JobPage(JobReply, kw_only=True):
 class JobQuery(Page, kw_only=True):
     """``status``: only such items."""
 
-    status: Literal["waiting", "issued", "voided", "refused"] | None = None
+    status: Literal["waiting", "issued", "voided", "refunded", "refused"] | None = None
 
 
 def job_reply(job: Job) -> dict[str, Any]:

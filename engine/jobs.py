@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -112,16 +113,21 @@ async def _grant(engine: Engine, job: Job, item: Item) -> Item:
 
 
 async def _recall(engine: Engine, job: Job, item: Item) -> Item:
-    """One coupon withdrawn, unless it is used, set aside or over."""
-    answer = await engine.void(
-        coupon_id=item.coupon_id,
-        key=f"recall {job.id}",
-        who=job.who,
-        reason=job.asked["reason"],
-        now=job.clock_ms,
-    )
+    """One coupon withdrawn, unless it is used, set aside or over; what was paid comes back."""
+    act: dict[str, Any] = {
+        "coupon_id": item.coupon_id,
+        "key": f"recall {job.id}",
+        "who": job.who,
+        "reason": job.asked["reason"],
+        "now": job.clock_ms,
+    }
+    answer = await engine.void(**act)
     if answer.value is None:
         return item._replace(status=REFUSED, code=answer.outcome.code)
+    if answer.value.record.paid or answer.value.record.points_paid:
+        refund = await engine.orders.refund(**act, refund_ref=f"recall {job.id}")
+        if refund.value is not None:
+            return item._replace(status="refunded")
     return item._replace(status="voided")
 
 

@@ -52,7 +52,7 @@ class Item(NamedTuple):
     n: int
     user_id: str
     coupon_id: str = ""
-    status: str = WAITING  # waiting | issued | voided | refused
+    status: str = WAITING  # waiting | issued | voided | refunded | refused
     code: str = ""  # of a refusal
 
 

@@ -100,6 +100,26 @@ async def test_a_recall(counter: Counter) -> None:
     assert (await counter.api.post(path, {"reason": "x"}, key=other)).status == 403
 
 
+async def test_a_recall_refunds_what_was_paid(counter: Counter) -> None:
+    """Whatever the campaign says of refunds: it is the mall that takes them back."""
+    campaign = await counter.campaign(issue={"price": 900}, refund={"allowed": False})
+    item = {"campaign_id": campaign, "quantity": 2}
+    body = {"user_id": counter.user(), "items": [item], "channel": "app"}
+    order = (await counter.api.post("/v1/orders", body)).json
+    paid = {"payment_ref": f"p-{counter.mark}", "paid_amount": 1800}
+    coupons = (await counter.api.post(f"/v1/orders/{order['id']}/pay", paid)).json["coupons"]
+    assert (await counter.redeem(coupons[0]["id"])).status == 201
+    path = f"/v1/campaigns/{campaign}/recall"
+    asked = await counter.api.post(path, {"reason": "misprint"})
+    job = await finished(counter.api, asked.json["id"])
+    assert job["counts"] == {"already_redeemed": 1, "refunded": 1}
+    shown = (await counter.api.get(f"/v1/coupons/{coupons[1]['id']}")).json
+    assert shown["status"] == "refunded"
+    again = {"reason": "asked for as well", "refund_ref": "r1"}
+    twice = await counter.api.post(f"/v1/coupons/{coupons[1]['id']}/refund", again)
+    assert twice.code == "refunded"
+
+
 async def test_a_job_of_another_mall_is_not_there(counter: Counter) -> None:
     campaign = await counter.campaign()
     body = {"campaign_id": campaign, "user_ids": ["u1"], "channel": "office"}
