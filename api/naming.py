@@ -85,6 +85,9 @@ async def person_of(call: Call, body: NamesPerson) -> str:
 async def _repeats(call: Call, member: Member) -> bool:
     """The receipt comes before the code's age: an act sent again finds its first answer."""
     key, engine = call.idempotency_key, call.tenant.engine
+    if call.route.path.startswith("/v1/purchases"):
+        known = await engine.points.purchase_of(call.path.get("id") or call.body.transaction_id)
+        return known is not None and engine.handle_of(known.user_id) == member.handle
     if not key:
         return False
     if call.route.path.startswith("/v1/points/"):

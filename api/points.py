@@ -185,7 +185,7 @@ async def read_entries(call: Call) -> Reply:
     idempotent=False,
     summary="Take in a purchase; it earns once, however often and in whatever order it is told.",
     tags=("points",),
-    errors=(Outcome.IDEMPOTENCY_KEY_REUSED, Outcome.ALREADY_EXISTS),
+    errors=(*_NAMING, Outcome.IDEMPOTENCY_KEY_REUSED, Outcome.ALREADY_EXISTS),
 )
 async def purchase(call: Call) -> Reply:
     body: shapes.PurchaseRequest = call.body
@@ -194,7 +194,7 @@ async def purchase(call: Call) -> Reply:
         raise InvalidRequest("occurred_at", "It lies in the future.", "不能是将来的时间。")
     answer = await call.tenant.engine.points.purchase(
         transaction_id=body.transaction_id,
-        user_id=body.user_id,
+        user_id=await naming.person_of(call, body),
         store_id=body.store_id,
         amount=body.amount,
         occurred=occurred,
@@ -234,6 +234,7 @@ async def read_purchase(call: Call) -> Reply:
     summary="Take in a refund, before its purchase even: what was earned goes back in proportion.",
     tags=("points",),
     errors=(
+        *_NAMING,
         Outcome.IDEMPOTENCY_KEY_REUSED,
         Outcome.ALREADY_EXISTS,
         Outcome.MORE_THAN_REDEEMED,
@@ -244,7 +245,7 @@ async def refund(call: Call) -> Reply:
     answer = await call.tenant.engine.points.refund(
         transaction_id=call.path["id"],
         refund_id=body.refund_id,
-        user_id=body.user_id,
+        user_id=await naming.person_of(call, body),
         amount=body.amount,
         who=call.who(),
         now=call.now,

@@ -121,10 +121,11 @@ class PurchaseRequest(Request, kw_only=True):
     """A purchase as the mall's payment platform reports it; its transaction is its key."""
 
     transaction_id: Id
-    user_id: Id
     store_id: Id
     amount: Fen
     occurred_at: Moment
+    user_id: Id | None = None
+    member_code: Scanned | None = None
     channel: Channel = ""
     receipt_no: Text128 = ""
 
@@ -167,8 +168,9 @@ class PurchaseRefundRequest(Request, kw_only=True):
     """A refund of a purchase, in part or whole; it may come before its purchase."""
 
     refund_id: Id
-    user_id: Id
     amount: SomeFen
+    user_id: Id | None = None
+    member_code: Scanned | None = None
 
 
 class PurchaseRefundReply(Reply, kw_only=True):

@@ -128,6 +128,26 @@ async def test_a_member_code_stands_for_the_person(mall: Mall) -> None:
     assert (made.status, made.json["user_id"]) == (201, "ann")
     summary = await mall.get("/v1/users/ann/summary", key=mall.operator)
     assert (summary.json["points"], summary.json["points_value"]) == (5, 5)
+    nobody = await mall.post("/v1/purchases", buying(user_id=None))
+    assert (nobody.status, nobody.json["field"]) == (400, "user_id")
+
+
+async def test_a_purchase_by_member_code_is_told_again_with_an_old_one(rehearsed: Any) -> None:
+    """The receipt comes before the age of the picture; a refund stands on its purchase."""
+    api, name = rehearsed.api, rehearsed.mark
+    noon, late = "2026-03-02T12:00:00+08:00", "2026-03-02T12:05:00+08:00"
+    shown = {"member_code": await rehearsed.member_code(now=noon)}
+    bought = buying(transaction_id=name, occurred_at=noon, **shown)
+    del bought["user_id"]
+    done = await api.post("/v1/purchases", bought, now=noon)
+    assert (done.status, done.json["user_id"]) == (201, rehearsed.user())
+    again = await api.post("/v1/purchases", bought, now=late)
+    assert (again.json, again.replayed) == (done.json, True)
+    old = await api.post("/v1/purchases", {**bought, "transaction_id": name + "2"}, now=late)
+    assert (old.status, old.code) == (409, "code_expired")
+    back = {"refund_id": "f1", "amount": 5, **shown}
+    given = await api.post(f"/v1/purchases/{name}/refunds", back, now=late)
+    assert (given.status, given.json["user_id"]) == (201, rehearsed.user())
 
 
 CANNOT_BE: list[tuple[str, dict[str, Any], str]] = [
