@@ -4,8 +4,8 @@ The matrix: what asks for a Redis (``redis_url``, ``redis_cluster``, ``own_redis
 each server of ``--server``; what asks for books (``database_url``) once on each of ``--database``.
 What asks for both runs on pairs, so that each server and each database is met once and the run
 does not double. ``@pytest.mark.servers`` and ``@pytest.mark.databases`` narrow it. CI runs all of
-it; elsewhere the default is Valkey, with SQLite where a test needs both, to be short:
-``--server both`` runs what CI runs.
+it; elsewhere the default is Valkey, with SQLite where a test needs both, and nothing that is
+marked slow, to be short: ``--server both --whole`` runs what CI runs.
 
 One server serves the whole session: a test takes a ``tenant`` of its own and touches no other key.
 """
@@ -47,6 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="Redis servers to run on (default: both in CI, else valkey)")
     group.addoption("--database", choices=[*DATABASES, "both"], default="both",
                     help="databases to run on (default: both)")
+    group.addoption("--whole", action="store_true", default=IN_CI,
+                    help="what is marked slow as well (default: in CI)")
 
 
 def pytest_report_header() -> str:
@@ -99,11 +101,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("cluster")
         if fixtures & {"postgres", "own_postgres"} or database == "postgres":
             item.add_marker("postgres")
-    if "chaos" not in config.option.markexpr:
-        chaos = [item for item in items if item.get_closest_marker("chaos")]
-        if chaos:
-            config.hook.pytest_deselected(items=chaos)
-            items[:] = [item for item in items if item not in chaos]
+    left_out = {"chaos"} if "chaos" not in config.option.markexpr else set()
+    if not config.option.whole and "slow" not in config.option.markexpr:
+        left_out.add("slow")
+    away = [item for item in items if left_out & {mark.name for mark in item.iter_markers()}]
+    if away:
+        config.hook.pytest_deselected(items=away)
+        items[:] = [item for item in items if item not in away]
 
 
 def _missing(what: str) -> NoReturn:

@@ -62,7 +62,8 @@ local function compose(op, user, store, accepted, refused, by_points, now, hold,
     hold > 0 and now + hold * 1000 or 0, op[REDEEM.fingerprint], user[USER.user_id],
     op[REDEEM.store_id], store[STORE.merchant_id], op[REDEEM.terminal_id],
     op[REDEEM.staff_id], op[REDEEM.channel], op[REDEEM.order_ref], op[REDEEM.amount], discount,
-    lines, coupons, using.skipped(refused), {}, {}, 0, counted > 0 and day or 0, tenders_of, '', {} }
+    lines, coupons, using.skipped(refused), {}, {}, 0, counted > 0 and day or 0, tenders_of, '',
+    {} }
 end
 
 -- Judge the points asked for, on what the coupons left: the tender or nil, and what refuses them.
@@ -162,7 +163,9 @@ return batch.run(function(op)
   using.take_points(handle, serial, record, now)
   if hold > 0 then
     redemptions.open_hold(handle, serial, record)
-    if op[REDEEM.order_ref] ~= '' then redis.call('HSET', keys.wallet(handle), hold_field, serial) end
+    if op[REDEEM.order_ref] ~= '' then
+      redis.call('HSET', keys.wallet(handle), hold_field, serial)
+    end
     redemptions.tell('held', handle, serial, record, now, op[REDEEM.who],
       replaced and 'R' .. handle .. replaced or '', record[REDEMPTION.until])
   else

@@ -241,6 +241,7 @@ async def test_a_draft(counter: Counter) -> None:
     """Only operators see it, nobody can claim it; active publishes it, and then it stays public."""
     name = await counter.campaign(status="draft")
     others = counter.server.key("storefront")
+    await counter.server.until_known(others)
     assert (await counter.claim(name)).code == "not_started"
     body = {"user_id": counter.user(), "campaign_ids": [name]}
     (offer,) = (await counter.api.post("/v1/offers", body)).json["items"]
@@ -358,7 +359,6 @@ async def test_stock_that_cannot_move(api: Api) -> None:
     assert (await stock(api, name, 10**9)).json["field"] == "add"
 
 
-@pytest.mark.slow
 @pytest.mark.servers("valkey")
 @pytest.mark.databases("sqlite")
 async def test_stock_over_several_cells(own_server: OwnServer) -> None:

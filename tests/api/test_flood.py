@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.api.conftest import OwnServer
 from tests.api.counter import Counter
 from tests.api.server import Answer, Api
@@ -14,6 +16,7 @@ OFFERED = 5 * ACTS
 SECONDS = 1.5
 
 
+@pytest.mark.slow
 async def test_a_flood_is_shed_and_the_till_goes_on(own_server: OwnServer) -> None:
     server = own_server(HEXIAO_TEST_ACTS_PER_SECOND=str(ACTS))
     async with Api(server.url, server.operator_key) as api:

@@ -92,7 +92,6 @@ async def test_docs_ask_nobody_else(api: Api) -> None:
     assert (await api.get("/docs/VENDOR.md", key="")).status == 404
 
 
-@pytest.mark.slow
 @pytest.mark.servers("valkey")
 @pytest.mark.databases("postgres")  # the one that minds lengths and U+0000
 def test_schemathesis_finds_no_fault(api_server: ApiServer, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.api.conftest import OwnServer
 from tests.api.server import Api, ApiServer, in_a_thread
 from tests.servers import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.servers("valkey"), pytest.mark.databases("sqlite")]
+pytestmark = [pytest.mark.servers("valkey"), pytest.mark.databases("sqlite")]
 
 LAST = 100  # of what was answered, asked again
 CAMPAIGN = {
@@ -192,6 +192,7 @@ async def test_the_parent_killed(own_server: OwnServer) -> None:
     await reconciled(server)
 
 
+@pytest.mark.slow
 async def test_several_processes(own_server: OwnServer) -> None:
     """They share one port; keys revoked at one are refused by all; their numbers are added up."""
     server = own_server(HEXIAO_WORKERS="2", HEXIAO_CELLS="4")
@@ -235,6 +236,7 @@ def test_one_directory_one_server(own_server: OwnServer, tmp_path: Path) -> None
         assert failed.stop() == 1
 
 
+@pytest.mark.slow
 def test_an_idle_server_stops_at_once(own_server: OwnServer) -> None:
     """SIGINT as SIGTERM: exit code 0, within seconds though callers keep connections open."""
     server = own_server()
@@ -251,6 +253,7 @@ def test_an_idle_server_stops_at_once(own_server: OwnServer) -> None:
     assert seconds < 10
 
 
+@pytest.mark.slow
 async def test_a_copy_starts_as_a_mall(own_server: OwnServer, tmp_path: Path) -> None:
     """``hexiao backup`` while it works; the copy knows every coupon given out before."""
     from tests.api.test_cli import on
@@ -276,6 +279,7 @@ async def test_a_copy_starts_as_a_mall(own_server: OwnServer, tmp_path: Path) ->
         assert copy.stop() == 0
 
 
+@pytest.mark.slow
 async def test_redis_that_hangs(own_server: OwnServer) -> None:
     """503 and why, never a caller that waits for ever; then on as before."""
     server = own_server()
