@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from api.routes import Call
     from api.wire_redemptions import RedemptionRequest
 
+MOST_LEFT = 50  # coupons not picked that a record names
 TRIES = 5  # searches before a wallet that never rests is given up
 
 # Nothing can be done about these; a reason to look for something else comes first.
@@ -128,6 +129,7 @@ async def redeem(
             asked=f"best {' '.join(sorted(set(may_use(body))))}",
             expected=(choice.judgement.discount, choice.judgement.tendered),
             points=points_of(body),
+            skipped=_left(choice.judgement.skipped),
             now=call.now,
         )
         if answer.ok or answer.outcome is Outcome.IDEMPOTENCY_KEY_REUSED:
@@ -137,6 +139,14 @@ async def redeem(
         if not choice.ids and not choice.judgement.tenders:
             return _nothing(choice.judgement.skipped)
     raise Unavailable("the wallet changed at every try")
+
+
+def _left(skipped: Sequence[Skipped]) -> list[Skipped]:
+    """What a record keeps of the coupons that were not picked: first those that are not over."""
+    coupons = [skip for skip in skipped if skip.id]
+    if len(coupons) > MOST_LEFT:
+        coupons.sort(key=lambda skip: skip.outcome in _OVER)
+    return coupons[:MOST_LEFT]
 
 
 def _nothing(skipped: Sequence[Skipped]) -> Answer[Redemption]:

@@ -86,8 +86,6 @@ async def payment(call: Call, body: shapes.PaymentRequest) -> Reply:
     """Quote, hold or commit as a request says, and answer it."""
     if body.deductions is not None and body.mode != "commit":
         raise InvalidRequest("deductions", "They go with mode commit.", "仅用于提交(commit)。")
-    if body.coupons and body.choose == "best":
-        raise InvalidRequest("coupons", "With choose, name none.", "使用 choose 时请勿指明券。")
     asked = await look_up(call, body)
     standing = await _pay(asked, "quote", Shown())
     if standing.value is None:

@@ -99,6 +99,7 @@ class Redeem(Command, frozen=True, kw_only=True):
     expected: int = -1  # what it takes off, else WALLET_MOVED: of a set that was searched
     expected_tendered: int = 0  # and what is then paid with stored value and points
     points: int = 0  # to pay with, last; -1 = as many as are useful
+    skipped: list[tuple[str, int, int]] = []  # of a wallet that was searched: serial, why, short by
 
 
 class Finish(Command, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from engine.parking.payments import Payments
 from engine.parking.stays import Parking
 from engine.points import Points
 from engine.records import CouponRecord, Line, RedemptionRecord, SkippedCoupon, UserRecord
+from engine.rules import Skipped
 from engine.server import Server
 from engine.snapshots import Snapshots
 from engine.tenders import STORED_VALUE
@@ -158,13 +159,15 @@ class Engine(Acting):
         asked: str = "",
         expected: tuple[int, int] | None = None,
         points: int = 0,
+        skipped: Sequence[Skipped] = (),
         now: int = 0,
     ) -> Answer[Redemption]:
         """Redeem or hold coupons. ``coupons``: (coupon id, step of its code or 0, stale).
 
         ``asked``: what was asked for where the coupons were searched, not named; it stands for
         them under the key, and ``expected`` is what they must take off and then pay, else
-        WALLET_MOVED. ``points``: to pay with after all coupons, -1 = as many as are useful.
+        WALLET_MOVED; ``skipped``: what the search left in the wallet, kept with the record.
+        ``points``: to pay with after all coupons, -1 = as many as are useful.
         """
         presented = [
             commands.Presented(coupon_id[-keys.SERIAL_LENGTH :], step, int(stale))
@@ -202,6 +205,9 @@ class Engine(Acting):
                 expected=-1 if expected is None else expected[0],
                 expected_tendered=0 if expected is None else expected[1],
                 points=points,
+                skipped=[
+                    (s.id[-keys.SERIAL_LENGTH :], s.outcome.value, s.short_by) for s in skipped
+                ],
             )
 
         reply = await self.keyed("redeem", now, build)
@@ -369,7 +375,8 @@ class Engine(Acting):
             now=now,
             who=who,
             user_id=user_id,
-            tier=tier, tier_until=tier_until,
+            tier=tier,
+            tier_until=tier_until,
             frozen=None if frozen is None else int(frozen),
         )
         reply = await self.act("profile", command)

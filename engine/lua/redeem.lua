@@ -58,11 +58,13 @@ local function compose(op, user, store, accepted, refused, by_points, now, hold,
     counted = counted + item.counted
   end
   tenders_of[#tenders_of + 1] = by_points
+  local not_used = using.skipped(refused)
+  for _, one in ipairs(op[REDEEM.skipped]) do not_used[#not_used + 1] = one end
   return { hold > 0 and REDEMPTION_STATE.HELD or REDEMPTION_STATE.REDEEMED, now,
     hold > 0 and now + hold * 1000 or 0, op[REDEEM.fingerprint], user[USER.user_id],
     op[REDEEM.store_id], store[STORE.merchant_id], op[REDEEM.terminal_id],
     op[REDEEM.staff_id], op[REDEEM.channel], op[REDEEM.order_ref], op[REDEEM.amount], discount,
-    lines, coupons, using.skipped(refused), {}, {}, 0, counted > 0 and day or 0, tenders_of, '',
+    lines, coupons, not_used, {}, {}, 0, counted > 0 and day or 0, tenders_of, '',
     {} }
 end
 

@@ -43,6 +43,7 @@ async def test_the_best_is_quoted_and_then_redeemed(counter: Counter) -> None:
     assert done.status == 201, done.json
     for name in ("amount", "discount", "payable", "applied"):
         assert done.json[name] == quote.json[name], name
+    assert done.json["skipped"] == till.json["skipped"]  # what was left in the wallet, and why
     again = await counter.redeem(**shown, key=counter.till(), idem="k1")
     assert (again.status, again.json) == (201, done.json)
     assert again.headers["Idempotent-Replayed"] == "true"
