@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 KNOWN = 50_000  # headers remembered
 STRANGERS = 10_000  # wrong headers remembered, so that guessing costs no look-up
 STRANGER_SECONDS = 1.0
-LOOK_UPS_PER_SECOND = 20  # in the books, for keys that another process made a moment ago
+LOOK_UPS_PER_SECOND = 100  # in the books, for keys that another process made a moment ago
 
 
 @dataclass(slots=True, frozen=True, eq=False)
