@@ -218,6 +218,7 @@ async def test_several_processes(own_server: OwnServer) -> None:
     await reconciled(server)
 
 
+@pytest.mark.slow
 def test_one_directory_one_server(own_server: OwnServer, tmp_path: Path) -> None:
     """A second one is told so at once, and a port that is taken is named."""
     server = own_server()

@@ -123,6 +123,7 @@ async def test_the_same_again_is_the_same_and_one_redemption_more_is_seen(
     assert " 2 differences" in done.stdout.replace("\n", " \n ")
 
 
+@pytest.mark.slow
 @pytest.mark.servers("valkey")
 @pytest.mark.databases("sqlite")
 def test_a_server_for_real_customers_is_refused(

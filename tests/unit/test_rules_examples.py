@@ -30,4 +30,4 @@ def test_example_holds(block: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(examples()) >= 25
+    assert len(examples()) >= 55
