@@ -26,7 +26,7 @@ setup: $(DEV_READY) ## the environment in .venv, tools included
 run: $(RUN_READY) ## a demo mall: embedded Valkey, SQLite books, API, writer
 	@exec $(BIN)/hexiao serve --demo $(ARGS)
 
-test: $(DEV_READY) lint ## lint, types, then every test but chaos and benchmarks
+test: $(DEV_READY) lint ## lint, types, then the tests (ARGS="--server both --whole": all of them, as CI)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: $(DEV_READY) ## ruff and mypy

@@ -89,7 +89,7 @@ async def report_stock(call: Call) -> Reply:
     roles={"finance", "merchant"},
     query=shapes.ReportQuery,
     reply=shapes.AttemptReport,
-    summary="Refused tries at tills by code, store, terminal and day.",
+    summary="Refused tries at tills and lots by code, store, terminal and day.",
     tags=TAGS,
     produces=(JSON, CSV_TYPE),
 )

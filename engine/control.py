@@ -314,7 +314,7 @@ class Control:
     # ---- watching ----------------------------------------------------------------------------
 
     async def watch(self, engine: Engine, sweeping: Callable[[], bool]) -> None:
-        """Each second: the server's clock and replid; lapsed holds told to the books; budgets."""
+        """Each second: the clock and replid; what has lapsed told to the books; budgets."""
         for tick in itertools.count():
             await asyncio.sleep(WATCH_SECONDS)
             try:
@@ -354,7 +354,7 @@ class Control:
         return told + await engine.points.sweep(SWEEP_AT_ONCE)
 
     async def watch_budgets(self) -> None:
-        """Warn in the log where a budget passes one of the settings' marks (``budget_alarm``, %).
+        """Warn where a budget passes one of the settings' marks (``budget_alarm``, %).
 
         Once a mark; again after the budget was raised or money came back. /metrics tells all.
         """

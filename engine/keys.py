@@ -29,8 +29,8 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:holds``     zset    open holds by the time they lapse (``<h><s>``), for the sweeper
 ==================  ======  ===============================================================
 
-Ids: coupon ``C``, redemption ``R``, reversal ``V``, order ``O``, each + handle (16) + serial
-(11) in Base32.
+Ids: coupon ``C``, redemption ``R``, reversal ``V``, order ``O``, entry of points ``P``,
+validation ``K``, each + handle (16) + serial (11) in Base32.
 The handle names the cell, so every id and every scanned code goes straight to its slot.
 """
 
@@ -64,7 +64,7 @@ def cell_of(handle: str, cells: int) -> int:
 
 
 def make_id(kind: str, handle: str, serial: str) -> str:
-    """``kind`` is C, R or V."""
+    """``kind``: the letter of such an id."""
     return kind + handle + serial
 
 

@@ -1,4 +1,4 @@
-"""Who makes the load: buyers, shoppers, cashiers. Each answer is judged, not only timed.
+"""Who makes the load: buyers, shoppers, cashiers, drivers. Each answer is judged, not only timed.
 
 A refusal that the rules ask for is a success here; an answer that breaks a promise (another coupon
 under the same key, a forged code that is taken, a fault) is a failure, and one failure fails the

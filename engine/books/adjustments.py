@@ -124,7 +124,7 @@ async def decide(
 
 
 def same_person(row: Row[Any], by: By, actor: str) -> bool:
-    """Whether who decides may be who asked: by name where both are named, else by key too."""
+    """Whether who decides may be who asked: by name where both are named, else by key."""
     if row.asked_actor and actor:
         return _folded(row.asked_actor) == _folded(actor)
     return bool(row.asked_key == by.key_id)

@@ -1,4 +1,4 @@
-"""Refused tries at tills: a bounded log beside the books' own tables; nothing is settled by it."""
+"""Refused tries at tills and lots: a bounded log beside the books; nothing is settled by it."""
 
 from __future__ import annotations
 

@@ -69,7 +69,8 @@ async def complete_until(books: Books, tenant: str) -> int | None:
 class CouponAct:
     """One act on a coupon; ``at`` and ``until`` in ms, what does not apply is empty or None."""
 
-    type: str  # claimed, held, committed, redeemed, released, reversed, voided
+    # claimed, held, committed, redeemed, released, reversed, voided, refunded, refund_failed
+    type: str
     at: int
     act: str  # id of the coupon, redemption or reversal
     who: dict[str, Any]  # key, label, role, and actor, staff, terminal, request where known

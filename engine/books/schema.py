@@ -5,7 +5,7 @@ with the tenant. ``facts`` and ``postings`` are append-only; projections carry `
 fact's seq) and only move forward. Migrations: ``engine/books/migrations`` (Alembic).
 What finance adds (adjustments, fundings, tracked events) is in ``schema_finance``, points and
 purchases in ``schema_points``, lots and stays in ``schema_parking``, jobs and refused tries in
-``schema_office``.
+``schema_office``, orders and refunds in ``schema_orders``, notices in ``schema_events``.
 """
 
 from __future__ import annotations
@@ -349,7 +349,7 @@ reversals = Table(
     Column("discount_back", Fen, nullable=False),
     Column("refund", Fen, nullable=False),
     Column("reason", Text, nullable=False, default=""),
-    Column("body", Text, nullable=False),  # JSON: lines and coupons
+    Column("body", Text, nullable=False),  # JSON: lines, coupons, tenders, deductions
     Index("reversals_redemption", "tenant", "redemption_id"),
     Index("reversals_at", "tenant", "at_ms"),
 )

@@ -1,4 +1,4 @@
-"""Tables of the office: jobs in bulk with an outcome for each item, and refused tries at tills."""
+"""Tables of the office: jobs in bulk with an outcome for each item, and refused tries."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ job_items = Table(
     Column("n", Integer, primary_key=True),  # 0, 1, 2 … in the order they are done
     Column("user_id", Id, nullable=False),
     Column("coupon_id", Id, nullable=False, default=""),
-    Column("status", String(16), nullable=False),  # waiting | issued | voided | refused
+    Column("status", String(16), nullable=False),  # waiting | issued | voided | refunded | refused
     Column("code", String(32), nullable=False, default=""),  # of a refusal
 )
 

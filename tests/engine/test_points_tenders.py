@@ -13,7 +13,6 @@ from sqlalchemy import func, select
 
 from engine import keys, lots
 from engine.books.schema import points_entries, postings
-from engine.outcomes import Outcome
 from engine.records import Line, PointsRecord
 from engine.views import Redemption
 from tests.engine.harness import WHO, Running, reconciled
@@ -112,7 +111,6 @@ async def test_points_at_the_till_keep_the_law(small_mall: Running, redis_url: s
         await asyncio.gather(*(person.act(step, now) for person in people))
         now += dice.choice([0, HOUR // 3, HOUR, 3 * HOUR])
     await reconciled(mall.books, redis_url, mall.id)
-    assert all(outcome.split()[1] in Outcome.__members__ for p in people for outcome in p.outcomes)
     seen = sum((person.outcomes for person in people), Counter())
     assert all(seen[f"{verb} DONE"] > 5 for verb in ("pay", "commit", "release", "reverse")), seen
     balances = await live(mall, people)

@@ -30,8 +30,8 @@ async def by_group(
 ) -> list[dict[str, Any]]:
     """Rows by ``groups`` (of GROUPS) for entries in ``[start, end)``.
 
-    ``worth``: by how many fen the mall owes more (or less: negative) for points after it; points
-    paid at tills are settled with the redemption and stand at 0.
+    ``worth``: by how many fen the mall owes more (or less: negative) for points after it; those
+    paid with at tills included, though their money is settled with the redemption.
     """
     e = points_entries.c
     bucket = e.at_ms // literal_column(str(_BUCKET_MS), Integer)
