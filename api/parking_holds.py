@@ -42,7 +42,8 @@ async def commit(
     payments = call.tenant.engine.payments
     session_id, _, fee_id = record.order_ref.partition("/")
     use = await payments.use(found.handle, record.lot_id, session_id)
-    payment = next(one for one in use.payments if one.serial == found.id[-11:]) if use else None
+    payments_of = use.payments if use else []
+    payment = next((one for one in payments_of if one.serial == found.id[-11:]), None)
     if payment is None:
         return None
     bill = Bill(

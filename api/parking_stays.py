@@ -215,11 +215,9 @@ async def override(call: Call) -> Reply:
     )
     if answer.value is None:
         return refusal(call, answer.outcome, answer.details)
-    wanted = (body.amount, body.reason, body.staff_id)
-    made = next(  # a repeat finds its own, not what was said since
-        one
-        for one in reversed(answer.value.overrides)
-        if (one.amount, one.reason, one.staff_id) == wanted
+    # A repeat finds its own, not what was said since.
+    made = call.tenant.engine.parking.override_of(
+        answer.value, call.idempotency_key, now=call.now
     )
     yuan = shapes.yuan_of(made.amount)
     reply = shapes.OverrideReply(

@@ -187,6 +187,14 @@ class Orders:
 
     # ---- refunds -----------------------------------------------------------------------------
 
+    async def has_order(self, handle: str, key: str, *, now: int = 0) -> bool:
+        """Whether this person's order under this Idempotency-Key stands."""
+        acting = self._acting
+        serials = acting.serials("order", handle, key, now or acting.clock())[:2]
+        tag = acting.tag_of(handle)
+        found = [await acting.read_key(keys.order_key(tag, handle, one)) for one in serials]
+        return any(found)
+
     async def refund(
         self, *, coupon_id: str, reason: str, refund_ref: str, key: str, who: str, now: int = 0
     ) -> Answer[Refund]:

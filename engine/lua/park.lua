@@ -123,7 +123,7 @@ local function complete(handle, op, now, plan)
   local use, payment, record, due = plan.use, plan.payment, plan.record, plan.due
   local serial = payment[PAYMENT.serial]
   redemptions.close_hold(handle, serial, record)
-  local freed = parking.settle(handle, record, op[PARK.vendor], due)
+  local freed = parking.settle(handle, serial, record, op[PARK.vendor], due)
   payment[PAYMENT.fee_total], payment[PAYMENT.already_paid] = op[PARK.fee_total],
     op[PARK.already_paid]
   payment[PAYMENT.leave_by], payment[PAYMENT.untold] = leave_by(op, now), 0
@@ -259,7 +259,8 @@ local function make(handle, op, now, plan)
     redemptions.give_up(handle, hold[1], hold[2], REDEMPTION_STATE.RELEASED, now,
       op[PARK.fingerprint], op[PARK.who])
   end
-  using.take_coupons(handle, serial, plan.accepted, record, now)
+  using.take_coupons(handle, serial, plan.accepted, record, now,
+    plan.holds[1] and plan.holds[1][1])
   if member_step > 0 and user and #plan.accepted > 0 then
     user[USER.member_step] = math.max(member_step, user[USER.member_step])
     redis.call('HSET', keys.wallet(handle), 'u', pack.array(unpack(user, 1, 5)))

@@ -12,13 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from redis.exceptions import RedisError
 
 from engine import commands, keys
 from engine.acting import Acting, fingerprint_of
-from engine.errors import Unavailable
 from engine.outcomes import Outcome
-from engine.parking.records import StayRecord, ValidationRecord, VehicleRecord
+from engine.parking.records import OverrideRecord, StayRecord, ValidationRecord, VehicleRecord
 from engine.views import Answer
 
 _vehicle = msgspec.msgpack.Decoder(VehicleRecord).decode
@@ -65,7 +63,7 @@ class Parking:
     async def vehicle(self, plate: str) -> VehicleRecord | None:
         """Whose car a plate is; None: nobody has said."""
         handle = self.plate_handle(plate)
-        packed = await self._get(keys.vehicle_key(self._acting.tag_of(handle), handle))
+        packed = await self._acting.read_key(keys.vehicle_key(self._acting.tag_of(handle), handle))
         return None if packed is None else _vehicle(packed)
 
     async def set_vehicle(
@@ -92,7 +90,7 @@ class Parking:
     async def stay(self, lot_id: str, session_id: str) -> StayRecord | None:
         """A stay as it is now; None when nothing was told of it."""
         handle = self.stay_handle(lot_id, session_id)
-        packed = await self._get(keys.stay_key(self._acting.tag_of(handle), handle))
+        packed = await self._acting.read_key(keys.stay_key(self._acting.tag_of(handle), handle))
         return None if packed is None else _stay(packed)
 
     async def enter(self, session: Session, *, who: str, now: int = 0) -> Answer[StayRecord]:
@@ -323,8 +321,16 @@ class Parking:
         ]
         return sorted(found, key=lambda one: (one.record.at, one.id))
 
-    async def _get(self, key: str) -> bytes | None:
-        try:
-            return await self._acting.server.get(key)
-        except (RedisError, OSError) as error:
-            raise Unavailable("Redis does not answer") from error
+    async def has_given(self, handle: str, key: str, *, now: int = 0) -> bool:
+        """Whether the person's validation under this Idempotency-Key stands."""
+        acting = self._acting
+        known = acting.serials("validate", handle, key, now or acting.clock())[:2]
+        packed = await acting.read_key(keys.pocket_key(acting.tag_of(handle), handle))
+        return packed is not None and any(one.serial in known for one in _validations(packed))
+
+    def override_of(self, stay: StayRecord, key: str, *, now: int = 0) -> OverrideRecord:
+        """What the booth said of the stay under this Idempotency-Key."""
+        acting = self._acting
+        handle = self.stay_handle(stay.lot_id, stay.session_id)
+        known = acting.serials("override", handle, key, now or acting.clock())[:2]
+        return next(one for one in stay.overrides if one.serial in known)

@@ -117,6 +117,38 @@ async def test_an_order_sets_aside_is_paid_once_and_lapses_by_the_clock(shop: Sh
     assert (await shop.post(f"/v1/orders/{taken.json['id']}/cancel", {})).code == "not_refundable"
 
 
+async def test_what_was_refunded_stays_refunded(shop: Shop) -> None:
+    """Stored value for points: partly spent, the rest sent back, then the goods come back."""
+    await shop.sell("card", kind="stored_value", benefit={"type": "stored_value", "amount": 1000},
+                    issue={"points_price": 100})  # fmt: skip
+    earned = {"user_id": "ann", "points": 100, "reason": "r", "ref": "x"}
+    assert (await shop.post("/v1/points/earn", earned, now=NOON)).status == 201
+    (card,) = (await shop.pay(await shop.order(("card", 1)), 0)).json["coupons"]
+    sale = await shop.redeem(card["id"], 400)
+    assert sale.json["tendered"] == 400, sale.json
+    body = {"reason": "r", "refund_ref": "b1"}
+    refund = await shop.post(f"/v1/coupons/{card['id']}/refund", body, now=NOON)
+    assert refund.json["points_back"] == 60, refund.json
+    path = f"/v1/redemptions/{sale.json['id']}/reversals"
+    assert (await shop.post(path, {"reason": "returned"}, now=NOON)).status == 201
+    assert (await shop.get(f"/v1/coupons/{card['id']}", now=NOON)).json["status"] == "refunded"
+    assert (await shop.redeem(card["id"], 400)).code == "refunded"
+
+
+async def test_a_repeat_with_an_old_member_code(shop: Shop) -> None:
+    """The first answer comes before the age of the picture."""
+    await shop.sell("tea", issue={"price": 300})
+    await shop.order(("tea", 1))  # ann is known from here on
+    code = (await shop.get("/v1/users/ann/code", now=NOON)).json["code"]
+    body = {"member_code": code, "items": [{"campaign_id": "tea", "quantity": 1}], "channel": "app"}
+    first = await shop.post("/v1/orders", body, now=NOON, idem="k1")
+    assert first.status == 201, first.json
+    later = DAY + "13:00:00.000+08:00"
+    again = await shop.post("/v1/orders", body, now=later, idem="k1")
+    assert (again.status, again.replayed) == (201, True), again.json
+    assert (await shop.post("/v1/orders", body, now=later, idem="k2")).code == "code_expired"
+
+
 async def test_paid_late_with_room_left_cancelled_and_listed(shop: Shop) -> None:
     await shop.sell("set", "stock 2 per_user 1", issue={"price": 100})
     made = await shop.order(("set", 1), hold_seconds=60)

@@ -345,8 +345,22 @@ async def test_who_may(counter: Counter, lot: Lot) -> None:
     assert (await lot.pay("hold", user_id=owner, **both)).json == (
         await lot.pay("hold", user_id=owner, coupons=[{"id": mine}])
     ).json
-    nowhere = await lot.pay(lot_id="none", user_id=owner)
+    operator = counter.server.operator_key
+    nowhere = await lot.pay(lot_id="none", user_id=owner, key=operator)
     assert (nowhere.status, nowhere.json["field"]) == (404, "lot_id")
+
+
+async def test_a_pass_is_set_aside_once(counter: Counter, lot: Lot) -> None:
+    """By the hold that took the place of another, and by none once the vendor took nothing off."""
+    usage = {"uses": 3, "include": {"categories": ["parking"]}}
+    many = await counter.coupon(kind="pass", usage=usage)
+    asked: Any = {"user_id": counter.user(), "coupons": [{"id": many}]}
+    for fee_id in ("f1", "f2"):
+        assert told(await lot.pay("hold", fee_id=fee_id, **asked)) == [("coupon", 2000)]
+        assert (await counter.api.get(f"/v1/coupons/{many}")).json["uses_left"] == 2
+    nothing = [{"coupon_id": many, "amount": 0}]
+    assert told(await lot.pay("commit", fee_id="f2", deductions=nothing)) == []
+    assert (await counter.api.get(f"/v1/coupons/{many}")).json["uses_left"] == 3
 
 
 async def test_the_same_payment_many_times_at_once(counter: Counter, lot: Lot) -> None:

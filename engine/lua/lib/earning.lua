@@ -14,7 +14,7 @@ function earning.rule()
   return stores.settings()[SETTINGS.earn]
 end
 
--- Day, month and tier factors are in hundredths; of several special days the best one counts.
+-- Day and tier factors are in hundredths; of several special days the best one counts.
 local function factor_of(rule, tier, day)
   local of_tier, of_day = 100, 100
   for _, row in ipairs(rule[EARN.tiers]) do if row[1] == tier then of_tier = row[2] end end

@@ -1,4 +1,4 @@
--- include: arithmetic, campaigns, keys, purchases, receipts, records, redemptions
+-- include: arithmetic, campaigns, keys, purchases, receipts, records, redemptions, uses
 -- What a stay was given, by the payments that stand; and what takes money off besides coupons.
 local parking = {}
 
@@ -211,11 +211,12 @@ function parking.vendor(record, amounts, due)
 end
 
 -- A coupon of a hold that took nothing off in the end goes back unused.
-local function let_go(handle, record, c)
+local function let_go(handle, serial, record, c)
   local field, wallet = 'C' .. c[APPLIED.serial], keys.wallet(handle)
   local coupon = cmsgpack.unpack(redis.call('HGET', wallet, field))
   coupon[COUPON.state], coupon[COUPON.redemption] = COUPON_STATE.ISSUED, ''
   coupon[COUPON.held_until] = 0
+  uses.unhold(coupon, serial)
   redis.call('HSET', wallet, field, records.coupon(coupon))
   local share = campaigns.share(c[APPLIED.campaign_id])
   if share then
@@ -225,7 +226,7 @@ end
 
 -- Make the hold what it takes off in the end: the vendor's own amounts where there are any, else
 -- as held; never more than is due now (the last ones give way). Returns the coupons let go.
-function parking.settle(handle, record, amounts, due)
+function parking.settle(handle, serial, record, amounts, due)
   local left, kept, applied, freed, discount = due, {}, {}, {}, 0
   local by_serial, said = {}, amounts and told(record, amounts)
   for _, c in ipairs(record[REDEMPTION.coupons]) do by_serial[c[APPLIED.serial]] = c end
@@ -247,7 +248,7 @@ function parking.settle(handle, record, amounts, due)
     elseif c then
       local share = campaigns.share(c[APPLIED.campaign_id])
       if share then campaigns.spend(share, -c[APPLIED.discount]) end
-      let_go(handle, record, c)
+      let_go(handle, serial, record, c)
       freed[#freed + 1] = 'C' .. handle .. id
     end
   end

@@ -67,12 +67,13 @@ function uses.unhold(coupon, serial)
   return false
 end
 
--- Count what is redeemed of it (negative: given back). `part`: as redemptions.parts makes it.
--- A coupon is redeemed when nothing is left; one that was withdrawn stays so.
+-- Count what is redeemed of it (negative: given back). `part`: as receipts.parts makes it.
+-- A coupon is redeemed when nothing is left; one that was withdrawn or refunded stays so.
 function uses.redeem(coupon, part, number, amount)
   coupon[COUPON.used] = (coupon[COUPON.used] or 0) + number
   coupon[COUPON.spent] = (coupon[COUPON.spent] or 0) + amount
-  if coupon[COUPON.state] ~= COUPON_STATE.VOIDED then
+  local state = coupon[COUPON.state]
+  if state ~= COUPON_STATE.VOIDED and state ~= COUPON_STATE.REFUNDED then
     coupon[COUPON.state] = uses.done(coupon, part) and COUPON_STATE.REDEEMED
       or COUPON_STATE.ISSUED
   end
