@@ -111,8 +111,11 @@ async def feed(
         streams = [await _cell(conn, tenant, n, place, end) for n, place in enumerate(places)]
         streams.append(await _notices(conn, tenant, notice, end))
     events: list[Event] = []
-    more = any(len(stream) >= SCANNED for stream in streams)
+    cut = [stream[-1].at for stream in streams if len(stream) >= SCANNED]
+    more, last = bool(cut), min(cut, default=None)
     for event in merge(*streams):
+        if last is not None and event.at > last:
+            break  # a stream that was cut may go on before it
         if event.type in wanted and len(events) >= limit:
             more = True
             break

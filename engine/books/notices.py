@@ -46,7 +46,7 @@ async def expiring_soon(books: Books, tenant: str, now: int) -> int:
             select(func.max(notices.c.key)).where(
                 notices.c.tenant == tenant,
                 notices.c.key > _EXPIRING,
-                notices.c.key < _EXPIRING + "~",
+                notices.c.key < _EXPIRING + "A",  # digits come first in any collation
             )
         )
         ends, name = (last or f"{_EXPIRING}{now:015d}:").removeprefix(_EXPIRING).split(":")
@@ -58,7 +58,7 @@ async def expiring_soon(books: Books, tenant: str, now: int) -> int:
                 c.valid_until_ms >= int(ends),  # what an index can begin with
                 c.valid_until_ms <= now + LEAD_MS,
                 c.valid_until_ms > now,
-                c.state == "issued",
+                c.state.in_(("issued", "held")),
                 c.issued_ms <= c.valid_until_ms - LEAD_MS,
             )
             .order_by(c.valid_until_ms, c.id)

@@ -146,6 +146,7 @@ async def test_key_figures(mall: Mall) -> None:
     }  # fmt: skip
     async with mall.books.begin() as conn:
         changes: list[dict[str, Any]] = [{}, {"code": "expired"}, {"verb": "scan"}, {"at_ms": 5}]
+        changes.append({"verb": "park", "code": "held"})
         for n, change in enumerate(changes):
             await conn.execute(schema.attempts.insert(), {**row, "id": f"a{n}", **change})
 
@@ -161,8 +162,9 @@ async def test_key_figures(mall: Mall) -> None:
         # One coupon voided; three redemptions, the one returned as well.
         "manual_interventions": (0.3333, 1, 3),
         "repurchases_per_head": (0.5, 1, 2),
-        "failures.min_spend": (0.2, 1, 5),
-        "failures.expired": (0.2, 1, 5),
+        "failures.min_spend": (0.1667, 1, 6),
+        "failures.expired": (0.1667, 1, 6),
+        "failures.held": (0.1667, 1, 6),  # at a gate
     }
     for name in found:
         assert kpi.definition(name, "en") != kpi.definition(name, "zh-CN")

@@ -188,12 +188,15 @@ async def _failures(conn: AsyncConnection, tenant: str, within: Any) -> dict[str
     a = attempts.c
     query = (
         select(a.code, func.count().label("tries"))
-        .where(a.tenant == tenant, a.verb.in_(("redeem", "hold")), within(a.at_ms))
+        .where(a.tenant == tenant, a.verb.in_(("redeem", "hold", "park")), within(a.at_ms))
         .group_by(a.code)
     )
     causes = {row.code: row.tries for row in await conn.execute(query)}
     redeemed = select(func.count()).where(
-        entries.c.tenant == tenant, entries.c.kind == "redemption", within(entries.c.at_ms)
+        entries.c.tenant == tenant,
+        entries.c.kind == "redemption",
+        entries.c.coupon_id != "",  # no points, no deduction that is no coupon
+        within(entries.c.at_ms),
     )
     tries = sum(causes.values()) + (await conn.scalar(redeemed) or 0)
     return {FAILURES + code: (count, tries) for code, count in causes.items()}
