@@ -157,6 +157,8 @@ async def candidates_of(
 
 def purse_of(call: Call, asked: int, wallet: Wallet, scene: Scene) -> Purse | None:
     """The points that may pay; None when none are asked for."""
+    if not asked:
+        return None
     settings = compile_settings(call.tenant.settings, 0)
     return tenders.purse_of(asked, wallet.points, settings, wallet.now, scene.replaced)
 

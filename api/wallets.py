@@ -145,7 +145,7 @@ async def _rank(call: Call, found: Wallet, views: list[CouponView]) -> Rank:
         return ranking.usable_today(call, found)
     if query.sort == "hot":
         return await ranking.hot(call, views)
-    if query.lat is not None and query.lng is not None:
+    if query.sort == "near" and query.lat is not None and query.lng is not None:
         return await ranking.near(call, found, query.lat, query.lng)
     return ranking.expiring
 

@@ -58,7 +58,7 @@ class FactTender(msgspec.Struct, array_like=True, frozen=True):
 
 
 class FactDeduction(msgspec.Struct, array_like=True, frozen=True):
-    """What else takes money off a parking fee."""
+    """What takes money off a parking fee, coupons and points included."""
 
     type: str
     id: str

@@ -94,7 +94,7 @@ class Outcome(IntEnum):
     RECEIPT_USED = 96
     STAY_CLOSED = 97
     WRONG_STATUS = 98  # of a statement or an adjustment
-    # between the scripts and the engine only; never leaves it
+    # never told to a caller of the API
     WINDOW_MOVED = 120
     WALLET_MOVED = 121
 

@@ -372,7 +372,7 @@ class Tender(msgspec.Struct, array_like=True):
 
 
 class Deduction(msgspec.Struct, array_like=True):
-    """Something other than a coupon or a tender that takes money off a parking fee."""
+    """Something that takes money off a parking fee, in order of application."""
 
     type: str  # tier | merchant | spend | manual | …
     id: str

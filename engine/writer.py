@@ -184,8 +184,11 @@ class Writer:
         options, now = self.options, time.monotonic()
         if options.rehearsal or now - self._pruned_at < options.prune_ms / 1000:
             return
-        self._pruned_at = now
-        if gone := await receipts.prune(self.books, time.time_ns() // 1_000_000):
+        # One batch a round: the leases are renewed between them.
+        gone = await receipts.prune(self.books, time.time_ns() // 1_000_000, batches=1)
+        if gone < receipts.AT_ONCE:
+            self._pruned_at = now
+        if gone:
             log.info("receipts_pruned", receipts=gone)
 
     async def _end(self, client: Client | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, tuple_
@@ -12,17 +13,21 @@ if TYPE_CHECKING:
     from engine.books.db import Books
 
 KEPT_MS = 37 * 86_400_000  # 30 days as the contract says, and a week for clocks and time zones
-_AT_ONCE = 2000
+AT_ONCE = 2000
 
 
-async def prune(books: Books, now: int) -> int:
-    """Strike off those that are older; how many. In small transactions: others write as well."""
+async def prune(books: Books, now: int, batches: int | None = None) -> int:
+    """Strike off those that are older; how many. In small transactions: others write as well.
+
+    ``batches``: so many of AT_ONCE at most; None = all.
+    """
     name = (receipts.c.tenant, receipts.c.scope, receipts.c.key)
-    old = select(*name).where(receipts.c.created_ms < now - KEPT_MS).limit(_AT_ONCE)
+    old = select(*name).where(receipts.c.created_ms < now - KEPT_MS).limit(AT_ONCE)
     gone = 0
-    while True:
+    for _ in itertools.count() if batches is None else range(batches):
         async with books.begin() as connection:
             done = await connection.execute(delete(receipts).where(tuple_(*name).in_(old)))
         gone += done.rowcount
-        if done.rowcount < _AT_ONCE:
-            return gone
+        if done.rowcount < AT_ONCE:
+            break
+    return gone

@@ -166,7 +166,10 @@ async def _fold(conn: AsyncConnection, turn: Turn, coupon_id: str) -> None:
     acts = await _acts_on(conn, turn, coupon_id)
     state: dict[str, Any] = {"state": "issued", "redemption_id": None, "used": 0, "spent": 0}
     for place, fact in await _later(conn, turn, BEGINNING, acts):
-        state |= _after(coupon_id, state, fact)
+        change = _after(coupon_id, state, fact)
+        if state["state"] in ("voided", "refunded") and change.keys() & {"used", "spent"}:
+            del change["state"]  # a use that goes back brings nothing withdrawn back
+        state |= change
         state |= {"changed_ms": fact.at, "version": version_of(place)}
     if state["state"] == "held":
         r = schema.redemptions.c
@@ -182,6 +185,10 @@ def _after(coupon_id: str, before: dict[str, Any], fact: facts.AnyFact) -> dict[
     """What an act changes of a coupon."""
     if isinstance(fact, facts.Voided):
         return {"state": "voided", "redemption_id": None}
+    if isinstance(fact, facts.Refunded):
+        return {"state": "refunded", "redemption_id": None}
+    if isinstance(fact, facts.RefundFailed):
+        return {"state": "voided" if fact.voided else "issued", "redemption_id": None}
     if isinstance(fact, facts.Released):
         if (before["state"], before["redemption_id"]) == ("held", fact.act):
             return {"state": "issued", "redemption_id": None}

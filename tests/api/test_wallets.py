@@ -225,4 +225,6 @@ async def test_a_form_left_empty(counter: Counter) -> None:
     empty = "status=&store_id=&channel=&usable_on=&category=&scene=&cursor=&limit="
     assert await ids(counter, f"?{empty}&sort=expiring&lat=&lng=") == [mine]
     assert await ids(counter, "?sort=hot&lat=31.2&lng=121.5") == [mine]
+    soon = await counter.coupon("minutes 60")
+    assert await ids(counter, "?sort=expiring&lat=31.2&lng=121.5") == [soon, mine]
     assert await ids(counter, "?status=transferred") == []

@@ -36,7 +36,8 @@ async def stock(
     ).where(campaigns.c.tenant == tenant)
     over = and_(c.state.in_(_UNUSED), c.valid_until_ms > 0, c.valid_until_ms <= now)
     counted = select(c.campaign_id, c.state, func.count(), total(case((over, 1), else_=0))).where(
-        c.tenant == tenant
+        c.tenant == tenant,
+        c.restocked == 0,  # what was refunded whole is stock again
     )
     taken = select(e.campaign_id, total(e.discount)).where(e.tenant == tenant)
     if campaign_id:
