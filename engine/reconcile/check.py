@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ from sqlalchemy import func, select
 from engine import keys
 from engine.books.schema import campaign_terms, cells, tenants
 from engine.fastpath import handle_of
-from engine.reconcile.live import Cell, Live
+from engine.reconcile.live import BATCH, Cell, Live
 
 if TYPE_CHECKING:
     from engine.books.db import Books
@@ -140,6 +141,25 @@ class Check:
         handle = handle_of(self.handle_key, user_id)
         cell = self.cells[keys.cell_of(handle, len(self.cells))]
         return cell, keys.wallet_key(cell.tag, handle)
+
+    def cell_of(self, handle: str) -> Cell:
+        """The cell of a handle."""
+        return self.cells[keys.cell_of(handle, len(self.cells))]
+
+    async def missing(self, what: str, named: Mapping[str, tuple[Cell, str]]) -> None:
+        """Report each name of the books whose key is not in Redis.
+
+        Asked key by key, after the books: what comes in meanwhile is in Redis first.
+        """
+        names = list(named)
+        for cell in self.cells:
+            here = [name for name in names if named[name][0] is cell]
+            for start in range(0, len(here), BATCH):
+                some = here[start : start + BATCH]
+                there = await self.live.many([("EXISTS", named[name][1]) for name in some])
+                for name, exists in zip(some, there, strict=True):
+                    if not exists:
+                        self.differs(what, name, "", "there", ())
 
     async def live_places(self) -> list[tuple[int, int]]:
         """(epoch, seq) that each cell has in Redis."""

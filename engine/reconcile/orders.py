@@ -171,11 +171,7 @@ async def missing_orders(check: Check) -> None:
     query = select(orders.c.id).where(orders.c.tenant == check.tenant)
     async with check.books.connect() as conn:
         ids = [str(name) for name in await conn.scalars(query)]
-    for cell in check.cells:
-        here = [name for name in ids if _is_in(check, cell, name[1:])]
-        for start in range(0, len(here), BATCH):
-            batch = here[start : start + BATCH]
-            there = await check.live.many([("EXISTS", _key(cell, name[1:])) for name in batch])
-            for name, exists in zip(batch, there, strict=True):
-                if not exists:
-                    check.differs("order", name, "", "there", ())
+    cells = {name: check.cell_of(name[1 : 1 + keys.HANDLE_LENGTH]) for name in ids}
+    await check.missing(
+        "order", {name: (cell, _key(cell, name[1:])) for name, cell in cells.items()}
+    )

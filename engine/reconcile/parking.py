@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from engine import keys
 from engine.books.schema import lots, parking_stays, parking_validations, vehicle_users
+from engine.fastpath import handle_of
 from engine.parking.records import LotRecord, StayRecord, ValidationRecord, VehicleRecord
 from engine.reconcile.live import BATCH, Cell
 
@@ -112,15 +113,27 @@ async def check_pockets(
 
 
 async def missing_parking(check: Check) -> None:
-    """Vehicles and stays that the books have and Redis has not (old validations are dropped)."""
-    for what, table, conditions in (
-        ("vehicles", vehicle_users, (vehicle_users.c.present == 1,)),
-        ("stays", parking_stays, ()),
-    ):
-        seen = check.report.checked.get(what, 0)
-        known = await check.count_of(table, *conditions)
-        if known > seen:
-            check.differs(what, "in all", seen, known, ())
+    """Name vehicles and stays that the books have and Redis has not (validations are dropped)."""
+    v, s = vehicle_users.c, parking_stays.c
+    checked = check.report.checked
+    if await check.count_of(vehicle_users, v.present == 1) != checked.get("vehicles", 0):
+        plates = select(v.plate).where(v.tenant == check.tenant, v.present == 1).distinct()
+        async with check.books.connect() as conn:
+            names = [str(plate) for plate in await conn.scalars(plates)]
+        vehicles = {}
+        for plate in names:
+            handle = handle_of(check.handle_key, f"plate/{plate}")
+            cell = check.cell_of(handle)
+            vehicles[plate] = cell, keys.vehicle_key(cell.tag, handle)
+        await check.missing("vehicles", vehicles)
+    if await check.count_of(parking_stays) != checked.get("stays", 0):
+        stays = select(s.id).where(s.tenant == check.tenant)
+        async with check.books.connect() as conn:
+            handles = [str(handle) for handle in await conn.scalars(stays)]
+        cells = {handle: check.cell_of(handle) for handle in handles}
+        await check.missing(
+            "stay", {h: (cell, keys.stay_key(cell.tag, h)) for h, cell in cells.items()}
+        )
 
 
 async def _read(

@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 
 from engine import keys
 from engine.books.schema import redemptions
+from engine.fastpath import serial_of
 from engine.parking.records import StayUse
-from engine.reconcile.live import Cell
+from engine.reconcile.live import BATCH, Cell
 
 if TYPE_CHECKING:
     from engine.reconcile.check import Again, Check
@@ -50,13 +51,25 @@ async def missing_payments(check: Check) -> None:
     """Every fee that the books know is in Redis: a fee may have had several holds, one counts."""
     c = redemptions.c
     fees = (
-        select(c.lot_id, c.order_ref, func.substr(c.id, 2, keys.HANDLE_LENGTH))
+        select(c.lot_id, c.order_ref, func.substr(c.id, 2, keys.HANDLE_LENGTH).label("handle"))
         .where(c.tenant == check.tenant, c.lot_id != "")
         .distinct()
-        .subquery("fees")
     )
     async with check.books.connect() as conn:
-        known = int(await conn.scalar(select(func.count()).select_from(fees)) or 0)
-    seen = check.report.checked.get("payments of stays", 0)
-    if known > seen:
-        check.differs("payments of stays", "in all", seen, known, ())
+        known = (await conn.execute(fees)).all()
+    if len(known) == check.report.checked.get("payments of stays", 0):
+        return
+    for start in range(0, len(known), BATCH):
+        some = known[start : start + BATCH]
+        found = await check.live.many([("GET", _use_key(check, *row)) for row in some])
+        for row, packed in zip(some, found, strict=True):
+            session_id, _, fee_id = row.order_ref.partition("/")
+            told = _use(packed).payments if packed else []
+            if all(one.fee_id != (fee_id or session_id) for one in told):
+                check.differs("payment of a stay", row.order_ref, "", "there", ())
+
+
+def _use_key(check: Check, lot_id: str, order_ref: str, handle: str) -> str:
+    stay = f"{lot_id}/{order_ref.partition('/')[0]}"
+    serial = serial_of(check.handle_key, "stay", handle, stay, 0)
+    return keys.stay_use_key(check.cell_of(handle).tag, handle, serial)

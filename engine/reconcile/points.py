@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
 from engine.books.schema import points_entries, purchase_refunds, purchases
+from engine.fastpath import handle_of, serial_of
 from engine.reconcile.check import Again, Check
 from engine.reconcile.live import Cell
 from engine.records import EntryRecord, PointsRecord, PurchaseRecord
@@ -119,11 +120,19 @@ async def check_purchases(
 
 
 async def missing_purchases(check: Check) -> None:
-    """Purchases and people with points that the books have and Redis has not."""
-    seen = check.report.checked.get("purchases", 0)
-    known = await check.count_of(purchases)
-    if known > seen:
-        check.differs("purchases", "in all", seen, known, ())
+    """Name purchases that the books have and Redis has not."""
+    if await check.count_of(purchases) == check.report.checked.get("purchases", 0):
+        return
+    c = purchases.c
+    query = select(c.transaction_id, c.user_id).where(c.tenant == check.tenant)
+    named = {}
+    async with check.books.connect() as conn:
+        for name, user_id in await conn.execute(query):
+            handle = handle_of(check.handle_key, user_id)
+            serial = serial_of(check.handle_key, "purchase", handle, name, 0)
+            cell = check.cell_of(handle)
+            named[name] = cell, keys.purchase_key(cell.tag, handle, serial)
+    await check.missing("purchase", named)
 
 
 def _place(key: bytes) -> tuple[str, str]:

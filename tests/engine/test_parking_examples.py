@@ -12,11 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from engine import keys
 from engine.books import definitions_parking
 from engine.definitions import Lot, Tariff
+from engine.outbox import open_client
 from engine.outcomes import Outcome
 from engine.parking.payments import Bill, Help, Payer, Payment, Shown
 from engine.parking.tariff import worth
+from engine.reconcile import reconcile
 from tests.engine.harness import ANN, WHO, Running, open_mall, reconciled
 from tests.unit.rules_language import OFFSET, campaign, ms
 
@@ -200,3 +203,13 @@ async def test_each_coupon_once_whoever_pays_at_once(mall: Running, redis_url: s
     assert len(used) == len(set(used)) == 6
     assert len(made) == 24
     await reconciled(mall.books, redis_url, mall.id)
+    # A payment that Redis has forgotten is named.
+    handle = mall.engine.handle_of("u3")
+    serial = payments.use_serial(handle, "P1", "s3-1")
+    client = await open_client(redis_url)
+    await client.delete(keys.stay_use_key(mall.engine.tag_of(handle), handle, serial))
+    report = await reconcile(mall.books, client, mall.id)
+    await client.aclose()
+    assert [(one.what, one.where) for one in report.differences] == [
+        ("payment of a stay", "s3-1/f")
+    ]

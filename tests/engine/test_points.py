@@ -17,8 +17,10 @@ from sqlalchemy import func, select
 
 from engine import facts, keys, lots
 from engine.books.schema import postings
+from engine.outbox import open_client
 from engine.outcomes import Outcome
 from engine.points import Entry
+from engine.reconcile import reconcile
 from engine.records import PointsRecord, pack
 from engine.views import Answer
 from tests.engine.harness import WHO, Running, reconciled
@@ -287,6 +289,24 @@ async def test_a_transaction_is_one_persons(mall: Running) -> None:
         assert found.points == 1
     purses = [await mall.engine.points.purse(user) for user in ("ann", "bob")]
     assert sum(purse.record.balance for purse in purses) == 20
+
+
+async def test_a_purchase_that_redis_forgot_is_named(small_mall: Running, redis_url: str) -> None:
+    mall = small_mall
+    await mall.store("s1")
+    for n in range(3):
+        bought = await mall.engine.points.purchase(
+            transaction_id=f"t{n}", user_id="ann", store_id="s1", amount=100, occurred=1, who=WHO
+        )
+        assert bought.ok
+    await reconciled(mall.books, redis_url, mall.id)
+    handle = mall.engine.handle_of("ann")
+    serial = mall.engine.points.purchase_serial(handle, "t1")
+    client = await open_client(redis_url)
+    await client.delete(keys.purchase_key(mall.engine.tag_of(handle), handle, serial))
+    report = await reconcile(mall.books, client, mall.id)
+    await client.aclose()
+    assert [(one.what, one.where) for one in report.differences] == [("purchase", "t1")]
 
 
 async def test_the_sweeper_tells_what_the_clock_has_decided(
