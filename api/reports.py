@@ -27,10 +27,7 @@ TAGS = ("reports",)
     produces=(JSON, CSV_TYPE),
 )
 async def report_attribution(call: Call) -> Reply:
-    query: shapes.ReportQuery = call.query
-    groups = groups_of(query.group_by or "campaign", attribution.GROUPS)
-    start, end = period_of(query)
-    as_of = await feeds.complete_until(call.tenant.books, call.tenant.id)
+    groups, (start, end), as_of = await asked(call, "campaign", attribution.GROUPS)
     rows = await attribution.attribution(
         call.tenant.books, call.tenant.id, groups, start, end, call.bound_merchant(None) or None
     )
@@ -48,11 +45,8 @@ async def report_attribution(call: Call) -> Reply:
     produces=(JSON, CSV_TYPE),
 )
 async def report_redemptions(call: Call) -> Reply:
-    query: shapes.ReportQuery = call.query
-    groups = groups_of(query.group_by or "day", redemptions.GROUPS)
-    start, end = period_of(query)
+    groups, (start, end), as_of = await asked(call, "day", redemptions.GROUPS)
     tenant = call.tenant
-    as_of = await feeds.complete_until(tenant.books, tenant.id)
     rows = await redemptions.by_group(
         tenant.books,
         tenant.id,
@@ -161,11 +155,8 @@ async def report_liability(call: Call) -> Reply:
     produces=(JSON, CSV_TYPE),
 )
 async def report_points(call: Call) -> Reply:
-    query: shapes.ReportQuery = call.query
-    groups = groups_of(query.group_by or "kind", points.GROUPS)
-    start, end = period_of(query)
+    groups, (start, end), as_of = await asked(call, "kind", points.GROUPS)
     tenant = call.tenant
-    as_of = await feeds.complete_until(tenant.books, tenant.id)
     rows = await points.by_group(tenant.books, tenant.id, groups, tenant.timezone, start, end)
     return told(call, "points", groups, (*groups, *points.MEASURES), rows, as_of)
 
@@ -181,13 +172,20 @@ async def report_points(call: Call) -> Reply:
     produces=(JSON, CSV_TYPE),
 )
 async def report_parking(call: Call) -> Reply:
-    query: shapes.ReportQuery = call.query
-    groups = groups_of(query.group_by or "lot", parking.GROUPS)
-    start, end = period_of(query)
+    groups, (start, end), as_of = await asked(call, "lot", parking.GROUPS)
     tenant = call.tenant
-    as_of = await feeds.complete_until(tenant.books, tenant.id)
     rows = await parking.by_group(tenant.books, tenant.id, groups, tenant.timezone, start, end)
     return told(call, "parking", groups, (*groups, *parking.MEASURES), rows, as_of)
+
+
+async def asked(
+    call: Call, default: str, known: Sequence[str]
+) -> tuple[list[str], tuple[int | None, int | None], int | None]:
+    """(groups, (from, to), as of): what a report by groups is asked, how far the books are."""
+    query: shapes.ReportQuery = call.query
+    groups = groups_of(query.group_by or default, known)
+    period = period_of(query)
+    return groups, period, await feeds.complete_until(call.tenant.books, call.tenant.id)
 
 
 def told(

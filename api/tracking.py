@@ -10,9 +10,9 @@ import msgspec
 from api import wire_reports as shapes
 from api.downloads import JSON
 from api.office import receipt
-from api.reports import groups_of, period_of, told
+from api.reports import asked, told
 from api.routes import Call, Id, Reply, moment, refusal, route
-from engine.books import feeds, tracking
+from engine.books import tracking
 from engine.books.export import CSV_TYPE
 from engine.books.reports import funnel
 from engine.books.tracking import Event
@@ -97,11 +97,8 @@ async def track(call: Call) -> Reply:
     produces=(JSON, CSV_TYPE),
 )
 async def report_funnel(call: Call) -> Reply:
-    query: shapes.ReportQuery = call.query
-    groups = groups_of(query.group_by or "channel", funnel.GROUPS)
-    start, end = period_of(query)
+    groups, (start, end), as_of = await asked(call, "channel", funnel.GROUPS)
     tenant = call.tenant
-    as_of = await feeds.complete_until(tenant.books, tenant.id)
     rows = await funnel.funnel(tenant.books, tenant.id, groups, start, end)
     said = {step: both[call.language != "en"] for step, both in funnel.DEFINITIONS.items()}
     return told(call, "funnel", groups, (*groups, *funnel.STEPS), rows, as_of, definitions=said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -50,25 +51,8 @@ async def put_store(books: Books, tenant: str, by: By, store_id: str, store: Sto
     return await change(books, tenant, by, work)
 
 
-async def list_merchants(
-    books: Books,
-    tenant: str,
-    *,
-    only: str | None = None,
-    after: str = "",
-    limit: int = 50,
-) -> list[Body]:
-    """Merchants by id, those after ``after``; ``only`` the one of that id."""
-    merchants = schema.merchants
-    query = select(merchants).where(merchants.c.tenant == tenant, merchants.c.id > after)
-    if only is not None:
-        query = query.where(merchants.c.id == only)
-    async with books.connect() as connection:
-        rows = await connection.execute(query.order_by(merchants.c.id).limit(limit))
-        return [read(row) for row in rows]
-
-
-async def list_stores(
+async def listed(
+    table: Table,
     books: Books,
     tenant: str,
     *,
@@ -77,16 +61,19 @@ async def list_stores(
     after: str = "",
     limit: int = 50,
 ) -> list[Body]:
-    """Stores by id, those after ``after``; ``only`` the one of that id, or one merchant's."""
-    stores = schema.stores
-    query = select(stores).where(stores.c.tenant == tenant, stores.c.id > after)
+    """Rows by id, those after ``after``; ``only`` the one of that id, or one merchant's."""
+    query = select(table).where(table.c.tenant == tenant, table.c.id > after)
     if only is not None:
-        query = query.where(stores.c.id == only)
+        query = query.where(table.c.id == only)
     if merchant_id is not None:
-        query = query.where(stores.c.merchant_id == merchant_id)
+        query = query.where(table.c.merchant_id == merchant_id)
     async with books.connect() as connection:
-        rows = await connection.execute(query.order_by(stores.c.id).limit(limit))
+        rows = await connection.execute(query.order_by(table.c.id).limit(limit))
         return [read(row) for row in rows]
+
+
+list_merchants = partial(listed, schema.merchants)
+list_stores = partial(listed, schema.stores)
 
 
 async def put(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from sqlalchemy import and_, or_, select
@@ -9,11 +10,9 @@ from sqlalchemy import and_, or_, select
 from engine.books import schema
 from engine.books.db import Books
 from engine.books.definitions import Body, By, Change, change
-from engine.books.definitions_directory import must_exist, put, read
+from engine.books.definitions_directory import NAMED_IN, listed, must_exist, put
 from engine.definitions import Lot, name_in
 from engine.views import Answer
-
-NAMED_IN = "zh-CN"
 
 
 async def put_lot(books: Books, tenant: str, by: By, lot_id: str, lot: Lot) -> Answer[Body]:
@@ -27,25 +26,7 @@ async def put_lot(books: Books, tenant: str, by: By, lot_id: str, lot: Lot) -> A
     return await change(books, tenant, by, work)
 
 
-async def list_lots(
-    books: Books,
-    tenant: str,
-    *,
-    only: str | None = None,
-    merchant_id: str | None = None,
-    after: str = "",
-    limit: int = 50,
-) -> list[Body]:
-    """Lots by id, those after ``after``; ``only`` the one of that id, or one operator's."""
-    lots = schema.lots
-    query = select(lots).where(lots.c.tenant == tenant, lots.c.id > after)
-    if only is not None:
-        query = query.where(lots.c.id == only)
-    if merchant_id is not None:
-        query = query.where(lots.c.merchant_id == merchant_id)
-    async with books.connect() as connection:
-        rows = await connection.execute(query.order_by(lots.c.id).limit(limit))
-        return [read(row) for row in rows]
+list_lots = partial(listed, schema.lots)
 
 
 async def vehicles_of(books: Books, tenant: str, user_id: str) -> dict[str, list[str]]:
