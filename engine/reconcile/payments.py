@@ -59,14 +59,16 @@ async def missing_payments(check: Check) -> None:
         known = (await conn.execute(fees)).all()
     if len(known) == check.report.checked.get("payments of stays", 0):
         return
-    for start in range(0, len(known), BATCH):
-        some = known[start : start + BATCH]
-        found = await check.live.many([("GET", _use_key(check, *row)) for row in some])
-        for row, packed in zip(some, found, strict=True):
-            session_id, _, fee_id = row.order_ref.partition("/")
-            told = _use(packed).payments if packed else []
-            if all(one.fee_id != (fee_id or session_id) for one in told):
-                check.differs("payment of a stay", row.order_ref, "", "there", ())
+    for cell in check.cells:
+        here = [row for row in known if check.cell_of(row.handle) is cell]
+        for start in range(0, len(here), BATCH):
+            some = here[start : start + BATCH]
+            found = await check.live.many([("GET", _use_key(check, *row)) for row in some])
+            for row, packed in zip(some, found, strict=True):
+                session_id, _, fee_id = row.order_ref.partition("/")
+                told = _use(packed).payments if packed else []
+                if all(one.fee_id != (fee_id or session_id) for one in told):
+                    check.differs("payment of a stay", row.order_ref, "", "there", ())
 
 
 def _use_key(check: Check, lot_id: str, order_ref: str, handle: str) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
 from engine.books.schema import audience_members, coupons, points_entries, users
-from engine.order_records import OpenOrder
+from engine.order_records import OpenOrder, OrderRecord
 from engine.reconcile.check import Again, Check, Limits
 from engine.reconcile.live import Cell
 from engine.reconcile.orders import pending_of
@@ -28,6 +28,7 @@ _coupon = msgspec.msgpack.Decoder(CouponRecord).decode
 _count = msgspec.msgpack.Decoder(CountRecord).decode
 _user = msgspec.msgpack.Decoder(UserRecord).decode
 _open = msgspec.msgpack.Decoder(list[OpenOrder]).decode
+_order = msgspec.msgpack.Decoder(OrderRecord).decode
 
 
 class _Coupon(NamedTuple):
@@ -73,7 +74,8 @@ class _Wallet:
     counts: dict[str, int] = field(default_factory=dict)  # by campaign
     audiences: set[str] = field(default_factory=set)
     points: bytes = b""
-    returned: set[str] = field(default_factory=set)  # coupons that were refunded whole
+    refunded: dict[str, str] = field(default_factory=dict)  # serial of its order, by coupon
+    returned: set[str] = field(default_factory=set)  # of these, those that were whole
     bought: set[str] = field(default_factory=set)  # coupons that were ordered, by id
     ordered: dict[str, int] = field(default_factory=dict)  # by campaign: set aside, not yet paid
 
@@ -91,6 +93,7 @@ async def check_wallets(
             wallets[wallet.user.user_id] = wallet
     if not wallets:
         return
+    await _read_returned(check, cell, wallets)
     async with check.books.connect() as conn:
         await _compare_coupons(check, conn, wallets, again)
         counted = {k: v for wallet in wallets.values() for k, v in wallet.counted.items()}
@@ -128,8 +131,8 @@ def _read(check: Check, cell: Cell, key: str, fields: dict[bytes, bytes]) -> _Wa
             wallet.coupons[coupon_id] = _live_coupon(record, handle)
             if record.order:
                 wallet.bought.add(coupon_id)
-                if record.state == CouponState.REFUNDED and not record.used and not record.spent:
-                    wallet.returned.add(coupon_id)
+                if record.state == CouponState.REFUNDED:
+                    wallet.refunded[coupon_id] = record.order
             if record.used or record.spent or record.holds:
                 wallet.counted[coupon_id] = Counted(handle, record, again)
         elif first == b"n":
@@ -200,6 +203,20 @@ def _same_extra(extra: str, source: str, metadata: str) -> bool:
     live: dict[str, Any] = json.loads(extra) if extra else {}
     told = {"source": json.loads(source or "{}"), "metadata": json.loads(metadata or "{}")}
     return all((live.get(name) or {}) == value for name, value in told.items())
+
+
+async def _read_returned(check: Check, cell: Cell, wallets: dict[str, _Wallet]) -> None:
+    """Coupons that were whole when they were refunded: stock and counts had them back."""
+    asked = [
+        (wallet, coupon_id, keys.order_key(cell.tag, wallet.handle, order))
+        for wallet in wallets.values()
+        for coupon_id, order in wallet.refunded.items()
+    ]
+    found = await check.live.many([("GET", key) for _, _, key in asked])
+    for (wallet, coupon_id, _), packed in zip(asked, found, strict=True):
+        refunds = _order(packed).refunds if packed else []
+        if any(one.stock and not one.failed and coupon_id.endswith(one.coupon) for one in refunds):
+            wallet.returned.add(coupon_id)
 
 
 async def _compare_users(

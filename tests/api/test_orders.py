@@ -12,6 +12,7 @@ import pytest
 from api.routes import encode_cursor
 from tests.api.server import Answer, Api, ApiServer
 from tests.api.story import campaign_body
+from tests.api.test_concurrency import in_order
 
 DAY = "2026-03-02T"
 NOON = DAY + "12:00:00.000+08:00"
@@ -133,6 +134,7 @@ async def test_what_was_refunded_stays_refunded(shop: Shop) -> None:
     assert (await shop.post(path, {"reason": "returned"}, now=NOON)).status == 201
     assert (await shop.get(f"/v1/coupons/{card['id']}", now=NOON)).json["status"] == "refunded"
     assert (await shop.redeem(card["id"], 400)).code == "refunded"
+    await in_order(shop.server, shop.tenant)
 
 
 async def test_a_repeat_with_an_old_member_code(shop: Shop) -> None:
