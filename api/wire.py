@@ -18,7 +18,7 @@ from api.routes import Id
 from engine.books.feeds import CouponAct
 from engine.errors import InvalidRequest
 from engine.outcomes import Outcome, sentence
-from engine.records import CouponRecord, CouponState
+from engine.records import CouponRecord, CouponState, EventTerms
 from engine.views import CouponView, Offer
 
 # Control characters have no place in an id or a label, and PostgreSQL refuses NUL in text.
@@ -97,6 +97,17 @@ class Rule(Reply):
     text: str
 
 
+class TicketEvent(Reply):
+    """What a ticket is for, as it was when the ticket was issued; null = at any time."""
+
+    id: str
+    starts_at: str
+    ends_at: str
+    entry_from: str | None
+    entry_until: str
+    reentry: bool
+
+
 class CouponReply(Reply):
     """One coupon as of now; money in fen, ``valid_until`` null = no end."""
 
@@ -118,6 +129,7 @@ class CouponReply(Reply):
     name: dict[str, str] | str | UnsetType = UNSET  # with ?expand=terms
     rules: list[Rule] | UnsetType = UNSET  # with ?expand=terms
     distance: int | UnsetType | None = UNSET  # metres, with sort=near; null = nobody knows
+    event: TicketEvent | UnsetType = UNSET  # of a ticket
 
 
 class CouponList(Reply):
@@ -264,6 +276,7 @@ def _coupon(
 ) -> CouponReply:
     record = view.record
     source, metadata = _extra(record)
+    event = view.event
     return CouponReply(
         id=view.id,
         campaign_id=record.campaign_id,
@@ -279,6 +292,19 @@ def _coupon(
         channel=record.channel,
         source=source,
         metadata=metadata,
+        event=UNSET if event is None else ticket_event(event),
+    )
+
+
+def ticket_event(event: EventTerms) -> TicketEvent:
+    """An event as its tickets show it."""
+    return TicketEvent(
+        id=event.id,
+        starts_at=moment(event.starts),
+        ends_at=moment(event.ends),
+        entry_from=moment_or_none(event.entry_from),
+        entry_until=moment(event.entry_until),
+        reentry=event.reentry,
     )
 
 

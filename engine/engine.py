@@ -23,7 +23,14 @@ from engine.outcomes import Outcome
 from engine.parking.payments import Payments
 from engine.parking.stays import Parking
 from engine.points import Points
-from engine.records import CouponRecord, Line, RedemptionRecord, SkippedCoupon, UserRecord
+from engine.records import (
+    CouponRecord,
+    EventTerms,
+    Line,
+    RedemptionRecord,
+    SkippedCoupon,
+    UserRecord,
+)
 from engine.rules import Skipped
 from engine.server import Server
 from engine.snapshots import Snapshots
@@ -35,7 +42,7 @@ _redemption = msgspec.msgpack.Decoder(RedemptionRecord).decode
 _user = msgspec.msgpack.Decoder(UserRecord).decode
 _skipped = msgspec.msgpack.Decoder(list[SkippedCoupon] | None).decode
 _detail = msgspec.msgpack.Decoder(str | int | None).decode
-_kind = msgspec.msgpack.Decoder(tuple[str, str, int, int] | None).decode
+_kind = msgspec.msgpack.Decoder(tuple[str, str, int, int, EventTerms | None] | None).decode
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}  # a third of what Outcome(n) takes
 _AT_ONCE = 1000  # members of an audience that are told in one go
 
@@ -125,9 +132,9 @@ class Engine(Acting):
         view = CouponView(f"C{handle}{serial}", user_id, record, reply.now)
         told = _kind(reply.detail)
         if told is not None:
-            kind, benefit, uses, amount = told
+            kind, benefit, uses, amount, event = told
             value = amount if benefit == STORED_VALUE else None
-            view = msgspec.structs.replace(view, kind=kind, uses=uses, value=value)
+            view = msgspec.structs.replace(view, kind=kind, uses=uses, value=value, event=event)
         return Answer(outcome, view)
 
     async def offers(

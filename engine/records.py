@@ -143,6 +143,17 @@ class UsesRecord(msgspec.Struct, array_like=True):
     count: int
 
 
+class EventTerms(msgspec.Struct, array_like=True):
+    """What a ticket is for, as it was when the ticket was issued; times in ms."""
+
+    id: str
+    starts: int
+    ends: int
+    entry_from: int  # 0 = at any time
+    entry_until: int
+    reentry: bool
+
+
 class Terms(msgspec.Struct, array_like=True):
     """Field ``t<revision>`` of a campaign's hash: what a coupon issued under it may do."""
 
@@ -179,6 +190,7 @@ class Terms(msgspec.Struct, array_like=True):
     per_day: int = -1  # uses of the campaign a day, over all cells
     per_store_per_day: int = -1
     refundable: bool = True  # what was paid for it may come back
+    event: EventTerms | None = None  # of a ticket
 
 
 class StoreRecord(msgspec.Struct, array_like=True):

@@ -41,6 +41,7 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "PROMISE": records.PromiseRecord,
     "USES": records.UsesRecord,
     "TERMS": records.Terms,
+    "EVENT": records.EventTerms,
     "STORE": records.StoreRecord,
     "SETTINGS": records.SettingsRecord,
     "POINTS": records.PointsRecord,

@@ -12,6 +12,7 @@ from engine.outcomes import Outcome
 from engine.records import (
     CouponRecord,
     CouponState,
+    EventTerms,
     Issue,
     PointsRecord,
     RedemptionRecord,
@@ -50,6 +51,7 @@ class CouponView(msgspec.Struct, frozen=True):
     kind: str = "coupon"
     uses: int = 1  # that it was issued with
     value: int | None = None  # fen that it was issued with; stored value only
+    event: EventTerms | None = None  # of a ticket
 
     @property
     def left(self) -> tuple[int, int]:
@@ -96,7 +98,9 @@ class CouponView(msgspec.Struct, frozen=True):
         if terms is None:
             return self
         value = terms.amount if terms.benefit == tenders.STORED_VALUE else None
-        return msgspec.structs.replace(self, kind=terms.kind, uses=terms.uses, value=value)
+        return msgspec.structs.replace(
+            self, kind=terms.kind, uses=terms.uses, value=value, event=terms.event
+        )
 
 
 class RoomView(msgspec.Struct, array_like=True, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from engine.definitions.bodies import AmountOff, Campaign, FixedValidity, Share
+from engine.definitions.bodies import AmountOff, Campaign, FixedValidity, Share, valid_end
 from engine.definitions.exposure import most_off
 from engine.definitions.times import parse_time
 
@@ -137,8 +137,7 @@ def _dates(c: Campaign, now: int) -> Iterator[Advice]:
         )
     if c.issue.end is not None and parse_time(c.issue.end) <= now:
         yield Advice("Claiming has ended already (issue.end).", "领取时间已结束(issue.end)。")
-    validity = c.validity
-    end = validity.end if isinstance(validity, FixedValidity) else validity.until
+    validity, end = c.validity, valid_end(c)
     if end is not None:
         if parse_time(end) <= now:
             yield Advice("Its coupons are expired already.", "券的有效期已过。")

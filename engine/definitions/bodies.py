@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from engine.definitions.earning import EarnRule
+from engine.definitions.events import Event
 from engine.definitions.parking import ParkingSettings
 from engine.definitions.shapes import (
     FUNDER_PATTERN,
@@ -279,8 +280,16 @@ class Campaign(Body, frozen=True, kw_only=True):
     settlement: Settlement = field(default_factory=Settlement)
     refund: RefundRules = field(default_factory=RefundRules)
     transferable: bool = False
-    event: dict[str, Any] | None = None
+    event: Event | None = None
     status: Status = "active"
+
+
+def valid_end(c: Campaign) -> str | None:
+    """When the last coupon ends, whatever else its validity says; a ticket, with its event."""
+    end = c.validity.end if isinstance(c.validity, FixedValidity) else c.validity.until
+    if c.event is None:
+        return end
+    return c.event.ends_at if end is None else min(end, c.event.ends_at)  # both in UTC
 
 
 # ---- settings, merchants, stores -------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine.definitions.bodies import (
+    Admission,
     AmountOff,
     Campaign,
     FixedPrice,
@@ -20,6 +21,7 @@ from engine.definitions.bodies import (
     Settings,
     Store,
     StoredValue,
+    valid_end,
 )
 from engine.definitions.earning import faults
 from engine.definitions.parking import ParkingSettings
@@ -118,9 +120,14 @@ def _kind(c: Campaign) -> Iterator[Problem]:
         yield Problem(
             "benefit.type", "It goes with kind parking.", "该优惠仅可用于停车类(parking)活动。"
         )
-    elif c.kind == "ticket":
-        yield _unbuilt("kind")
-        return
+    if c.kind == "ticket" and not isinstance(c.benefit, Admission):
+        yield Problem("benefit.type", "Of a ticket: admission.", "门票的优惠类型只能是 admission。")
+    if (c.kind == "ticket") != (c.event is not None):
+        yield Problem(
+            "event",
+            "A ticket has an event, nothing else has.",
+            "门票(ticket)必须有 event,其他类型不可有。",
+        )
     if isinstance(c.benefit, StoredValue) != (c.kind == "stored_value"):
         yield Problem(
             "benefit.type",
@@ -188,8 +195,7 @@ def _issue(c: Campaign) -> Iterator[Problem]:
             yield Problem(field, "Must be before issue.start.", "必须早于 issue.start。")
     unbuilt = {
         # What is paid for stored value and tendered with it are settled apart: not yet.
-        "issue.price": issue.price != 0 and c.kind in ("stored_value", "ticket"),
-        "issue.points_price": issue.points_price != 0 and c.kind == "ticket",
+        "issue.price": issue.price != 0 and c.kind == "stored_value",
     }
     yield from (_unbuilt(field) for field, is_set in unbuilt.items() if is_set)
 
@@ -200,17 +206,40 @@ def _validity(c: Campaign) -> Iterator[Problem]:
         yield from _time("validity.start", validity.start)
         yield from _time("validity.end", validity.end)
         yield from _before("validity.end", validity.start, validity.end)
-        last, field = validity.end, "validity.end"
+        field = "validity.end"
     else:
         yield from _time("validity.until", validity.until)
-        last, field = validity.until, "validity.until"
-    start, end = _ms(c.issue.start), _ms(last)
+        field = "validity.until"
+    start, end = _ms(c.issue.start), _ms(valid_end(c))
     if start is not None and end is not None and end <= start:
         yield Problem(
             field,
             "Coupons would be expired before the first claim.",
             "券在开始领取前就已过期。",
         )
+
+
+def _event(c: Campaign) -> Iterator[Problem]:
+    event = c.event
+    if event is None:
+        return
+    for name in ("starts_at", "ends_at", "entry_from", "entry_until"):
+        yield from _time(f"event.{name}", getattr(event, name))
+    yield from _before("event.ends_at", event.starts_at, event.ends_at)
+    until = event.entry_until or event.ends_at
+    yield from _before("event.entry_until", event.entry_from, until)
+    if (_ms(until) or 0) > (_ms(event.ends_at) or 0):
+        yield Problem(
+            "event.entry_until", "Nobody enters after the end.", "入场截止不得晚于活动结束。"
+        )
+    start = c.validity.start if isinstance(c.validity, FixedValidity) else None
+    if start is not None and (_ms(start) or 0) >= (_ms(event.ends_at) or 0):
+        yield Problem("validity.start", "The event is over by then.", "届时活动已结束。")
+    names = [quota.id for quota in event.quotas or []]
+    if len(set(names)) < len(names):
+        yield Problem("event.quotas", "A quota is named twice.", "同一配额出现了两次。")
+    if names:
+        yield _unbuilt("event.quotas")
 
 
 def _hours(field: str, hours: list[tuple[str, str]] | None) -> Iterator[Problem]:
@@ -256,13 +285,12 @@ def _rest(c: Campaign) -> Iterator[Problem]:
         # A merchant's breakage is no part of what the contract's statement pays it.
         "settlement.breakage": c.issue.price != 0 and c.settlement.breakage == "merchant",
         "refund.expired_auto": c.refund.expired_auto,
-        "event": c.event is not None,
     }
     yield from (_unbuilt(field) for field, is_set in unbuilt.items() if is_set)
 
 
 _LADDER: tuple[Callable[[Campaign], Iterator[Problem]], ...] = (
-    _kind, _benefit, _issue, _validity, _usage, _stacking, _funding, _rest,
+    _kind, _benefit, _issue, _validity, _event, _usage, _stacking, _funding, _rest,
 )  # fmt: skip
 
 

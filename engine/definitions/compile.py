@@ -18,9 +18,11 @@ from engine.definitions.bodies import (
     Settings,
     Store,
     StoredValue,
+    valid_end,
 )
 from engine.definitions.checks import basis_points, minutes_of
 from engine.definitions.earning import compile_earn
+from engine.definitions.events import compile_event
 from engine.definitions.times import parse_time
 
 
@@ -43,10 +45,9 @@ def compile_issue(c: Campaign, revision: int, cell: int = 0, cells: int = 1) -> 
     """The rules of giving out in one cell of several; ``c`` has passed ``check_campaign``."""
     issue, validity = c.issue, c.validity
     if isinstance(validity, FixedValidity):
-        start, end, delay, minutes = _ms(validity.start), _ms(validity.end), 0, -1
-        kind = "fixed"
+        kind, start, delay, minutes = "fixed", _ms(validity.start), 0, -1
     else:
-        start, end = 0, _ms(validity.until)
+        start = 0
         kind, delay, minutes = "relative", validity.delay_minutes, _limit(validity.minutes)
     return records.Issue(
         revision=revision,
@@ -64,7 +65,7 @@ def compile_issue(c: Campaign, revision: int, cell: int = 0, cells: int = 1) -> 
         audiences=issue.audiences,
         validity=kind,
         valid_start=start,
-        valid_end=end,
+        valid_end=_ms(valid_end(c)),
         delay_minutes=delay,
         minutes=minutes,
         per_minute=_limit(issue.per_minute),
@@ -114,6 +115,7 @@ def compile_terms(c: Campaign) -> records.Terms:
         per_day=_limit(usage.per_day),
         per_store_per_day=_limit(usage.per_store_per_day),
         refundable=c.refund.allowed,
+        event=None if c.event is None else compile_event(c.event),
     )
     match benefit:
         case AmountOff():

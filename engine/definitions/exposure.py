@@ -20,6 +20,7 @@ from engine.definitions.bodies import (
     ParkingFree,
     PercentOff,
     StoredValue,
+    valid_end,
 )
 from engine.definitions.times import parse_time
 
@@ -100,11 +101,9 @@ def _uses_of_days(c: Campaign, now: int, zone: ZoneInfo) -> int | None:
     a_day = usage.per_day
     if usage.per_store_per_day is not None and usage.stores is not None:
         a_day = _least(a_day, usage.per_store_per_day * len(set(usage.stores)))
-    validity = c.validity
+    validity, first, last = c.validity, now, _ms(valid_end(c))
     if isinstance(validity, FixedValidity):
-        first, last = max(now, _ms(validity.start) or 0), _ms(validity.end)
-    else:
-        first, last = now, _ms(validity.until)
+        first = max(now, _ms(validity.start) or 0)
     if last is None or a_day is None:
         return None
     return a_day * _days(first, last, zone) if last > first else 0

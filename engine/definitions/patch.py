@@ -64,6 +64,14 @@ def merge_patch(
         for name in ("id", "kind")
         if getattr(after, name) != getattr(old, name)
     ]
+    if old.event and after.event and old.event.id != after.event.id:
+        fixed.append(
+            Problem(
+                "event.id",
+                "Its tickets are for this event; make another campaign.",
+                "已有门票属于该活动,请另建批次。",
+            )
+        )
     if after.stock != old.stock:
         fixed.append(
             Problem(

@@ -25,6 +25,7 @@ from engine.definitions.bodies import (
     PercentOff,
     Scope,
     StoredValue,
+    valid_end,
 )
 from engine.definitions.times import parse_time
 
@@ -162,11 +163,10 @@ def _scope(code: str, scope: Scope | None, w: _Words, verb: str) -> Iterator[Rul
 
 
 def _validity(c: Campaign, w: _Words) -> Iterator[Rule]:
-    validity = c.validity
+    validity, end, start, begins = c.validity, valid_end(c), None, ""
     if isinstance(validity, FixedValidity):
-        start, end, begins = validity.start, validity.end, ""
+        start = validity.start
     else:
-        start, end = None, validity.until
         begins = w.say("Valid", "领取后")
         if validity.delay_minutes:
             delay = w.duration(validity.delay_minutes)
@@ -182,6 +182,24 @@ def _validity(c: Campaign, w: _Words) -> Iterator[Rule]:
         yield "valid_from", w.say(f"From {w.time(start)} on.", f"{w.time(start)}起可用。")
     if end:
         yield "valid_until", w.say(f"Until {w.time(end)}.", f"有效期至{w.time(end)}。")
+
+
+def _event(c: Campaign, w: _Words) -> Iterator[Rule]:
+    event = c.event
+    if event is None:
+        return
+    start, end = w.time(event.starts_at), w.time(event.ends_at)
+    yield "event", w.say(f"The event: {start} to {end}.", f"活动时间:{start}至{end}。")
+    if event.entry_from is not None:
+        opens = w.time(event.entry_from)
+        yield "entry_from", w.say(f"Doors open {opens}.", f"{opens}起可入场。")
+    if event.entry_until is not None:
+        closes = w.time(event.entry_until)
+        yield "entry_until", w.say(f"Last entry before {closes}.", f"{closes}停止入场。")
+    if event.reentry:
+        yield "reentry", w.say("You may leave and come in again.", "离场后可再次入场。")
+    else:
+        yield "reentry", w.say("Who leaves can't come in again.", "离场后不可再次入场。")
 
 
 def _places(c: Campaign, w: _Words) -> Iterator[Rule]:
@@ -233,7 +251,7 @@ def _together(c: Campaign, w: _Words) -> Iterator[Rule]:
 
 
 _PARTS: tuple[Callable[[Campaign, _Words], Iterator[Rule]], ...] = (
-    _benefit, _basket, _validity, _places, _together,
+    _benefit, _basket, _event, _validity, _places, _together,
 )  # fmt: skip
 
 

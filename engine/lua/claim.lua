@@ -31,7 +31,7 @@ local function answered(outcome, now, share, revision, coupon)
   if not terms then return batch.record(outcome, now, coupon) end
   return pack.header(4) .. cmsgpack.pack(outcome, now) .. coupon
     .. pack.array(terms[TERMS.kind], terms[TERMS.benefit], terms[TERMS.uses] or 1,
-      terms[TERMS.amount])
+      terms[TERMS.amount], terms[TERMS.event])
 end
 
 return batch.run(function(op)

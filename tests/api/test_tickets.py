@@ -1,0 +1,77 @@
+"""Tickets over HTTP: given out and bought, with their event, until it ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.api.counter import Counter
+
+NOON = "2026-03-02T12:00:00.000+08:00"
+EVENT = {
+    "id": "expo",
+    "starts_at": "2026-03-02T18:00:00+08:00",
+    "ends_at": "2026-03-02T22:00:00+08:00",
+    "entry_from": "2026-03-02T17:00:00+08:00",
+}
+SHOWN = {
+    "id": "expo",
+    "starts_at": "2026-03-02T10:00:00.000Z",
+    "ends_at": "2026-03-02T14:00:00.000Z",
+    "entry_from": "2026-03-02T09:00:00.000Z",
+    "entry_until": "2026-03-02T14:00:00.000Z",
+    "reentry": False,
+}
+TICKET: dict[str, Any] = {
+    "kind": "ticket",
+    "benefit": {"type": "admission", "value": 5000},
+    "validity": {"type": "relative"},
+}
+
+
+def at(hour: str) -> str:
+    return f"2026-03-02T{hour}:00.000+08:00"
+
+
+async def test_a_ticket_shows_its_event_and_ends_with_it(rehearsed: Counter) -> None:
+    api = rehearsed.api
+    campaign = await rehearsed.campaign("", **TICKET, event=EVENT)
+    body = (await api.get(f"/v1/campaigns/{campaign}")).json
+    assert body["event"] == SHOWN | {"entry_until": None, "quotas": None}
+
+    ticket = await rehearsed.claim(campaign, now=NOON, idem="t1")
+    assert ticket.json["event"] == SHOWN
+    assert ticket.json["valid_until"] == SHOWN["ends_at"]
+    again = await rehearsed.claim(campaign, now=NOON, idem="t1")
+    assert again.json == ticket.json
+    shown = await api.get(f"/v1/coupons/{ticket.json['id']}?expand=terms", now=at("21:59"))
+    assert (shown.json["status"], shown.json["event"]) == ("issued", SHOWN)
+    assert "entry_from" in [rule["code"] for rule in shown.json["rules"]]
+    wallet = (await api.get(f"/v1/users/{rehearsed.user()}/coupons", now=at("22:00"))).json
+    assert [(one["status"], one["event"]) for one in wallet["items"]] == [("expired", SHOWN)]
+
+    late = await rehearsed.claim(campaign, "u2", now=at("22:00"))
+    assert late.code == "campaign_ended"
+    coupon = await rehearsed.claim(await rehearsed.campaign(), now=NOON)
+    assert "event" not in coupon.json
+
+
+async def test_tickets_are_bought_and_keep_the_event_they_were_sold_for(rehearsed: Counter) -> None:
+    api = rehearsed.api
+    campaign = await rehearsed.campaign("", **TICKET, event=EVENT, issue={"price": 5000})
+    order = await api.post(
+        "/v1/orders",
+        {"user_id": rehearsed.user(), "items": [{"campaign_id": campaign, "quantity": 2}],
+         "channel": "app"},
+        now=NOON,
+    )  # fmt: skip
+    paid = await api.post(
+        f"/v1/orders/{order.json['id']}/pay", {"payment_ref": "p", "paid_amount": 10000}, now=NOON
+    )
+    assert paid.status == 200
+    assert [one["event"] for one in paid.json["coupons"]] == [SHOWN, SHOWN]
+    moved = await api.patch(
+        f"/v1/campaigns/{campaign}", {"event": {"ends_at": "2026-03-02T23:00:00+08:00"}}
+    )
+    assert moved.json["event"]["ends_at"] == "2026-03-02T15:00:00.000Z"
+    kept = await api.get(f"/v1/coupons/{paid.json['coupons'][0]['id']}", now=NOON)
+    assert kept.json["event"] == SHOWN
