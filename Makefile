@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 LOAD := .venv-loadtest
 # The build warns that a folder here is named as the package, which is what -e is for.
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
-SOURCES_OF_SETUP := pyproject.toml setup.py $(wildcard engine/fastpath/*.pyx)
+SOURCES_OF_SETUP := pyproject.toml setup.py $(wildcard engine/fastpath/*.px[yd])
 RUN_READY := $(VENV)/.ready-to-run
 DEV_READY := $(VENV)/.ready-to-develop
 

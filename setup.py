@@ -16,6 +16,12 @@ extensions = [
         libraries=["crypto"],
         optional=not required,
     ),
+    Extension(
+        "engine.fastpath._sign_c",
+        ["engine/fastpath/_sign_c.pyx"],
+        libraries=["crypto"],
+        optional=not required,
+    ),
     Extension("engine.fastpath._best_c", ["engine/fastpath/_best_c.pyx"], optional=not required),
 ]
 

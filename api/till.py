@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Literal
 
 # Registers the routes that act on a redemption once it is there.
 import api.redemptions  # noqa: F401
@@ -14,12 +15,15 @@ from api.problems import Refused
 from api.routes import Call, Reply, refusal, route
 from engine.codes import Scan
 from engine.errors import InvalidRequest
-from engine.fastpath import INVALID, MEMBER, STALE, STATIC
+from engine.fastpath import INVALID, MEMBER, OFFLINE, ROTATING, SIGNED_LENGTH, STALE, STATIC
 from engine.outcomes import Outcome
 from engine.records import AppliedCoupon, Line, Tender
 from engine.rules import Judgement, judge
 from engine.views import Answer, Redemption
 
+_FORMS: dict[int, Literal["rotating", "static", "offline"]] = {
+    ROTATING: "rotating", STATIC: "static", OFFLINE: "offline",
+}  # fmt: skip
 USE_REFUSALS = (
     Outcome.CODE_INVALID,
     Outcome.CODE_EXPIRED,
@@ -63,7 +67,12 @@ USE_REFUSALS = (
     tags=("codes",),
 )
 async def verify(call: Call) -> Reply:
-    scans = call.tenant.codes.read_many(call.body.codes, call.clock())
+    asked: list[str] = call.body.codes
+    read, now = call.tenant.codes.read_many, call.clock()
+    if any(len(code) >= SIGNED_LENGTH for code in asked):  # a tenth of a millisecond each
+        scans = await asyncio.to_thread(read, asked, now)
+    else:
+        scans = read(asked, now)
     return Reply(wire.VerifyReply(items=[_verified(scan) for scan in scans]))
 
 
@@ -76,7 +85,7 @@ def _verified(scan: Scan) -> wire.VerifyItem:
     item.type = "member" if scan.form == MEMBER else "coupon"
     if scan.coupon_id is not None:
         item.coupon_id = scan.coupon_id
-        item.form = "static" if scan.form == STATIC else "rotating"
+        item.form = _FORMS[scan.form]
     return item
 
 

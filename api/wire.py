@@ -204,7 +204,7 @@ class VerifyItem(Reply):
     ok: bool
     reason: Literal["code_invalid", "code_expired"] | UnsetType = UNSET
     type: Literal["coupon", "member"] | UnsetType = UNSET
-    form: Literal["rotating", "static"] | UnsetType = UNSET
+    form: Literal["rotating", "static", "offline"] | UnsetType = UNSET
     coupon_id: str | UnsetType = UNSET
 
 

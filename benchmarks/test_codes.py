@@ -19,7 +19,7 @@ import jwt
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from engine.fastpath import OK, ROTATING
+from engine.fastpath import OK, ROTATING, event_tag
 
 KEY = bytes(range(32))
 MESSAGE = bytes(26)  # what a code's tag covers
@@ -31,6 +31,10 @@ REPORT = Path("reports/bench-codes.json")
 
 compiled: Any = pytest.importorskip("engine.fastpath._code_c", reason="nothing compiled to time")
 pure: Any = importlib.import_module("engine.fastpath._code_py")
+SIGNED: Any = {
+    "compiled": pytest.importorskip("engine.fastpath._sign_c", reason="nothing compiled to time"),
+    "pure": importlib.import_module("engine.fastpath._sign_py"),
+}
 TWINS = pytest.mark.parametrize("twin", [compiled, pure], ids=["compiled", "pure"])
 
 
@@ -139,6 +143,18 @@ def test_verify_many_on_two_threads(
     benchmark(both)
     assert all(verdict[0] == OK for verdicts in answers for verdict in verdicts)
     nanoseconds["verify of a batch, two threads"] = best(benchmark, 2 * rounds * BATCH)
+
+
+@pytest.mark.parametrize("twin", ["compiled", "pure"])
+def test_verify_many_signed(
+    benchmark: BenchmarkFixture, nanoseconds: dict[str, float], twin: str
+) -> None:
+    """What a gate that asks nobody does: Ed25519 with the public key (aim: 200,000 ns at most)."""
+    signer = SIGNED[twin].Signer(1, KEY)
+    codes = [signer.encode(HANDLE, f"{n:011d}", event_tag("event"), 0) for n in range(1, BATCH + 1)]
+    verdicts = benchmark(SIGNED[twin].Verifier({1: signer.public}).verify_many, codes)
+    assert [verdict[0] for verdict in verdicts] == [OK] * BATCH
+    nanoseconds[f"verify of signed ones, {twin}"] = best(benchmark, BATCH)
 
 
 @TWINS

@@ -11,7 +11,21 @@ from typing import Final, NamedTuple
 
 import segno
 
-from engine.fastpath import INVALID, MEMBER, ROTATING, STATIC, STEP_MS, KeyRing
+from engine.fastpath import (
+    INVALID,
+    MEMBER,
+    OFFLINE,
+    OK,
+    ROTATING,
+    SIGNED_LENGTH,
+    STALE,
+    STATIC,
+    STEP_MS,
+    KeyRing,
+    Signer,
+    Verifier,
+    event_tag,
+)
 
 _NO_SERIAL: Final = "00000000000"
 _COUPON: Final = "C"  # coupon id = "C" + handle (16 characters) + serial (11)
@@ -29,10 +43,11 @@ class Code(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What a scanned text is: `status` OK, STALE or INVALID, `form` ROTATING, STATIC or MEMBER.
+    """What a scanned text is: `status` OK, STALE or INVALID; `form` ROTATING, STATIC, MEMBER or
+    OFFLINE.
 
     INVALID names nothing: form 0, no coupon, an empty handle, step 0. A member's code has no
-    coupon; a static one has step 0.
+    coupon; a static one and one for offline gates have step 0.
     """
 
     status: int
@@ -57,6 +72,10 @@ class Codes:
         if len(secret) < _SECRET_BYTES_MIN:
             raise ValueError(f"the secret has at least {_SECRET_BYTES_MIN} bytes")
         self._ring = KeyRing({key_id: _key(secret, tenant, key_id) for key_id in key_ids}, active)
+        seeds = {key_id: ticket_seed(secret, tenant, key_id) for key_id in key_ids}
+        self._signer = Signer(active, seeds[active])
+        self.public_keys = {key_id: Signer(key_id, seed).public for key_id, seed in seeds.items()}
+        self._verifier = Verifier(self.public_keys)
 
     def rotating(self, coupon_id: str, now_ms: int) -> Code:
         """The code of a coupon for this 30 s step; good in the next one too.
@@ -74,22 +93,52 @@ class Codes:
         handle, serial = _parts(coupon_id)
         return Code(self._ring.encode(STATIC, handle, serial, 0), valid_until_ms, None)
 
+    def offline(self, coupon_id: str, event_id: str, valid_until_ms: int | None) -> Code:
+        """A ticket's code for gates that ask nobody: 151 characters, good until the ticket ends.
+
+        ValueError: `coupon_id` is not a coupon's id.
+        """
+        handle, serial = _parts(coupon_id)
+        until = -(-(valid_until_ms or 0) // 1000)
+        code = self._signer.encode(handle, serial, event_tag(event_id), until)
+        return Code(code, valid_until_ms, None)
+
     def member(self, handle: str, now_ms: int) -> Code:
         """The member's own code for this 30 s step. ValueError: `handle` is not a handle."""
         return self._timed(MEMBER, handle, _NO_SERIAL, now_ms)
 
     def read(self, code: str, now_ms: int) -> Scan:
         """Judge a scanned text at `now_ms`. No text raises."""
-        return _scan(self._ring.verify(code, now_ms // STEP_MS))
+        scan = _scan(self._ring.verify(code, now_ms // STEP_MS))
+        if scan.status == INVALID and len(code) >= SIGNED_LENGTH:
+            return self._read_signed(code, now_ms)
+        return scan
 
     def read_many(self, codes: Sequence[str], now_ms: int) -> list[Scan]:
         """`read` for each, in their order; the compiled fast path lets other threads run."""
-        return [_scan(verdict) for verdict in self._ring.verify_many(codes, now_ms // STEP_MS)]
+        scans = [_scan(verdict) for verdict in self._ring.verify_many(codes, now_ms // STEP_MS)]
+        for at, scan in enumerate(scans):
+            if scan.status == INVALID and len(codes[at]) >= SIGNED_LENGTH:
+                scans[at] = self._read_signed(codes[at], now_ms)
+        return scans
+
+    def _read_signed(self, code: str, now_ms: int) -> Scan:
+        status, handle, serial, _, until = self._verifier.verify(code)
+        if status != OK:
+            return Scan(INVALID, 0, None, "", 0)
+        stale = 0 < until * 1000 <= now_ms
+        return Scan(STALE if stale else OK, OFFLINE, _COUPON + handle + serial, handle, 0)
 
     def _timed(self, form: int, handle: str, serial: str, now_ms: int) -> Code:
         step = now_ms // STEP_MS
         code = self._ring.encode(form, handle, serial, step)
         return Code(code, (step + 2) * STEP_MS, (step + 1) * STEP_MS)
+
+
+def ticket_seed(secret: bytes, tenant: str, key_id: int = 1) -> bytes:
+    """The private key (RFC 8032) of a tenant's codes for offline gates and of their lists."""
+    info = b"hexiao ticket v1|" + tenant.encode() + b"|" + bytes([key_id])
+    return hmac.digest(secret, info, "sha256")
 
 
 def qr_svg(code: str) -> bytes:
@@ -100,7 +149,7 @@ def qr_svg(code: str) -> bytes:
 
 
 def qr_png(code: str, scale: int = 8) -> bytes:
-    """The QR picture of a code as a PNG, `scale` pixels (1 or more) to a module, 37 modules wide.
+    """The QR picture of a code as a PNG, `scale` pixels (1 or more) to a module, 37 or 49 wide.
 
     ValueError: `scale` is below 1.
     """
@@ -112,8 +161,9 @@ def qr_png(code: str, scale: int = 8) -> bytes:
 
 
 def _picture(code: str) -> segno.QRCode:
-    # Version 3-M holds 61 alphanumeric characters: a code never needs the next size.
-    return segno.make_qr(code, error="m", version=3, mode="alphanumeric", boost_error=False)
+    # Version 3-M holds 61 alphanumeric characters, 6-M 154: a code never needs the next size.
+    version = 3 if len(code) < SIGNED_LENGTH else 6
+    return segno.make_qr(code, error="m", version=version, mode="alphanumeric", boost_error=False)
 
 
 def _key(secret: bytes, tenant: str, key_id: int) -> bytes:

@@ -60,6 +60,7 @@ cdef enum:
     FAULT = 3  # libcrypto failed (no memory): never a verdict, always an exception
     VERSION = 1
     CODE_LENGTH = 58
+    LONGEST = 160  # characters that are spelled at once, codes of `_sign_c` included
     HANDLE_LENGTH = 16
     SERIAL_LENGTH = 11
     SERIAL_BYTES = 7
@@ -82,11 +83,6 @@ cdef char* ALPHABET = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 cdef uint8_t[128] STRICT   # character -> digit or NO_DIGIT
 cdef uint8_t[128] SCANNED  # the same with lower case, and BLANK
 cdef tuple REFUSED = (INVALID, 0, "", "", 0)
-
-ctypedef struct Text:  # a str, readable without the GIL while somebody holds a reference
-    int kind
-    const void* data
-    Py_ssize_t length
 
 ctypedef struct Scan:
     int status
@@ -124,7 +120,7 @@ cdef void _spell(const uint8_t* source, int bit, int length, char* out) noexcept
 
 
 cdef str _spelled(const uint8_t* source, int bit, int length):
-    cdef char[CODE_LENGTH] out
+    cdef char[LONGEST] out
     _spell(source, bit, length, out)
     return PyUnicode_DecodeASCII(out, length, NULL)
 
@@ -150,8 +146,11 @@ cdef int _collect(Text text, int length, int bit, uint8_t* out) noexcept nogil:
     return 1
 
 
-cdef int _unpack(Text text, uint8_t* out) noexcept nogil:
-    """The 36 bytes that a scanned text spells; 0 when it is not one canonical code."""
+cdef int _unpack(Text text, int length, uint8_t* out) noexcept nogil:
+    """The bytes that a scanned text of so many characters spells; 0 when it is not canonical.
+
+    What is left over of the last character is zero bits.
+    """
     cdef Py_ssize_t i
     cdef uint32_t c
     cdef int digits = 0, left = 0, digit
@@ -168,7 +167,7 @@ cdef int _unpack(Text text, uint8_t* out) noexcept nogil:
             digit = BLANK if Py_UNICODE_ISSPACE(c) else NO_DIGIT
         if digit == BLANK:
             continue
-        if digit == NO_DIGIT or digits == CODE_LENGTH:
+        if digit == NO_DIGIT or digits == length:
             return 0
         digits += 1
         window = window << 5 | digit
@@ -177,7 +176,7 @@ cdef int _unpack(Text text, uint8_t* out) noexcept nogil:
             left -= 8
             out[0] = window >> left & 0xFF
             out += 1
-    return digits == CODE_LENGTH and (window & 3) == 0
+    return digits == length and (window & ((1 << left) - 1)) == 0
 
 
 cdef Text _text(text):
@@ -269,7 +268,7 @@ cdef void _judge(Context* contexts, int64_t now_step, Scan* scan) noexcept nogil
 
 
 cdef void _scan(Context* contexts, Text text, int64_t now_step, Scan* scan) noexcept nogil:
-    if _unpack(text, scan.raw):
+    if _unpack(text, CODE_LENGTH, scan.raw):
         _judge(contexts, now_step, scan)
     else:
         scan.status = INVALID

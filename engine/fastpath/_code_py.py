@@ -123,8 +123,8 @@ class KeyRing:
 
         `step`: unix time // 30 s, 0 for a static code. ValueError: anything out of its range.
         """
-        handle_value = _part(handle, _HANDLE_LENGTH, "handle")
-        serial_value = _part(serial, _SERIAL_LENGTH, "serial")
+        handle_value = part(handle, _HANDLE_LENGTH, "handle")
+        serial_value = part(serial, _SERIAL_LENGTH, "serial")
         if not isinstance(form, int):
             raise TypeError("a form is an int")
         if form not in (ROTATING, STATIC, MEMBER):
@@ -155,7 +155,7 @@ class KeyRing:
         UTF-8 text they spell. TypeError: `code` is neither. ValueError: `now_step` out of range.
         """
         _check_step(now_step)
-        raw = _unpack(code)
+        raw = unpack(code)
         return _REFUSED if raw is None else self._judge(raw, now_step)
 
     def verify_many(self, codes: Sequence[str | bytes], now_step: int) -> list[Verdict]:
@@ -195,7 +195,7 @@ def _check_step(step: int) -> None:
         raise ValueError("step out of range")
 
 
-def _part(text: str, length: int, name: str) -> int:
+def part(text: str, length: int, name: str) -> int:
     if not isinstance(text, str):
         raise TypeError(f"{name} is not a str")
     try:
@@ -206,8 +206,11 @@ def _part(text: str, length: int, name: str) -> int:
     raise ValueError(f"{name} is not {length} base32 characters")
 
 
-def _unpack(code: str | bytes) -> bytes | None:
-    """The 36 bytes that a scanned text spells, or None when it is not one canonical code."""
+def unpack(code: str | bytes, length: int = CODE_LENGTH) -> bytes | None:
+    """The bytes that a scanned text of so many characters spells; None when it is not canonical.
+
+    What is left over of the last character is zero bits. TypeError: `code` is no text.
+    """
     if isinstance(code, bytes):
         if len(code) > _UTF8_MAX * _INPUT_MAX:
             return None
@@ -219,13 +222,14 @@ def _unpack(code: str | bytes) -> bytes | None:
     if not code.isascii():
         code = code.translate(_WIDE)
     digits = code.encode("ascii", "replace").translate(_SCANNED, _ASCII_BLANKS)
-    if len(digits) != CODE_LENGTH:
+    if len(digits) != length:
         return None
     try:
         value = int(digits, 32)
     except ValueError:
         return None
-    return None if value & 3 else (value >> 2).to_bytes(36, "big")
+    size, left = divmod(5 * length, 8)
+    return None if value & (1 << left) - 1 else (value >> left).to_bytes(size, "big")
 
 
 def _prepare(key: bytes) -> "hmac.HMAC":

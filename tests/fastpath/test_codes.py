@@ -10,7 +10,7 @@ import zxingcpp
 from PIL import Image
 
 from engine.codes import Code, Codes, Scan, qr_png, qr_svg
-from engine.fastpath import INVALID, MEMBER, OK, ROTATING, STALE, STATIC, STEP_MS
+from engine.fastpath import INVALID, MEMBER, OFFLINE, OK, ROTATING, STALE, STATIC, STEP_MS
 
 SECRET = b"a secret of thirty-two bytes ..."
 HANDLE = "0123456789ABCDEF"
@@ -176,3 +176,21 @@ def test_the_picture_is_small_and_robust(mall: Codes) -> None:
 def test_a_picture_of_nothing(scale: int) -> None:
     with pytest.raises(ValueError, match="scale"):
         qr_png("X", scale)
+
+
+def test_a_code_for_offline_gates(mall: Codes) -> None:
+    """Good until the ticket ends, at this mall alone, and a picture that scanners read."""
+    code = mall.offline(COUPON, "concert", 1_800_000_000_500)
+    assert code.expires_at_ms == 1_800_000_000_500
+    end = 1_800_000_001_000  # told in whole seconds, never before the ticket's own end
+    good = Scan(OK, OFFLINE, COUPON, COUPON[1:17], 0)
+    assert mall.read(code.code, end - 1) == good
+    assert mall.read_many([code.code, "x"], end - 1) == [good, mall.read("x", 0)]
+    assert mall.read(code.code, end).status == STALE
+    assert mall.read(mall.offline(COUPON, "concert", None).code, 1 << 60).status == OK
+    for other in (Codes(SECRET, "mall2"), Codes(SECRET, "mall", key_ids=(2,), active=2)):
+        assert other.read(code.code, 0).status == INVALID
+        assert other.public_keys != mall.public_keys
+    (read,) = zxingcpp.read_barcodes(Image.open(io.BytesIO(qr_png(code.code, 4))).convert("L"))
+    assert read.text == code.code
+    assert b"<svg" in qr_svg(code.code)
