@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import platform
+import resource
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,55 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def child(parent: int, *words: str) -> int:
-    """The pid of the parent's child whose command line holds all these words."""
+def own_cpu_seconds() -> float:
+    """The same of this process, to the microsecond."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """CPU time of a process and of all that descend from it, those that have ended included."""
+    parents: dict[int, list[int]] = {}
+    used = {}
+    for found in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = _stat(int(found.name))
+        except OSError:  # it has ended meanwhile
+            continue
+        parents.setdefault(int(fields[1]), []).append(int(found.name))
+        used[int(found.name)] = sum(map(int, fields[11:15])) / _TICKS
+    total, left = 0.0, [pid]
+    while left:
+        one = left.pop()
+        total += used.get(one, 0.0)
+        left += parents.get(one, [])
+    return total
+
+
+def resident_mb(pid: int) -> float:
+    """What a process holds of the machine's memory now, in 10^6 bytes."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def children(parent: int, *words: str) -> list[int]:
+    """The pids of the parent's children whose command line holds all these words."""
+    matching = []
     for found in Path("/proc").glob("[0-9]*"):
         try:
             if int(_stat(int(found.name))[1]) == parent:
                 command = (found / "cmdline").read_bytes().decode(errors="replace")
                 if all(word in command for word in words):
-                    return int(found.name)
+                    matching.append(int(found.name))
         except OSError:  # it has ended meanwhile
             continue
+    return matching
+
+
+def child(parent: int, *words: str) -> int:
+    """The pid of the one child; LookupError without."""
+    for pid in children(parent, *words):
+        return pid
     raise LookupError(f"no child of {parent} is a {' '.join(words)}")
 
 
@@ -53,6 +93,12 @@ def machine() -> dict[str, Any]:
 
 def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines()
+
+
+def server_name(info: dict[str, Any]) -> str:
+    """``valkey 9.1.2``, from INFO: Valkey's own version, not that of the Redis it is like."""
+    version = info.get("valkey_version", info["redis_version"])
+    return f"{info.get('server_name', 'redis')} {version}"
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import redis.asyncio
 
 from api.loops import run
-from benchmarks.common import machine, write_report
+from benchmarks.common import machine, server_name, write_report
 from engine.books.db import migrate
 from engine.embedded import EmbeddedRedis
 from engine.records import Line
@@ -133,7 +133,7 @@ async def measure(url: str, directory: Path, acts: int) -> dict[str, Any]:
         await reconciled(mall.books, url, "bench")
         server = await client.info("server")
     return {
-        "server": f"{server.get('server_name', 'redis')} {_version(server)}",
+        "server": server_name(server),
         "durability": "appendfsync always", "in_flight": IN_FLIGHT,
         "no_op": nothing, "claim": claimed, "redeem_one": one, "redeem_three": three,
         "claim_in_no_ops": round(claimed["us"] / nothing["us"], 1),
@@ -141,11 +141,6 @@ async def measure(url: str, directory: Path, acts: int) -> dict[str, Any]:
         "one_to_claim": round(one["us"] / claimed["us"], 2),
         "reconcile": "clean",
     }  # fmt: skip
-
-
-def _version(server: dict[str, Any]) -> str:
-    """Valkey's own, not that of the Redis it is compatible with."""
-    return str(server.get("valkey_version", server["redis_version"]))
 
 
 def main() -> None:

@@ -107,13 +107,14 @@ def _joined(client: redis.Redis, size: int) -> bool:
 class Postgres:
     """A PostgreSQL of our own, reached by a Unix socket, fast because its disk may lie.
 
-    (``fsync=off`` survives a killed server, though not a power cut.) As root it runs as nobody,
-    because PostgreSQL refuses root. ``stop`` and ``start`` keep the data.
+    (``fsync=off`` survives a killed server, though not a power cut; ``durable``: it syncs.)
+    As root it runs as nobody: PostgreSQL refuses root. ``stop`` and ``start`` keep the data.
     """
 
-    def __init__(self, directory: Path, programs: Path) -> None:
+    def __init__(self, directory: Path, programs: Path, *, durable: bool = False) -> None:
         self.directory = directory
         self.programs = programs
+        self._haste = () if durable else ("-F", "-c", "full_page_writes=off")
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: Watchdog | None = None
         self._databases = 0
@@ -130,7 +131,7 @@ class Postgres:
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self.programs / "postgres", "-D", self._data, "-k", self.directory, "-h", "",
-                 "-F", "-c", "full_page_writes=off", "-c", "max_connections=200"],
+                 *self._haste, "-c", "max_connections=200"],
                 cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 process_group=0, **_demotion(),
             )
@@ -160,6 +161,12 @@ class Postgres:
         """As HEXIAO_DATABASE_URL takes it, spelled for SQLAlchemy."""
         return f"postgresql+asyncpg://postgres@/{name}?host={self.directory}"
 
+    @property
+    def pid(self) -> int:
+        """The parent of all its processes."""
+        assert self._process is not None
+        return self._process.pid
+
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run one statement by psql; its output."""
         return self._run("psql", "-h", str(self.directory), "-U", "postgres", "-d", database,
@@ -179,7 +186,7 @@ class Postgres:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Postgres | None]:
+def postgres_server(*, durable: bool = False) -> Iterator[Postgres | None]:
     """A running PostgreSQL in a directory of its own; None where there is no program for it."""
     # Not under pytest's directory: that is closed to the user that the server runs as.
     with tempfile.TemporaryDirectory(prefix="hexiao-pg-") as name:
@@ -189,7 +196,7 @@ def postgres_server() -> Iterator[Postgres | None]:
             return
         directory = Path(name) / "server"
         directory.mkdir(mode=0o700)
-        server = Postgres(directory, programs)
+        server = Postgres(directory, programs, durable=durable)
         server.start()
         try:
             yield server
