@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -189,6 +190,40 @@ async def test_the_parent_killed(own_server: OwnServer) -> None:
         assert (again.replayed, again.json["id"]) == (True, coupon)
         wallet = await api.get("/v1/users/u1/coupons")
         assert [item["id"] for item in wallet.json["items"]] == [coupon]
+    await reconciled(server)
+
+
+@pytest.mark.slow
+async def test_two_processes_stop_under_load(own_server: OwnServer) -> None:
+    """/metrics of either counts what both did, and a SIGTERM drops no answer of any."""
+    server = own_server(HEXIAO_WORKERS="2", HEXIAO_CELLS="2")
+    await open_campaign(server)
+    before = Callers(server)
+    await before.run(16, 1.0)
+    assert before.unknown == {}
+    pages = set()
+    for _ in range(20):  # a connection each: both are asked, by all odds
+        async with Api(server.url, server.operator_key) as api:
+            page = (await api.get("/metrics")).content.decode()
+        counted = re.search(r'route="/v1/claims",status="201"} (\S+)', page)
+        batched = re.search(r'hexiao_batch_size_sum{verb="claim"} (\S+)', page)
+        assert counted is not None
+        assert batched is not None
+        pages.add((float(counted[1]), float(batched[1])))
+    assert pages == {(len(before.answered), len(before.answered))}
+    callers = Callers(server)
+
+    async def stop() -> int:
+        await asyncio.sleep(1.0)
+        return await asyncio.to_thread(server.stop)
+
+    _, code = await asyncio.gather(callers.run(32, 3.0), stop())
+    assert code == 0, server.log()
+    assert callers.answered
+    assert callers.unknown == {}
+    assert callers.refused > 0
+    server.start()
+    await callers.ask_again()
     await reconciled(server)
 
 
