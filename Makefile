@@ -14,8 +14,8 @@ DEV_READY := $(VENV)/.ready-to-develop
 # What is given to the programs: make test ARGS="-k claim", make run ARGS="--port 9000", ...
 ARGS ?=
 
-.PHONY: help setup run test lint docs bench bench-codes bench-writer bench-redis-time bench-quotes \
-	bench-http chaos replay loadtest clean
+.PHONY: help setup run test lint docs bench bench-codes bench-engine bench-writer bench-redis-time \
+	bench-quotes bench-memory bench-http bench-workers chaos replay loadtest clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,10 +37,14 @@ docs: $(DEV_READY) ## the documents that are generated from the code
 	@mkdir -p docs
 	$(BIN)/python -m engine.outcomes > docs/OUTCOMES.md
 
-bench: bench-codes bench-writer bench-redis-time bench-quotes bench-http ## benchmarks, alone on the machine; JSON in reports/
+bench: bench-codes bench-engine bench-writer bench-redis-time bench-quotes bench-memory bench-http \
+	bench-workers ## benchmarks, alone on the machine; JSON in reports/
 
 bench-codes: $(DEV_READY) ## codes against libcrypto alone and a JWT (ARGS are pytest's)
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only -s $(ARGS)
+
+bench-engine: $(DEV_READY) ## claims without HTTP against plain redis-py, at both durabilities
+	$(BIN)/python -m benchmarks.engine_claims $(ARGS)
 
 bench-writer: $(DEV_READY) ## facts a second into the books
 	$(BIN)/python -m benchmarks.writer --json reports/bench-writer.json $(ARGS)
@@ -51,10 +55,16 @@ bench-redis-time: $(DEV_READY) ## Redis time of a claim, of one coupon redeemed 
 bench-quotes: $(DEV_READY) ## CPU of a quote of the best offer over 20 coupons
 	$(BIN)/python -m benchmarks.quotes $(ARGS)
 
+bench-memory: $(DEV_READY) ## bytes of Redis that a live coupon takes, on jemalloc
+	$(BIN)/python -m benchmarks.memory $(ARGS)
+
 bench-http: $(DEV_READY) ## claims and refusals over HTTP against a bare handler; a flood
 	$(BIN)/python -m benchmarks.http_claims $(ARGS)
 	$(BIN)/python -m benchmarks.http_refusals
 	$(BIN)/python -m benchmarks.http_flood
+
+bench-workers: $(DEV_READY) ## claims over HTTP by one API process and by two
+	$(BIN)/python -m benchmarks.http_workers $(ARGS)
 
 chaos: $(DEV_READY) ## long fault runs
 	$(BIN)/python -m pytest tests -m chaos $(ARGS)
