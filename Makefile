@@ -37,8 +37,8 @@ docs: $(DEV_READY) ## the documents that are generated from the code
 	@mkdir -p docs
 	$(BIN)/python -m engine.outcomes > docs/OUTCOMES.md
 
-bench: bench-codes bench-engine bench-writer bench-redis-time bench-quotes bench-memory bench-http \
-	bench-workers ## benchmarks, alone on the machine; JSON in reports/
+BENCHES := codes engine writer redis-time quotes memory http workers
+bench: $(addprefix bench-,$(BENCHES)) ## all benchmarks, alone on the machine; JSON in reports/
 
 bench-codes: $(DEV_READY) ## codes against libcrypto alone and a JWT (ARGS are pytest's)
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only -s $(ARGS)

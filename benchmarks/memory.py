@@ -40,7 +40,8 @@ SAMPLE = 200  # wallets that are looked into
 
 async def used(client: redis.asyncio.Redis) -> int:
     """Bytes of data: without what clients, scripts and the append-only file take."""
-    stats: dict[Any, Any] = await client.execute_command("MEMORY STATS")  # type: ignore[no-untyped-call]
+    asked: Any = client.execute_command("MEMORY STATS")  # type: ignore[no-untyped-call]
+    stats: dict[Any, Any] = await asked
     data = {(k.decode() if isinstance(k, bytes) else k): v for k, v in stats.items()}
     return int(data["dataset.bytes"]) + sum(
         int(row[name])
