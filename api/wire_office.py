@@ -113,7 +113,7 @@ def campaign_reply(row: CampaignRow, live: Live | None, cells: int, language: st
         "created_at": format_time(row.created_ms),
         "updated_at": format_time(row.updated_ms),
         "live": None if live is None else live_reply(live),
-        "warnings": [one.text(language) for one in split_advice(cells, row.total, row.budgets)],
+        "warnings": [one.text(language) for one in split_advice(cells, row.budgets)],
     }
 
 

@@ -17,6 +17,7 @@ from engine.batching import Fence, Lane, Observer, Reply
 from engine.errors import Unavailable
 from engine.fastpath import handle_of, serial_of
 from engine.outcomes import Outcome
+from engine.segments import Segments
 from engine.server import Server
 
 _pack = msgspec.msgpack.encode
@@ -48,6 +49,7 @@ class Acting:
             Lane(server, fence, cell, keys.cell_key(tag), observe)
             for cell, tag in enumerate(self.tags)
         ]
+        self.segments = Segments(self)
 
     @property
     def server(self) -> Server:
@@ -60,6 +62,7 @@ class Acting:
 
     async def drain(self) -> None:
         """Wait until nothing is queued or in flight."""
+        await self.segments.drain()
         for lane in self._lanes:
             await lane.drain()
 

@@ -34,6 +34,7 @@ CLAIM_SECONDS = 2.0  # after which a claim that still waits (Redis stalled) is n
 TIMEOUT_SECONDS = 5.0
 # Taking coupons back goes before giving out: a till has a queue, a claim has a phone.
 PRIORITY = (
+    "stock_receive", "stock_send",
     "park", "redeem", "commit", "release", "reverse", "void", "lapse", "profile", "member",
     "points_credit",
     "order_pay", "order_cancel", "order_lapse", "refund", "refund_fail",

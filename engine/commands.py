@@ -49,6 +49,29 @@ class Shut(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     offset: int
     known: int  # characters of the list of holders that are known
     freezes: int  # of the cell, when its frozen members were told; -1 = never
+    lasts: int = 100  # ms that "sold out" may last: other cells may have some by then
+
+
+class StockSend(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """Send part of a cell's stock of a campaign to another cell; of no wallet."""
+
+    now: int
+    what: str  # stock
+    id: str  # campaign
+    to: int  # cell
+    sent: int  # there so far, in all: another number means that another was faster
+    wanted: int  # at least, if there is so much; else half of it
+
+
+class StockReceive(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """Receive what another cell has sent; of no wallet."""
+
+    now: int
+    what: str
+    id: str
+    sender: int  # cell
+    total: int  # that it has ever sent here
+    wanted: int  # here at once: so much is not sent on for a moment
 
 
 class Profile(Command, frozen=True, kw_only=True):

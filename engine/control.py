@@ -33,12 +33,14 @@ from engine.errors import Unavailable
 from engine.outcomes import Outcome
 from engine.parking.records import LotRecord
 from engine.records import PromiseRecord, StoreRecord, pack
+from engine.segments import FRESH_SECONDS
 from engine.server import Server
 
 if TYPE_CHECKING:
     from engine.engine import Engine
 
 WATCH_SECONDS = 1.0
+WITHDRAWALS = 4  # tries to take away what moves between cells meanwhile
 BUDGETS_EVERY = 5  # of these, budgets are looked at
 SWEEP_AT_ONCE = 256
 MOST_PROMISED_MS = 200  # issuing.promise, and what clocks differ by
@@ -184,7 +186,7 @@ class Control:
         shares, budgets = json.loads(row.shares), json.loads(row.budgets)
         changed = False
         for cell in range(self.cells):
-            share = shares[cell] if row.total is not None else -1
+            share = shares[cell] if row.total is not None else ""
             issue = pack(compile_issue(body, row.revision, cell, self.cells))
             reply = await self._write(
                 cell, "publish", campaign_id, row.version, issue, share, who, now,
@@ -195,6 +197,8 @@ class Control:
                 log.error("publish_refused", campaign=campaign_id, cell=cell, left=left)
             changed = changed or outcome == Outcome.DONE
         if changed and not now:
+            if self.cells > 1 and row.version > 1:  # what was seen of other cells a moment ago
+                await asyncio.sleep(FRESH_SECONDS)
             await self._promises_kept(campaign_id)
 
     async def _promises_kept(self, campaign_id: str) -> None:
@@ -286,12 +290,22 @@ class Control:
 
         None, and nothing changed, when fewer than ``number`` are left.
         """
+        for _ in range(WITHDRAWALS):
+            changes, left = await self._withdraw(campaign_id, number, what, who)
+            if changes is not None or left < number:
+                return changes
+        return None  # again and again others were faster: it is not there for long
+
+    async def _withdraw(
+        self, campaign_id: str, number: int, what: str, who: str
+    ) -> tuple[list[int] | None, int]:
+        """One try, and how many were left then."""
         lefts, field = [], "left" if what == "stock" else "budget_left"
         for tag in self._tags:
             (left,) = await self._server.fields(keys.campaign_key(tag, campaign_id), field)
             lefts.append(int(left or 0))
         if sum(lefts) < number:
-            return None
+            return None, sum(lefts)
         changes = [0] * self.cells
         for cell in sorted(range(self.cells), key=lambda c: -lefts[c]):
             taken = min(number + sum(changes), lefts[cell])
@@ -302,8 +316,8 @@ class Control:
                 changes[cell] = -taken
         if number + sum(changes):
             await self._undo(campaign_id, changes, who, what)
-            return None
-        return changes
+            return None, sum(lefts)
+        return changes, sum(lefts)
 
     async def _undo(self, campaign_id: str, changes: list[int], who: str, what: str) -> None:
         """Others were faster than a withdrawal over several cells: give back what it took."""
@@ -351,6 +365,7 @@ class Control:
             for member in await self._server.due(key, engine.clock(), SWEEP_AT_ONCE):
                 await engine.orders.lapse(order_id="O" + member.decode(), who=SYSTEM)
                 told += 1
+        told += await engine.segments.sweep()
         return told + await engine.points.sweep(SWEEP_AT_ONCE)
 
     async def watch_budgets(self) -> None:

@@ -40,6 +40,7 @@ SHUTTING = frozenset(
 )
 MOST = 4096  # doors that are kept
 RETRY_SECONDS = 0.05  # after a look that failed
+LASTS_MS = 100  # issuing.promise
 OPEN_SECONDS = 0.2  # a door that can't be shut is left alone for so long
 WON = 65_536  # keys that are remembered, twice that at most
 
@@ -161,7 +162,10 @@ class Doors:
             if len(self._doors) >= MOST:
                 self._doors.clear()
             door = self._doors[cell, campaign_id] = Door()
-        if time.monotonic() >= door.renew and not door.looking:
+        now = time.monotonic()
+        if now >= door.until and door.answer.outcome is not outcome:
+            door.answer = Answer(outcome)
+        if now >= door.renew and not door.looking:
             self._look(cell, campaign_id, door)
 
     def won(self, handle: str, key: str) -> None:
@@ -194,12 +198,16 @@ class Doors:
     async def _ask(self, cell: int, campaign_id: str, door: Door) -> bool:
         """One question; whether there is no other to ask at once."""
         acting = self._acting
+        # Sold out in all cells, if it is that; what else shuts a door is the same in each.
+        sold_out = door.answer.outcome is Outcome.SOLD_OUT
+        lasts = await acting.segments.empty_for(campaign_id) if sold_out else 0
         asked = time.monotonic()  # the promise is counted from here: it is made after this
         question = commands.Shut(
             campaign_id=campaign_id,
             offset=acting.offset(acting.clock()),
             known=door.holders.known,
             freezes=self._freezes[cell],
+            lasts=lasts if acting.segments.several else LASTS_MS,
         )
         reply = await acting.lane(cell).submit("shut", _pack(question))
         if self._doubts != acting.fence.doubts:  # it may be another server: nothing learnt holds

@@ -120,6 +120,11 @@ class Engine(Acting):
 
         reply = await self.keyed("claim", now, build, shed=shed)
         outcome = _OUTCOMES[reply.outcome]
+        if outcome is Outcome.SOLD_OUT and self.segments.several:
+            reply = await self.segments.again(
+                reply, lambda: self.keyed("claim", now, build), campaign_id, handle, now=now
+            )
+            outcome = _OUTCOMES[reply.outcome]
         if outcome > Outcome.REPEATED:
             if now == 0:
                 self.doors.refused(handle, campaign_id, outcome)

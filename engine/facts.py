@@ -263,6 +263,24 @@ class Published(Fact, tag="published", frozen=True):
     added: int  # change of the share (0 when unlimited)
 
 
+class StockMoved(Fact, frozen=True):
+    """Part of a cell's stock went to another cell or came from one; ``act`` is the campaign id."""
+
+    what: str  # stock
+    peer: int  # the other cell
+    number: int
+    total: int  # between the two in this direction, ever
+    share: int  # after it
+
+
+class StockSent(StockMoved, tag="stock_sent", frozen=True):
+    """This cell has sent it."""
+
+
+class StockReceived(StockMoved, tag="stock_received", frozen=True):
+    """This cell has received it."""
+
+
 class PointsChanged(Fact, tag="points_changed", frozen=True):
     """An entry of points was made; ``act`` is its id. ``per_yuan`` points are worth one yuan."""
 
@@ -393,6 +411,8 @@ AnyFact = (
     | VehicleTold
     | StayTold
     | Validated
+    | StockSent
+    | StockReceived
 )
 
 _decoder = msgspec.msgpack.Decoder(list[AnyFact])

@@ -186,6 +186,11 @@ def pending_key(tag: str, campaign_id: str) -> str:
     return f"{tag}:l:{campaign_id}"
 
 
+def sent_key(tag: str) -> str:
+    """Sorted set: stock that was sent to other cells (``to:what:id``) by when, for the sweeper."""
+    return f"{tag}:sent"
+
+
 def vehicle_key(tag: str, handle: str) -> str:
     """String: a vehicle; ``handle`` stands for its plate."""
     return f"{tag}:v:{handle}"

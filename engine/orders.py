@@ -16,11 +16,13 @@ from engine.errors import Unavailable
 from engine.fastpath import serial_of
 from engine.order_records import OpenOrder, OrderRecord, OrderState, RefundRecord
 from engine.outcomes import Outcome
+from engine.records import CouponRecord
 from engine.views import Answer
 
 MOST = 100  # coupons of one order
 
 _order = msgspec.msgpack.Decoder(OrderRecord).decode
+_coupon = msgspec.msgpack.Decoder(CouponRecord).decode
 _open = msgspec.msgpack.Decoder(list[OpenOrder]).decode
 _text = msgspec.msgpack.Decoder(str | None).decode
 _number = msgspec.msgpack.Decoder(int | None).decode
@@ -106,6 +108,14 @@ class Orders:
             )
 
         reply = await acting.keyed("order", now, build)
+        for _ in items:  # each campaign may have its stock elsewhere
+            if reply.outcome != Outcome.SOLD_OUT or not acting.segments.several:
+                break
+            name = str(_text(reply.detail))
+            reply = await acting.segments.again(
+                reply, lambda: acting.keyed("order", now, build), name, handle,
+                dict(wanted)[name], now,
+            )
         outcome = Outcome(reply.outcome)
         if outcome > Outcome.REPEATED:
             campaign, opens = _text(reply.detail), _number(reply.value)
@@ -149,6 +159,8 @@ class Orders:
             offset=acting.offset(now or acting.clock()),
         )
         reply = await acting.act("order_pay", command)
+        if reply.outcome == Outcome.ORDER_EXPIRED and await self._supplied(order_id, now):
+            reply = await acting.act("order_pay", command)
         outcome = Outcome(reply.outcome)
         if outcome > Outcome.REPEATED:
             if outcome in (Outcome.NOT_FOUND, Outcome.IDEMPOTENCY_KEY_REUSED):
@@ -158,6 +170,18 @@ class Orders:
             details = {"to_return": back} | ({} if expected is None else {"expected": expected})
             return Answer(outcome, details=details)
         return Answer(outcome, Order(order_id, _order(reply.value), reply.now))
+
+    async def _supplied(self, order_id: str, now: int) -> bool:
+        """Whether there is stock in the order's cell for all of it, from other cells maybe."""
+        acting, order = self._acting, await self.read(order_id, now=now)
+        if order is None or not acting.segments.several:
+            return False
+        cell = acting.cell_of(order.place[0])
+        for item in order.record.items:
+            at_least = item.quantity
+            if not await acting.segments.refill(item.campaign_id, cell, at_least, now=now):
+                return False
+        return True
 
     async def cancel(self, *, order_id: str, key: str, who: str, now: int = 0) -> Answer[Order]:
         """Cancel an order that is not paid: what it set aside is free again."""
@@ -239,7 +263,22 @@ class Orders:
             offset=acting.offset(now or acting.clock()),
             entry=self._entry("unrefund", handle, serial, refund_ref),
         )
-        return await self._refund("refund_fail", coupon_id, command)
+        answer = await self._refund("refund_fail", coupon_id, command)
+        if answer.outcome is Outcome.SOLD_OUT and acting.segments.several:
+            name = await self._campaign_of(handle, serial)
+            if await acting.segments.refill(name, acting.cell_of(handle), now=now):
+                answer = await self._refund("refund_fail", coupon_id, command)
+        return answer
+
+    async def _campaign_of(self, handle: str, serial: str) -> str:
+        """The campaign of a coupon that is there."""
+        acting = self._acting
+        wallet = keys.wallet_key(acting.tag_of(handle), handle)
+        try:
+            (packed,) = await acting.server.fields(wallet, f"C{serial}")
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis does not answer") from error
+        return _coupon(packed).campaign_id if packed else ""
 
     def _entry(self, kind: str, handle: str, serial: str, ref: str) -> str:
         secret = self._acting.mall.handle_key

@@ -67,6 +67,8 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "REFUNDED": order_records.RefundRecord,
     "CLAIM": commands.Claim,
     "SHUT": commands.Shut,
+    "STOCKSEND": commands.StockSend,
+    "STOCKRECEIVE": commands.StockReceive,
     "PROFILE": commands.Profile,
     "MEMBER": commands.Member,
     "PRESENTED": commands.Presented,

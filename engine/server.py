@@ -103,9 +103,28 @@ class Server:
         reply: bytes = await self._reading.execute_command("EVALSHA", script.sha, 1, key, argument)
         return reply
 
+    async def read_all(
+        self, keys: Sequence[str], script: scripts.Script, argument: bytes
+    ) -> list[bytes]:
+        """Run a ``no-writes`` script on several cells in one go; may be retried."""
+        if self.cluster:
+            return list(await asyncio.gather(*(self.read(key, script, argument) for key in keys)))
+        pipe = self._reading.pipeline(transaction=False)
+        for key in keys:
+            pipe.execute_command("EVALSHA", script.sha, 1, key, argument)
+        replies: list[bytes] = await pipe.execute()
+        return replies
+
     async def write_once(self, key: str, script: scripts.Script, *arguments: Any) -> Any:
         """Run a script outside the batches (publishing); safe to repeat by its version."""
         return await self._hot.execute_command("EVALSHA", script.sha, 1, key, *arguments)
+
+    async def due_scores(self, key: str, until: int, most: int) -> list[tuple[bytes, float]]:
+        """As ``due``, with their scores."""
+        found: list[tuple[bytes, float]] = await self._reading.zrangebyscore(
+            key, 0, until, start=0, num=most, withscores=True
+        )
+        return [(member, float(score)) for member, score in found]
 
     async def get(self, key: str) -> bytes | None:
         """GET."""

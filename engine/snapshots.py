@@ -50,6 +50,7 @@ class _Offers(msgspec.Struct, array_like=True):
 
 
 _snapshot = msgspec.msgpack.Decoder(_Snapshot).decode
+_totals = msgspec.msgpack.Decoder(list[int]).decode
 _offers = msgspec.msgpack.Decoder(_Offers).decode
 
 
@@ -106,14 +107,30 @@ class Snapshots:
         offset = self._engine.offset(now or self._engine.clock())
         request = [now, handle, offset, channel, list(campaign_ids)]
         found = _offers(await self._read(handle, "offers", request))
+        everywhere = await self._everywhere(campaign_ids, found, now)
         offers: list[Offer | None] = []
         for name, row in zip(campaign_ids, found.offers, strict=True):
             if row is None:
                 offers.append(None)
                 continue
             outcome, mine, left, opens, price, points = row
+            left = everywhere.get(name, left)
+            if outcome == Outcome.SOLD_OUT and left:
+                outcome = Outcome.DONE  # it comes from another cell when it is asked for
             offers.append(Offer(name, Outcome(outcome), mine, left, opens, price, points))
         return found.now, offers
+
+    async def _everywhere(
+        self, campaign_ids: Sequence[str], found: _Offers, now: int
+    ) -> dict[str, int]:
+        """What is left of campaigns of limited stock in all cells, where there are several."""
+        segments = self._engine.segments
+        pairs = zip(campaign_ids, found.offers, strict=True)
+        limited = [name for name, row in pairs if row is not None and row[2] is not None]
+        if not limited or not segments.several:
+            return {}
+        totals = zip(limited, await segments.totals(limited, now), strict=True)
+        return {name: total for name, total in totals if total is not None}
 
     async def redemption(self, redemption_id: str, now: int) -> Redemption | None:
         """As ``Engine.redemption``."""
@@ -141,7 +158,7 @@ class Snapshots:
                 *(
                     self._server.fields(
                         keys.campaign_key(tag, campaign_id), "issued", "redeemed", "share", "left",
-                        "budget_left", "aside",
+                        "budget_left", "aside", "sent", "received",
                     )
                     for tag in self._engine.tags
                 )
@@ -168,6 +185,11 @@ class Snapshots:
         return sum(int(name.rpartition(b":")[2]) for name in names)
 
 
+def _on_its_way(rows: list[list[bytes | None]]) -> int:
+    """What cells have sent to each other and not received yet."""
+    return sum(sum(_totals(row[6] or b"\x90")) - sum(_totals(row[7] or b"\x90")) for row in rows)
+
+
 def _total(rows: list[list[bytes | None]], lapsed: int, now: int) -> Live | None:
     """The counters of all cells together; None where no cell has the campaign."""
     known = [row for row in rows if row[0] is not None]
@@ -175,7 +197,7 @@ def _total(rows: list[list[bytes | None]], lapsed: int, now: int) -> Live | None
         return None
     lefts = [int(row[3]) for row in known if row[3] is not None]
     return Live(
-        left=sum(lefts) + lapsed if lefts else None,
+        left=sum(lefts) + lapsed + _on_its_way(known) if lefts else None,
         set_aside=sum(int(row[5] or 0) for row in known) - lapsed,
         issued=sum(int(row[0] or 0) for row in known),
         redeemed=sum(int(row[1] or 0) for row in known),

@@ -27,10 +27,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from engine.books import receipts, schema
 from engine.books.arrivals import BEGINNING, Entry, Position, position_of, read_entries
 from engine.books.db import Books, migrate, open_books
-from engine.books.failpoints import failpoint
 from engine.books.ingest import Ingest, Ingested, Lease, LeaseLost
 from engine.books.leases import Leases
 from engine.books.retaking import retake
+from engine.failpoints import failpoint
 from engine.outbox import CellState, Client, Outbox, open_client
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ from engine.books import ledger, schema
 from engine.books.arrivals import Arrival, Position
 from engine.books.bulk import Bulk, RefusedByDatabase, Rows
 from engine.books.db import Books
-from engine.books.failpoints import failpoint
 from engine.books.ingest_postgres import PostgresRows
 from engine.books.ingest_sqlite import SqliteRows
 from engine.books.ledger import LedgerError, Original
 from engine.books.projections import FACTS_NEW, Known, Plan
+from engine.failpoints import failpoint
 
 log = structlog.get_logger()
 ERROR_LENGTH = 500

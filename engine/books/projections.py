@@ -30,6 +30,7 @@ from engine.books.projections_sql import (
     REDEMPTIONS_BACK,
     REDEMPTIONS_DROP,
     REDEMPTIONS_RELEASE,
+    STOCK_MOVES_PUT,
     USERS_PUT,
 )
 from engine.books.projections_sql import FACTS_NEW as FACTS_NEW
@@ -103,6 +104,7 @@ class Plan:
         self._points = PointsPlan(tenant, cell, currency, self._postings)
         self._orders = OrdersPlan(tenant, cell, currency, self._postings, known.bought)
         self._parking = ParkingPlan(tenant, cell)
+        self._moves: dict[tuple[str, str, str, int], int] = {}
 
     def add(self, arrival: Arrival, fact: facts.AnyFact) -> None:
         """Take one fact in; LedgerError (and nothing changed) when it cannot be settled."""
@@ -190,6 +192,10 @@ class Plan:
     def _parking_told(self, place: Position, fact: ParkingTold) -> None:
         self._parking.add(place, fact, version_of(place))
 
+    def _stock_moved(self, _place: Position, fact: facts.StockSent | facts.StockReceived) -> None:
+        direction = "sent" if isinstance(fact, facts.StockSent) else "received"
+        self._moves[fact.what, fact.act, direction, fact.peer] = fact.total
+
     def _published(self, _place: Position, _fact: facts.Published) -> None:
         """Definitions are born in the books; that one reached a cell changes nothing here."""
 
@@ -269,6 +275,8 @@ class Plan:
         facts.VehicleTold: _parking_told,
         facts.StayTold: _parking_told,
         facts.Validated: _parking_told,
+        facts.StockSent: _stock_moved,
+        facts.StockReceived: _stock_moved,
     }
 
     # ---- shared ------------------------------------------------------------------------------
@@ -429,6 +437,8 @@ class Plan:
         await self._points.write(rows)
         await self._orders.write(rows)
         await self._parking.write(rows)
+        moves = [(self.cell, *key, total) for key, total in self._moves.items()]
+        await rows.run(STOCK_MOVES_PUT, tenant, moves)
         if self._postings:
             # Last, because until the commit nobody else gets numbers of this tenant.
             first = await next_postings(len(self._postings))

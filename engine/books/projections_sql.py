@@ -27,6 +27,13 @@ MEMBERS_PUT = Bulk.of(
     " ON CONFLICT (tenant, audience_id, user_id) DO UPDATE SET present = excluded.present,"
     " version = excluded.version WHERE audience_members.version < excluded.version",
 )
+STOCK_MOVES_PUT = Bulk.of(
+    "cell bigint, what text, item text, direction text, peer bigint, total bigint",
+    "INSERT INTO stock_moves (tenant, cell, what, item, direction, peer, total)"
+    " SELECT {tenant}, cell, what, item, direction, peer, total FROM v WHERE true"
+    " ON CONFLICT (tenant, cell, what, item, direction, peer) DO UPDATE SET"
+    " total = excluded.total WHERE stock_moves.total < excluded.total",
+)
 COUPONS_SET = Bulk.of(
     "id text, state text, redemption_id text, changed_ms bigint, version bigint",
     "UPDATE coupons SET state = v.state, redemption_id = v.redemption_id,"

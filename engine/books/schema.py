@@ -5,7 +5,8 @@ with the tenant. ``facts`` and ``postings`` are append-only; projections carry `
 fact's seq) and only move forward. Migrations: ``engine/books/migrations`` (Alembic).
 What finance adds (adjustments, fundings, tracked events) is in ``schema_finance``, points and
 purchases in ``schema_points``, lots and stays in ``schema_parking``, jobs and refused tries in
-``schema_office``, orders and refunds in ``schema_orders``, notices in ``schema_events``.
+``schema_office``, orders and refunds in ``schema_orders``, notices in ``schema_events``, what went
+from cell to cell in ``schema_moves``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from engine.books.schema_events import notices as notices
 from engine.books.schema_finance import adjustments as adjustments
 from engine.books.schema_finance import fundings as fundings
 from engine.books.schema_finance import track_events as track_events
+from engine.books.schema_moves import stock_moves as stock_moves
 from engine.books.schema_office import attempts as attempts
 from engine.books.schema_office import job_items as job_items
 from engine.books.schema_office import jobs as jobs

@@ -36,28 +36,17 @@ def rate_advice(campaign: Campaign, cells: int) -> list[Advice]:
     ]
 
 
-def split_advice(cells: int, total: int | None, budgets: Sequence[int] = ()) -> list[Advice]:
-    """That stock and budget do not move between cells in this version; [] where it is the same."""
-    if cells == 1:
+def split_advice(cells: int, budgets: Sequence[int]) -> list[Advice]:
+    """That a budget does not move between cells in this version; [] where it is the same."""
+    if cells == 1 or not budgets:
         return []
-    said = []
-    if budgets:
-        shares = ", ".join(f"{share / 100:.2f}" for share in budgets)
-        said.append(Advice(
+    shares = ", ".join(f"{share / 100:.2f}" for share in budgets)
+    return [
+        Advice(
             f"The budget is split over {cells} cells ({shares}) and not moved between them in this"
             " version: it can be used up for one member while another cell still has some.",
             f"预算分配到 {cells} 个分区({shares}),当前版本分区之间不会调拨:"
             "某一分区用完时,其他分区可能仍有剩余。",
-        ))
-    if total is None:
-        return said
-    return [
-        *said,
-        Advice(
-            f"The stock is split evenly over {cells} cells and not refilled between them in this"
-            " version: a member may find it sold out while another cell still has some.",
-            f"库存平均分配到 {cells} 个分区,当前版本分区之间不会调拨:"
-            "某一分区领完时,其他分区可能仍有剩余。",
         )
     ]
 
@@ -87,7 +76,6 @@ def advice(
         *(Advice(f"store:{ident} is closed.", f"门店 {ident} 已停业。") for ident in closed),
         *split_advice(
             cells,
-            campaign.stock.total,
             [] if campaign.stock.budget is None else _even(campaign.stock.budget, cells),
         ),
         *rate_advice(campaign, cells),

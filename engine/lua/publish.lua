@@ -1,6 +1,7 @@
 --[[
 Publish a campaign to this cell: its rules of giving out, its terms, its share of the stock.
-An older version than the cell has changes nothing. An edit never resets a counter.
+An older version than the cell has changes nothing. An edit never resets a counter, and what has
+moved between cells stays where it is.
 
 include:  batch, keys, pack
 keys:
@@ -12,7 +13,7 @@ arguments:
   1 id        text    campaign id
   2 version   int     of the campaign in the books
   3 issue     msgpack records.Issue
-  4 share     int     this cell's part of the stock, -1 = unlimited
+  4 share     int     this cell's part of the stock before anything moved, "" = unlimited
   5 who       json    who did it
   6 now       int     0 = the server's clock
   7 budget    int     this cell's part of the budget in fen, -1 = unlimited
@@ -21,10 +22,11 @@ outcomes:
   DONE REPEATED SOLD_OUT BUDGET_EXHAUSTED
 ]]
 
-local campaign, version, share = keys.campaign(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
+local campaign, version = keys.campaign(ARGV[1]), tonumber(ARGV[2])
 local now = batch.at(tonumber(ARGV[6]))
 local row = redis.call('HMGET', campaign, 'version', 'share', 'left', 'issued', 'budget',
-  'budget_left', 'aside')
+  'budget_left', 'aside', 'moved')
+local share = ARGV[4] ~= '' and tonumber(ARGV[4]) + (tonumber(row[8]) or 0) or -1
 if row[1] and tonumber(row[1]) >= version then
   return pack.array(OUTCOME.REPEATED, now, tonumber(row[3]))
 end

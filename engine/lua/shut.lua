@@ -43,14 +43,19 @@ return batch.run(function(op)
     op[SHUT.offset])
   local early = outcome == OUTCOME.NOT_STARTED and #issue[ISSUE.early] > 0
   if not impersonal[outcome] or early then return batch.answer(outcome, now) end
-  local lapses = outcome == OUTCOME.SOLD_OUT and orders.next(share) or nil
+  local sold_out = outcome == OUTCOME.SOLD_OUT
+  if sold_out and op[SHUT.lasts] <= 0 then return batch.answer(OUTCOME.DONE, now) end
+  local lapses = sold_out and orders.next(share) or nil
   if lapses and lapses <= now then return batch.answer(OUTCOME.DONE, now) end
   local last, ends = now + issuing.promise, issuing.ends(issue)
   if lapses then last = math.min(last, lapses) end
+  if sold_out then last = math.min(last, now + op[SHUT.lasts]) end
   if opens then last = math.min(last, opens) end
   if outcome ~= OUTCOME.CAMPAIGN_ENDED and ends > now then last = math.min(last, ends) end
   local promised = share.promise[PROMISE.until_ms]
   local renewed = promised < now + issuing.promise * 3 / 4 or promised > now + issuing.promise
+  -- A longer one of another process stands.
+  if promised > last and promised <= now + issuing.promise then renewed = false end
   if not renewed then last = promised end
 
   local length, from = redis.call('STRLEN', keys.holders(id)), op[SHUT.known]

@@ -283,6 +283,10 @@ class Parking:
             )
 
         reply = await acting.keyed("validate", now, build)
+        if reply.outcome == Outcome.SOLD_OUT and acting.segments.several:
+            reply = await acting.segments.again(
+                reply, lambda: acting.keyed("validate", now, build), campaign_id, handle, now=now
+            )
         outcome = Outcome(reply.outcome)
         if outcome <= Outcome.REPEATED:
             record = _validation(reply.value)

@@ -87,6 +87,7 @@ class Live:
                 keys.orders_key(cell.tag),
                 keys.frozen_key(cell.tag),
                 keys.points_due_key(cell.tag),
+                keys.sent_key(cell.tag),
             )
         }
         at = len(cell.tag) + 1

@@ -91,9 +91,10 @@ class Running:
 
     async def put_raw(self, campaign_id: str, issue: Issue, terms: Terms, share: int = -1) -> None:
         """A campaign straight into every cell, for tests whose terms no API would take."""
+        stock = "" if share < 0 else share
         for cell in range(self.cells):
             await self.control._write(
-                cell, "publish", campaign_id, issue.revision, pack(issue), share, WHO, 0,
+                cell, "publish", campaign_id, issue.revision, pack(issue), stock, WHO, 0,
                 -1, issue.revision, pack(terms),
             )
 

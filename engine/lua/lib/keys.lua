@@ -17,6 +17,7 @@ function keys.transaction(handle) return tag .. ':t:' .. handle end
 function keys.order(handle, serial) return tag .. ':q:' .. handle .. serial end
 function keys.orders() return tag .. ':orders' end
 function keys.pending(id) return tag .. ':l:' .. id end
+function keys.sent() return tag .. ':sent' end
 function keys.vehicle(handle) return tag .. ':v:' .. handle end
 function keys.stay(handle) return tag .. ':s:' .. handle end
 function keys.pocket(handle) return tag .. ':k:' .. handle end
