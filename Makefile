@@ -15,7 +15,7 @@ DEV_READY := $(VENV)/.ready-to-develop
 ARGS ?=
 
 .PHONY: help setup run test lint docs bench bench-codes bench-engine bench-writer bench-redis-time \
-	bench-quotes bench-memory bench-http bench-workers chaos replay loadtest clean
+	bench-quotes bench-memory bench-http bench-workers bench-pool chaos replay loadtest clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -65,6 +65,9 @@ bench-http: $(DEV_READY) ## claims and refusals over HTTP against a bare handler
 
 bench-workers: $(DEV_READY) ## claims over HTTP by one API process and by two
 	$(BIN)/python -m benchmarks.http_workers $(ARGS)
+
+bench-pool: $(DEV_READY) ## a million third-party codes loaded, and claims that take one along
+	$(BIN)/python -m benchmarks.pool $(ARGS)
 
 chaos: $(DEV_READY) ## long fault runs
 	$(BIN)/python -m pytest tests -m chaos $(ARGS)

@@ -31,6 +31,7 @@ CHANNELS = (
     "api.points",
     "api.office",
     "api.jobs",
+    "api.pools",
     "api.directory",
     "api.parking_lots",
     "api.parking_stays",

@@ -23,6 +23,7 @@ from api.demo_mall import (
     PAID,
     PARKING,
     POINTS,
+    POOL,
     PURCHASE,
     STORES,
     TRY,
@@ -63,11 +64,12 @@ class Client:
         if idempotency_key:
             headers["Idempotency-Key"] = idempotency_key
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            csv = isinstance(body, bytes)
+            headers["Content-Type"] = "text/csv" if csv else "application/json"
         async with self._session.request(
             method,
             self._url + path,
-            data=None if body is None else orjson.dumps(body),
+            data=body if body is None or isinstance(body, bytes) else orjson.dumps(body),
             headers=headers,
         ) as response:
             raw = await response.read()
@@ -101,6 +103,9 @@ async def build_demo(base_url: str, operator_key: str) -> list[str]:
         await _points(client)
         await _parking(client)
         await _order(client)
+        campaign, codes = POOL
+        path = f"/v1/campaigns/{campaign}/pool"
+        await client.ask("POST", path, codes, idempotency_key="demo-pool")
         await client.ask("POST", "/v1/grants", GRANT, idempotency_key="demo-grant")
         keys = {name: await _key(client, name, body) for name, body in KEYS.items()}
         return await _what_to_try(client, url, {"operator": operator_key, **keys})

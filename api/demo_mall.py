@@ -69,6 +69,9 @@ GRANT = {
 ORDER = {"user_id": "bob", "items": [{"campaign_id": "noodle-set"}], "channel": "miniapp"}
 PAID = {"payment_ref": "demo-payment", "paid_amount": 5800}
 
+# Codes of a video service: each coupon of this campaign carries one.
+POOL = ("video-month", "".join(f"VIDEO-{n:04}\n" for n in range(1, 201)).encode())
+
 # A car park: 15 minutes free, the first hour 5 yuan, then 3 each half hour, 40 a day at most.
 LOTS = {
     "p1": {
@@ -177,6 +180,11 @@ CAMPAIGNS = [
         "coffee-pass", "咖啡次卡:10次,每次减8元", "Ten coffees, 8 off each", "dining",
         {"type": "amount_off", "amount": 800}, total=500, kind="pass",
         usage={"stores": _COFFEES, "uses": 10}, issue={"per_user": 1},
+    ),
+    _campaign(
+        "video-month", "视频会员月卡", "A month of video", "leisure",
+        {"type": "exchange", "item": "video-month", "value": 2500}, total=200,
+        issue={"per_user": 1},
     ),
     _campaign(
         "noodle-set", "面馆双人餐,58元购", "A meal for two, bought for 58", "dining",

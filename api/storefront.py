@@ -198,7 +198,7 @@ class Form(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     form: Literal["rotating", "static"] = "rotating"
 
 
-def _show(call: Call, code: Code) -> Reply:
+def _show(call: Call, code: Code, external: str | msgspec.UnsetType = msgspec.UNSET) -> Reply:
     """A code as JSON or as the QR picture that Accept asks for; never kept by a cache."""
     kind = call.wants("application/json", SVG, PNG)
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}
@@ -210,6 +210,7 @@ def _show(call: Call, code: Code) -> Reply:
         code=code.code,
         expires_at=wire.moment_or_none(code.expires_at_ms or 0),
         refresh_at=wire.moment_or_none(code.refresh_at_ms or 0),
+        external_code=external,
     )
     return Reply(shown, headers=headers)
 
@@ -226,10 +227,10 @@ def _show(call: Call, code: Code) -> Reply:
 )
 async def coupon_code(call: Call) -> Reply:
     _, view, _ = await _coupon(call, call.path["id"])
-    codes = call.tenant.codes
+    codes, external = call.tenant.codes, wire.external_code(view.record)
     if call.query.form == "static":
-        return _show(call, codes.static(view.id, view.valid_until or None))
-    return _show(call, codes.rotating(view.id, view.now))
+        return _show(call, codes.static(view.id, view.valid_until or None), external)
+    return _show(call, codes.rotating(view.id, view.now), external)
 
 
 @route(

@@ -31,6 +31,7 @@ Scanned = Annotated[
 ]
 
 METADATA_BYTES = 4096
+_NOTHING: dict[str, Any] = {}
 
 CouponStatus = Literal["issued", "held", "redeemed", "expired", "voided", "refunded"]
 
@@ -128,6 +129,7 @@ class CouponReply(Reply):
     held_until: str | UnsetType = UNSET
     name: dict[str, str] | str | UnsetType = UNSET  # with ?expand=terms
     rules: list[Rule] | UnsetType = UNSET  # with ?expand=terms
+    external_code: str | UnsetType = UNSET  # of a third party, where the campaign has a pool
     distance: int | UnsetType | None = UNSET  # metres, with sort=near; null = nobody knows
     event: TicketEvent | UnsetType = UNSET  # of a ticket
 
@@ -190,6 +192,7 @@ class CodeReply(Reply):
     code: str
     expires_at: str | None
     refresh_at: str | None
+    external_code: str | UnsetType = UNSET  # of a third party, where the campaign has a pool
 
 
 class VerifyRequest(Request):
@@ -244,11 +247,14 @@ def checked_metadata(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
     return metadata
 
 
-def _extra(record: CouponRecord) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    if not record.extra:
-        return None, None
-    extra = orjson.loads(record.extra)
-    return extra.get("source"), extra.get("metadata")
+def _extra(record: CouponRecord) -> dict[str, Any]:
+    return orjson.loads(record.extra) if record.extra else _NOTHING
+
+
+def external_code(record: CouponRecord) -> str | UnsetType:
+    """The code of a third party that the coupon carries."""
+    code: str | UnsetType = _extra(record).get("external_code", UNSET)
+    return code
 
 
 def claimed(view: CouponView) -> CouponReply:
@@ -275,8 +281,7 @@ def _coupon(
     view: CouponView, kind: str, status: Any, uses_left: int, balance: int | None
 ) -> CouponReply:
     record = view.record
-    source, metadata = _extra(record)
-    event = view.event
+    extra, event = _extra(record), view.event
     return CouponReply(
         id=view.id,
         campaign_id=record.campaign_id,
@@ -290,8 +295,9 @@ def _coupon(
         uses_left=uses_left,
         balance=balance,
         channel=record.channel,
-        source=source,
-        metadata=metadata,
+        source=extra.get("source"),
+        metadata=extra.get("metadata"),
+        external_code=extra.get("external_code", UNSET),
         event=UNSET if event is None else ticket_event(event),
     )
 

@@ -19,7 +19,7 @@ from sqlalchemy import Row, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from engine import keys, scripts
-from engine.books import notices, schema
+from engine.books import notices, pools, schema
 from engine.books.db import Books
 from engine.definitions import (
     Campaign,
@@ -325,6 +325,22 @@ class Control:
             if change:
                 await self._write(cell, "withdraw", campaign_id, change, who, what)
 
+    async def load_codes(
+        self, campaign_id: str | None = None, *, who: str = SYSTEM, now: int = 0
+    ) -> int:
+        """Bring third parties' codes of the books to the cells that wait for them; how many."""
+        loaded = 0
+        while batches := await pools.waiting(self._books, self.tenant, campaign_id):
+            for batch in batches:
+                reply = await self._write(
+                    batch.cell, "pool", batch.campaign_id, batch.number, who, now, *batch.codes
+                )
+                if _answer(bytes(reply))[0] > Outcome.REPEATED:  # type: ignore[call-overload]
+                    raise Unavailable(f"campaign {batch.campaign_id} is not published yet")
+            await pools.pushed(self._books, self.tenant, batches)
+            loaded += sum(len(batch.codes) for batch in batches)
+        return loaded
+
     # ---- watching ----------------------------------------------------------------------------
 
     async def watch(self, engine: Engine, sweeping: Callable[[], bool]) -> None:
@@ -344,6 +360,7 @@ class Control:
                     await self.sweep(engine)
                     if tick % BUDGETS_EVERY == 0:
                         await self.watch_budgets()
+                        await self.load_codes()
                         await notices.expiring_soon(
                             self._books, self.tenant, self._server.clock()
                         )

@@ -50,6 +50,7 @@ class Claimed(Fact, tag="claimed", frozen=True):
     order_id: str = ""  # that it was bought with
     paid: int = 0  # fen
     points_paid: int = 0
+    external_code: str = ""  # of a third party
 
 
 class ProfileTold(Fact, tag="profile_told", frozen=True):
@@ -388,6 +389,13 @@ class Validated(Fact, tag="validated", frozen=True):
     valid_until: int
 
 
+class CodesLoaded(Fact, tag="codes_loaded", frozen=True):
+    """A third party's codes came to a cell; ``act`` is the campaign, the books have the codes."""
+
+    batch: int
+    codes: int
+
+
 AnyFact = (
     Claimed
     | ProfileTold
@@ -413,6 +421,7 @@ AnyFact = (
     | Validated
     | StockSent
     | StockReceived
+    | CodesLoaded
 )
 
 _decoder = msgspec.msgpack.Decoder(list[AnyFact])

@@ -126,6 +126,11 @@ def campaign_key(tag: str, campaign_id: str) -> str:
     return f"{tag}:g:{campaign_id}"
 
 
+def pool_key(tag: str, campaign_id: str) -> str:
+    """List: codes of a third party that are still to be given out."""
+    return f"{tag}:x:{campaign_id}"
+
+
 def redemption_key(tag: str, handle: str, serial: str) -> str:
     """String: one redemption."""
     return f"{tag}:r:{handle}{serial}"

@@ -118,6 +118,7 @@ class Issue(msgspec.Struct, array_like=True):
     cells: int = 1
     price: int = 0  # fen; with a price it is ordered and paid, not claimed
     points_price: int = 0
+    pool: int = 0  # 1: each coupon takes a code of a third party with it
 
 
 class RateRecord(msgspec.Struct, array_like=True):

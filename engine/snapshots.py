@@ -158,7 +158,7 @@ class Snapshots:
                 *(
                     self._server.fields(
                         keys.campaign_key(tag, campaign_id), "issued", "redeemed", "share", "left",
-                        "budget_left", "aside", "sent", "received",
+                        "budget_left", "aside", "sent", "received", "codes",
                     )
                     for tag in self._engine.tags
                 )
@@ -195,10 +195,16 @@ def _total(rows: list[list[bytes | None]], lapsed: int, now: int) -> Live | None
     known = [row for row in rows if row[0] is not None]
     if not known:
         return None
+    aside = sum(int(row[5] or 0) for row in known) - lapsed
     lefts = [int(row[3]) for row in known if row[3] is not None]
+    moving = _on_its_way(known)
+    rooms = [sum(lefts) + lapsed + moving] if lefts else []
+    codes = [int(row[8]) for row in known if row[8] is not None]
+    if codes:  # what is set aside has a code each
+        rooms.append(sum(codes) - aside + moving)
     return Live(
-        left=sum(lefts) + lapsed + _on_its_way(known) if lefts else None,
-        set_aside=sum(int(row[5] or 0) for row in known) - lapsed,
+        left=min(rooms) if rooms else None,
+        set_aside=aside,
         issued=sum(int(row[0] or 0) for row in known),
         redeemed=sum(int(row[1] or 0) for row in known),
         as_of=now,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -264,6 +264,29 @@ async def restate(books: Books, tenant: str, by: By, campaign_id: str) -> bool:
 
     answer = await change(books, tenant, by, work)
     return bool(answer.value and answer.value["found"])
+
+
+async def set_pool(doing: Change, campaign_id: str, kinds: Sequence[str]) -> str | None:
+    """Each coupon takes a third party's code with it from now on, if its kind is one of these.
+
+    The kind; None when there is no such campaign.
+    """
+    old = await _row(doing.connection, doing.tenant, campaign_id)
+    if old is None:
+        return None
+    if old.kind not in kinds or old.body["stock"].get("pool"):
+        return old.kind
+    row = replace(
+        old,
+        revision=old.revision + 1,
+        version=old.version + 1,
+        body={**old.body, "stock": {**old.body["stock"], "pool": True}},
+        updated_ms=doing.by.at,
+    )
+    await _save(doing, row)
+    await _keep_terms(doing, row)
+    await doing.note("campaign.pool", f"campaign:{row.id}", {"revision": row.revision})
+    return row.kind
 
 
 async def get_campaign(books: Books, tenant: str, campaign_id: str) -> CampaignRow | None:

@@ -21,6 +21,7 @@ from engine.books.projections_orders import OrdersPlan, OrderTold, RefundTold
 from engine.books.projections_parking import ParkingPlan, ParkingTold
 from engine.books.projections_points import PointsPlan, Told
 from engine.books.projections_sql import (
+    CODES_GIVEN,
     COUPONS_FREE,
     COUPONS_SET,
     COUPONS_USE,
@@ -89,6 +90,7 @@ class Plan:
         self._users: dict[str, Row] = {}
         self._members: dict[tuple[str, str], Row] = {}
         self._claims: dict[str, Row] = {}
+        self._codes: list[Row] = []
         self._coupons: dict[str, Row] = {}
         self._redemptions: dict[str, Row] = {}
         self._parts: dict[str, list[Row]] = {}
@@ -140,6 +142,8 @@ class Plan:
             version_of(place), 0, 0, fact.order_id, fact.paid, 0, 0,
         )  # fmt: skip
         self._orders.sold(place, fact)
+        if fact.external_code:
+            self._codes.append((fact.campaign_id, fact.external_code, fact.act))
 
     def _profile_told(self, place: Position, fact: facts.ProfileTold) -> None:
         self._tiers[fact.user_id] = fact.tier, fact.tier_until
@@ -196,7 +200,7 @@ class Plan:
         direction = "sent" if isinstance(fact, facts.StockSent) else "received"
         self._moves[fact.what, fact.act, direction, fact.peer] = fact.total
 
-    def _published(self, _place: Position, _fact: facts.Published) -> None:
+    def _published(self, _place: Position, _fact: facts.Published | facts.CodesLoaded) -> None:
         """Definitions are born in the books; that one reached a cell changes nothing here."""
 
     def _reversed(self, place: Position, fact: facts.Reversed) -> None:
@@ -263,6 +267,7 @@ class Plan:
         facts.Reversed: _reversed,
         facts.Voided: _voided,
         facts.Published: _published,
+        facts.CodesLoaded: _published,
         facts.Ordered: _order_told,
         facts.OrderPaid: _order_told,
         facts.OrderEnded: _order_told,
@@ -417,6 +422,7 @@ class Plan:
         await rows.run(USERS_PUT, tenant, list(self._users.values()))
         await rows.run(MEMBERS_PUT, tenant, list(self._members.values()))
         await rows.insert(schema.coupons, list(self._claims.values()))
+        await rows.run(CODES_GIVEN, tenant, self._codes)
         await rows.run(REDEMPTIONS_DROP, tenant, self._dropped)
         await rows.run(PARTS_DROP, tenant, self._dropped)
         await rows.insert(schema.redemptions, list(self._redemptions.values()))

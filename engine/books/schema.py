@@ -5,8 +5,8 @@ with the tenant. ``facts`` and ``postings`` are append-only; projections carry `
 fact's seq) and only move forward. Migrations: ``engine/books/migrations`` (Alembic).
 What finance adds (adjustments, fundings, tracked events) is in ``schema_finance``, points and
 purchases in ``schema_points``, lots and stays in ``schema_parking``, jobs and refused tries in
-``schema_office``, orders and refunds in ``schema_orders``, notices in ``schema_events``, what went
-from cell to cell in ``schema_moves``.
+``schema_office``, orders and refunds in ``schema_orders``, third parties' codes in
+``schema_pools``, notices in ``schema_events``, what went from cell to cell in ``schema_moves``.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ from engine.books.schema_parking import vehicle_users as vehicle_users
 from engine.books.schema_points import points_entries as points_entries
 from engine.books.schema_points import purchase_refunds as purchase_refunds
 from engine.books.schema_points import purchases as purchases
+from engine.books.schema_pools import pool_batches as pool_batches
+from engine.books.schema_pools import pool_codes as pool_codes
+from engine.books.schema_pools import pools as pools
 
 # ---- definitions: born here, published to the cells -----------------------------------------
 

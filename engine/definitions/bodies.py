@@ -128,10 +128,15 @@ AnyBenefit = (
 
 
 class Stock(Body, frozen=True):
-    """How many coupons there are, and how much money they may take off together."""
+    """How many coupons there are, and how much money they may take off together.
+
+    ``pool``: each carries a code of a third party (``POST /v1/campaigns/{id}/pool``); there are
+    never more than codes. The first upload makes it so by itself.
+    """
 
     total: Count | None = None
     budget: Money | None = None
+    pool: bool = False
 
 
 class Early(Body, frozen=True):

@@ -140,6 +140,12 @@ def _kind(c: Campaign) -> Iterator[Problem]:
             "A budget limits discounts; limit what is given away by stock.total.",
             "预算只限制优惠金额;储值请用 stock.total 限量。",
         )
+    if c.stock.pool and c.kind not in ("coupon", "ticket"):
+        yield Problem(
+            "stock.pool",
+            "Only campaigns of kind coupon or ticket take codes.",
+            "仅 coupon 与 ticket 类活动可导入第三方券码。",
+        )
     if c.kind == "pass" and c.usage.uses == 1:
         yield Problem("usage.uses", "A pass has more than one use.", "次卡的 uses 必须大于 1。")
     if c.kind != "pass" and c.usage.uses != 1:

@@ -74,6 +74,7 @@ def compile_issue(c: Campaign, revision: int, cell: int = 0, cells: int = 1) -> 
         cells=cells,
         price=issue.price,
         points_price=issue.points_price,
+        pool=int(c.stock.pool),
     )
 
 

@@ -8,6 +8,7 @@ derived:
   wallet      hash    the person's live state: the coupon is a field, and its own receipt
   campaign    hash    the campaign's share in this cell
   holders     string  who was given one
+  pool        list    codes of a third party
   order       string  lapsed orders that set stock aside
   orders      zset    open orders by the time they lapse
   pending     zset    open orders of a campaign; lapsed ones give way to this act
@@ -84,12 +85,14 @@ return batch.run(function(op)
     local left = redis.call('HGET', wallet, 'n' .. campaign_id)
     count = left and cmsgpack.unpack(left)
   end
+  local code = ''
+  if share.codes then code, coupon = campaigns.coded(share, coupon) end
   redis.call('HSET', wallet, 'C' .. serial, coupon, 'n' .. campaign_id,
     pack.array(unpack(issuing.more(count, now, offset, 1), 1, 7)))
   if not user then redis.call('HSET', wallet, 'u', pack.array(op[CLAIM.user_id], '', 0, 0, 0)) end
   campaigns.take_one(share, handle, math.floor((now + offset) / 60000), (calendar.of(now, offset)))
   batch.fact('claimed', now, 'C' .. handle .. serial, op[CLAIM.fingerprint], op[CLAIM.who],
     op[CLAIM.user_id], campaign_id, issue[ISSUE.revision], from, to, op[CLAIM.channel],
-    op[CLAIM.source], op[CLAIM.metadata], '', 0, 0)
+    op[CLAIM.source], op[CLAIM.metadata], '', 0, 0, code)
   return answered(OUTCOME.DONE, now, share, issue[ISSUE.revision], coupon)
 end)

@@ -14,6 +14,7 @@ derived:
   redemption    string  lapsed holds that set part of the budget aside
   opens         zset    open holds on a limited campaign
   holders       string  who was given one
+  pool          list    codes of a third party
   points        string  entries of points; those whose lots expire
   points_due    zset    people by the time their next lot expires
   facts         stream  the outbox

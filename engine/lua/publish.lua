@@ -46,6 +46,7 @@ redis.call('HSET', campaign, 'version', version, 'issue', ARGV[3], 'share', shar
   'issued', issued)
 if left then redis.call('HSET', campaign, 'left', left)
 else redis.call('HDEL', campaign, 'left') end
+if cmsgpack.unpack(ARGV[3])[ISSUE.pool] == 1 then redis.call('HSETNX', campaign, 'codes', 0) end
 if budget_left then redis.call('HSET', campaign, 'budget', budget, 'budget_left', budget_left) end
 for i = 8, #ARGV, 2 do redis.call('HSET', campaign, 't' .. ARGV[i], ARGV[i + 1]) end
 batch.fact('published', now, ARGV[1], '', ARGV[5], version, share, added)

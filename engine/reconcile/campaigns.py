@@ -24,6 +24,7 @@ from engine.books.schema import (
 from engine.reconcile.check import Check
 from engine.reconcile.live import BATCH, Cell
 from engine.reconcile.orders import pending
+from engine.reconcile.pools import check_pools
 from engine.records import StoreRecord
 
 _COUNTERS = ("version", "share", "left", "issued", "redeemed", "budget", "budget_left",
@@ -99,6 +100,9 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
             _compare(check, cell, campaign, share, rows[cell][i][2:], states, money, told)
         if campaign.total is not None:
             _law(check, campaign, [rows[cell][i] for cell in check.cells])
+    await check_pools(
+        check, [row.id for row in found if json.loads(row.body)["stock"].get("pool")]
+    )
     if only is None:
         check.report.count("campaigns", len(found))
 

@@ -37,6 +37,7 @@ class Kind(Enum):
     PENDING = "l"
     STAY_USE = "y"
     TIER_USE = "d"
+    POOL = "x"
     UNKNOWN = ""
 
 

@@ -19,6 +19,7 @@ from engine.reconcile.check import Again, Check, Limits
 from engine.reconcile.live import Cell
 from engine.reconcile.orders import pending_of
 from engine.reconcile.points import compare_points
+from engine.reconcile.pools import check_codes
 from engine.reconcile.uses import Counted, check_uses
 from engine.records import CountRecord, CouponRecord, CouponState, UserRecord
 
@@ -98,6 +99,8 @@ async def check_wallets(
         await _compare_coupons(check, conn, wallets, again)
         counted = {k: v for wallet in wallets.values() for k, v in wallet.counted.items()}
         await check_uses(check, conn, counted)
+        extras = {k: (v, one.again) for one in wallets.values() for k, v in one.extras.items()}
+        await check_codes(check, conn, extras)
         await _compare_users(check, conn, wallets, again)
         await _compare_audiences(check, conn, wallets, again)
         await compare_points(check, conn, wallets, again)

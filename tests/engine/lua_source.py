@@ -10,7 +10,9 @@ from pathlib import Path
 from engine import scripts
 
 LIBRARIES = sorted(path.stem for path in (scripts.LUA / "lib").glob("*.lua"))
-WRITES = re.compile(r"redis\.call\('(HSET|HDEL|SET|DEL|ZADD|ZREM|XADD|HINCRBY|INCR|EXPIRE|XTRIM)'")
+WRITES = re.compile(
+    r"redis\.call\('(HSET|HSETNX|HDEL|SET|DEL|ZADD|ZREM|XADD|HINCRBY|INCR|EXPIRE|XTRIM|LPOP|RPUSH)'"
+)
 MARK = "-- After this point the act must succeed."
 _STARTS = re.compile(r"(?:local )?function ([\w.]+)\(")
 

@@ -1,17 +1,18 @@
--- include: batch, keys, pack
+-- include: batch, keys, pack, records
 -- A campaign's share in this cell: read once a batch, its counters written once at the end.
 local campaigns = { known = {}, holder = 6 }  -- holder: keys.HOLDER_LENGTH
 
--- The share, or nil when there is no such campaign here. left is nil when stock is unlimited.
+-- The share, or nil when there is no such campaign here. left is nil when stock is unlimited; codes
+-- is nil unless each coupon takes a code of a third party with it.
 function campaigns.share(id)
   local share = campaigns.known[id]
   if share == nil then
     local row = redis.call('HMGET', keys.campaign(id), 'issue', 'left', 'issued', 'redeemed',
-      'rate', 'budget_left', 'uses', 'promise', 'aside')
+      'rate', 'budget_left', 'uses', 'promise', 'aside', 'codes')
     share = row[1] and {
       id = id, packed = row[1], issue = cmsgpack.unpack(row[1]), left = tonumber(row[2]),
       issued = tonumber(row[3]) or 0, redeemed = tonumber(row[4]) or 0, terms = {},
-      aside = tonumber(row[9]) or 0,
+      aside = tonumber(row[9]) or 0, codes = tonumber(row[10]),
       limited = row[6] or row[7], budget_left = tonumber(row[6]),
       uses = row[7] and cmsgpack.unpack(row[7]) or { 0, 0 },
       promise = row[8] and cmsgpack.unpack(row[8]) or { 0, 0 },
@@ -56,6 +57,7 @@ local function touch(share)
     if share.rated then redis.call('HSET', key, 'rate', pack.array(unpack(share.rate, 1, 4))) end
     if share.left then redis.call('HSET', key, 'left', share.left) end
     if share.ordered then redis.call('HSET', key, 'aside', share.aside) end
+    if share.popped then redis.call('HSET', key, 'codes', share.codes) end
     if share.spent then redis.call('HSET', key, 'budget_left', share.budget_left) end
     if share.used then redis.call('HSET', key, 'uses', pack.array(unpack(share.uses, 1, 2))) end
   end
@@ -118,6 +120,25 @@ end
 function campaigns.issue(share, n)
   share.aside, share.issued, share.ordered = share.aside - n, share.issued + n, true
   touch(share)
+end
+
+-- How many more can be given out or set aside; nil = any number. What is set aside has a code each.
+function campaigns.room(share)
+  if not share.codes then return share.left end
+  local codes = share.codes - share.aside
+  return share.left and math.min(share.left, codes) or codes
+end
+
+-- The next code of a third party, and the coupon (packed) that has it from now on: it is nobody
+-- else's ever, whatever becomes of the coupon.
+function campaigns.coded(share, packed)
+  local code = redis.call('LPOP', keys.pool(share.id))
+  share.codes, share.popped = share.codes - 1, true
+  touch(share)
+  local coupon, told = cmsgpack.unpack(packed), '{"external_code":' .. cjson.encode(code)
+  local extra = coupon[COUPON.extra] or ''
+  coupon[COUPON.extra] = extra == '' and told .. '}' or told .. ',' .. string.sub(extra, 2)
+  return code, records.coupon(coupon)
 end
 
 -- One that was given out comes back to the stock (change 1), or leaves it again (-1).

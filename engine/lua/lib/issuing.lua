@@ -147,7 +147,9 @@ function issuing.ladder(share, user, count, membership, channel, now, offset, n)
     and rooms.of(share, '', now, day).budget < 1 then
     return OUTCOME.BUDGET_EXHAUSTED
   end
-  if share.left and share.left < n then return OUTCOME.SOLD_OUT end
+  if share.left and share.left < n or share.codes and share.codes - share.aside < n then
+    return OUTCOME.SOLD_OUT
+  end
   return OUTCOME.DONE
 end
 

@@ -128,7 +128,7 @@ function orders.really(person, share)
         record = orders.get(place[1], place[2]) })
     end
   end
-  return view.left, count and count[COUNT.total] or 0
+  return campaigns.room(view), count and count[COUNT.total] or 0
 end
 
 local function write_open(wallet, open)
@@ -228,7 +228,8 @@ function orders.issue(handle, serial, record, serials, now, who)
   local extra = record[ORDER.source] ~= '' and '{"source":' .. record[ORDER.source] .. '}' or ''
   for _, item in ipairs(record[ORDER.items]) do
     local id, revision = item[ITEM.campaign_id], item[ITEM.terms_revision]
-    campaigns.issue(campaigns.share(id), item[ITEM.quantity])
+    local share = campaigns.share(id)
+    campaigns.issue(share, item[ITEM.quantity])
     local from, to = issuing.span(item[ITEM.validity], now)
     local coupon = records.coupon({ id, revision, COUPON_STATE.ISSUED, now, from - now,
       to > 0 and to - now or 0, record[ORDER.fingerprint], record[ORDER.channel], extra,
@@ -237,10 +238,13 @@ function orders.issue(handle, serial, record, serials, now, who)
     for _ = 1, item[ITEM.quantity] do
       at = at + 1
       table.insert(record[ORDER.coupons], serials[at])
-      redis.call('HSET', wallet, 'C' .. serials[at], coupon)
+      local code, own = '', coupon
+      if share.codes then code, own = campaigns.coded(share, coupon) end
+      redis.call('HSET', wallet, 'C' .. serials[at], own)
       batch.fact('claimed', now, 'C' .. handle .. serials[at], record[ORDER.fingerprint], who,
         user_id, id, revision, from, to, record[ORDER.channel], record[ORDER.source], '',
-        'O' .. handle .. serial, item[ITEM.price], item[ITEM.points_price])
+        'O' .. handle .. serial, item[ITEM.price], item[ITEM.points_price],
+        code)
     end
   end
 end
