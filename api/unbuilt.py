@@ -14,7 +14,6 @@ from engine.outcomes import Outcome
 PATHS = (
     "/v1/campaigns/{id}/waitlist",
     "/v1/campaigns/{id}/waitlist/{user_id}",
-    "/v1/campaigns/{id}/pool",
     "/v1/campaigns/{id}/prints",
     "/v1/coupons/{id}/take",
     "/v1/coupons/{id}/gifts",

@@ -107,6 +107,8 @@ def test_schemathesis_finds_no_fault(api_server: ApiServer, tmp_path: Path) -> N
                 for one in operation.get("parameters", ())
                 if one.get("$ref") != "#/components/parameters/Hexiao-Deadline-Ms"
             ]
+            # It cannot write lines of JSON.
+            operation.get("requestBody", {"content": {}})["content"].pop("application/x-ndjson", 0)
     (tmp_path / "openapi.json").write_text(json.dumps(document))
     checks = (
         "not_a_server_error,status_code_conformance,content_type_conformance,"
