@@ -39,12 +39,11 @@ return batch.run(function(op)
   local handle, serial = op[CLAIM.handle], op[CLAIM.serial]
   local campaign_id, offset = op[CLAIM.campaign_id], op[CLAIM.offset]
   local now = batch.at(op[CLAIM.now])
-  local wallet = keys.wallet(handle)
+  local wallet, place, counted = keys.wallet(handle), 'C' .. serial, 'n' .. campaign_id
   if batch.window_moved(now, op[CLAIM.window]) then
     return batch.answer(OUTCOME.WINDOW_MOVED, now)
   end
-  local row = redis.call('HMGET', wallet, 'C' .. serial, 'C' .. op[CLAIM.serial_before], 'u',
-    'n' .. campaign_id)
+  local row = redis.call('HMGET', wallet, place, 'C' .. op[CLAIM.serial_before], 'u', counted)
   local receipt = row[1] or row[2]
   if receipt then
     local record = cmsgpack.unpack(receipt)
@@ -63,9 +62,7 @@ return batch.run(function(op)
     return batch.answer(OUTCOME.INVALID_REQUEST, now)  -- it is ordered and paid
   end
   local freed
-  local outcome, opens = issuing.judge(share, user, count, function(audience)
-    return redis.call('HEXISTS', wallet, 'a' .. audience) == 1
-  end, op[CLAIM.channel], now, offset)
+  local outcome, opens = issuing.judge(share, user, count, wallet, op[CLAIM.channel], now, offset)
   if outcome ~= OUTCOME.DONE and share.aside > 0 then  -- what has lapsed may make room
     freed = {}
     outcome, opens = orders.may_have({ handle = handle, wallet = wallet, user = user, now = now,
@@ -82,14 +79,17 @@ return batch.run(function(op)
   -- After this point the act must succeed.
   if freed then
     orders.tidy(freed, now)
-    local left = redis.call('HGET', wallet, 'n' .. campaign_id)
+    local left = redis.call('HGET', wallet, counted)
     count = left and cmsgpack.unpack(left)
   end
   local code = ''
   if share.codes then code, coupon = campaigns.coded(share, coupon) end
-  redis.call('HSET', wallet, 'C' .. serial, coupon, 'n' .. campaign_id,
-    pack.array(unpack(issuing.more(count, now, offset, 1), 1, 7)))
-  if not user then redis.call('HSET', wallet, 'u', pack.array(op[CLAIM.user_id], '', 0, 0, 0)) end
+  count = cmsgpack.pack(issuing.more(count, now, offset, 1))
+  if user then redis.call('HSET', wallet, place, coupon, counted, count)
+  else
+    redis.call('HSET', wallet, place, coupon, counted, count, 'u',
+      cmsgpack.pack({ op[CLAIM.user_id], '', 0, 0, 0 }))
+  end
   campaigns.take_one(share, handle, math.floor((now + offset) / 60000), (calendar.of(now, offset)))
   batch.fact('claimed', now, 'C' .. handle .. serial, op[CLAIM.fingerprint], op[CLAIM.who],
     op[CLAIM.user_id], campaign_id, issue[ISSUE.revision], from, to, op[CLAIM.channel],

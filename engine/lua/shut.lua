@@ -39,8 +39,7 @@ return batch.run(function(op)
   if not share then return batch.answer(OUTCOME.NOT_FOUND, now) end
   local issue = share.issue
   -- As it would be for somebody of no tier, in no audience, who holds nothing.
-  local outcome, opens = issuing.ladder(share, nil, nil, function() return false end, nil, now,
-    op[SHUT.offset])
+  local outcome, opens = issuing.ladder(share, nil, nil, nil, nil, now, op[SHUT.offset])
   local early = outcome == OUTCOME.NOT_STARTED and #issue[ISSUE.early] > 0
   if not impersonal[outcome] or early then return batch.answer(outcome, now) end
   local sold_out = outcome == OUTCOME.SOLD_OUT

@@ -84,10 +84,8 @@ return batch.run(function(op)
     local known = redis.call('HGET', wallet, 'u')
     user = known and cmsgpack.unpack(known)
   end
-  local outcome, opens = issuing.judge(share, user,
-    counted(pocket, share.id, now, offset), function(audience)
-      return redis.call('HEXISTS', wallet, 'a' .. audience) == 1
-    end, nil, now, offset)
+  local outcome, opens = issuing.judge(share, user, counted(pocket, share.id, now, offset), wallet,
+    nil, now, offset)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now, nil, opens) end
   local issue = share.issue
   local minutes, amount = given(campaigns.terms(share, issue[ISSUE.revision]))

@@ -186,6 +186,14 @@ def test_flags_stand_in_the_first_line() -> None:
     assert scripts.load("offers").source.startswith("#!lua flags=no-writes,allow-oom\n")
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_script_carries_what_it_reaches_and_no_more(verb: str) -> None:
+    source = scripts.load(verb).source
+    made = set(re.findall(r"^function (\w+\.\w+)", source, re.MULTILINE))
+    named = set(re.findall(rf"\b(?:{'|'.join(LIBRARIES)})\.\w+(?=\()", source))
+    assert made == named
+
+
 @pytest.mark.parametrize("line", ["OUTCOME.NO_SUCH", "CLAIM.no_such", "COUPON_STATE.GONE"])
 def test_an_unknown_name_fails_at_load(line: str) -> None:
     with pytest.raises(ValueError, match=r"there:1: unknown name"):

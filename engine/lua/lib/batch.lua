@@ -33,9 +33,15 @@ function batch.answer(outcome, now, ...)
   return pack.array(outcome, now, ...)
 end
 
--- An answer that carries a record as it is packed.
+-- An answer that carries a record as it is packed. Most of a batch begin alike.
 function batch.record(outcome, now, record)
-  return pack.header(3) .. cmsgpack.pack(outcome, now) .. record
+  local head = batch.head
+  if not head or head.outcome ~= outcome or head.now ~= now then
+    head = { outcome = outcome, now = now,
+      packed = pack.header(3) .. cmsgpack.pack(outcome, now) }
+    batch.head = head
+  end
+  return head.packed .. record
 end
 
 -- Write what was gathered: counters, seq, one entry with all facts, the rehearsal clock.

@@ -65,8 +65,10 @@ end
 
 -- n were given out in this local minute and day.
 local function pace(share, n, minute, day)
-  share.rate = { minute, campaigns.given_out(share, RATE.minute, RATE.minute_count, minute) + n,
-    day, campaigns.given_out(share, RATE.day, RATE.day_count, day) + n }
+  local rate = share.rate
+  rate[RATE.minute_count] = campaigns.given_out(share, RATE.minute, RATE.minute_count, minute) + n
+  rate[RATE.day_count] = campaigns.given_out(share, RATE.day, RATE.day_count, day) + n
+  rate[RATE.minute], rate[RATE.day] = minute, day
   share.rated = true
 end
 

@@ -16,21 +16,23 @@ function issuing.start(issue, tier)
   return start
 end
 
+-- Whether n more of a window's name pass a limit; at, number: positions in CountRecord.
+local function over(count, limit, n, at, name, number)
+  return limit >= 0 and (count and count[at] == name and count[number] or 0) + n > limit
+end
+
 -- Whether a person who has had `count` (records.CountRecord or nil) may have n more.
 function issuing.limits(issue, count, now, offset, n)
   local total, per_user = count and count[COUNT.total] or 0, issue[ISSUE.per_user]
   if per_user >= 0 and total + n > per_user then return OUTCOME.USER_LIMIT end
   local day, week, month = calendar.of(now, offset)
-  local function over(limit, at, name, number)
-    return limit >= 0 and (count and count[at] == name and count[number] or 0) + n > limit
-  end
-  if over(issue[ISSUE.per_user_per_day], COUNT.day, day, COUNT.day_count) then
+  if over(count, issue[ISSUE.per_user_per_day], n, COUNT.day, day, COUNT.day_count) then
     return OUTCOME.USER_DAY_LIMIT
   end
-  if over(issue[ISSUE.per_user_per_week], COUNT.week, week, COUNT.week_count) then
+  if over(count, issue[ISSUE.per_user_per_week], n, COUNT.week, week, COUNT.week_count) then
     return OUTCOME.USER_WEEK_LIMIT
   end
-  if over(issue[ISSUE.per_user_per_month], COUNT.month, month, COUNT.month_count) then
+  if over(count, issue[ISSUE.per_user_per_month], n, COUNT.month, month, COUNT.month_count) then
     return OUTCOME.USER_MONTH_LIMIT
   end
   return OUTCOME.DONE
@@ -39,13 +41,11 @@ end
 -- The count with n more of this moment: of all time, and of the local day, week and month.
 function issuing.more(count, now, offset, n)
   local day, week, month = calendar.of(now, offset)
-  local function more(at, name, number)
-    return count and count[at] == name and count[number] + n or n
-  end
-  return { (count and count[COUNT.total] or 0) + n,
-    day, more(COUNT.day, day, COUNT.day_count),
-    week, more(COUNT.week, week, COUNT.week_count),
-    month, more(COUNT.month, month, COUNT.month_count) }
+  if not count then return { n, day, n, week, n, month, n } end
+  return { count[COUNT.total] + n,
+    day, count[COUNT.day] == day and count[COUNT.day_count] + n or n,
+    week, count[COUNT.week] == week and count[COUNT.week_count] + n or n,
+    month, count[COUNT.month] == month and count[COUNT.month_count] + n or n }
 end
 
 -- The count without n that were counted at that moment.
@@ -72,7 +72,8 @@ end
 
 -- The same for an issue as it is.
 function issuing.validity(issue, now)
-  return issuing.span(issuing.rule(issue), now)
+  issue.rule = issue.rule or issuing.rule(issue)
+  return issuing.span(issue.rule, now)
 end
 
 -- The rule of validity of an issue, as an order keeps it.
@@ -94,10 +95,17 @@ function issuing.ends(issue)
   return last > 0 and (ends == 0 or last < ends) and last or ends
 end
 
--- user: records.UserRecord or nil; count: records.CountRecord or nil; membership(audience) tells.
--- channel nil = not judged; n: how many, one unless said. Returns the outcome, and when it opens
--- where that helps.
-function issuing.ladder(share, user, count, membership, channel, now, offset, n)
+local function is_member(audiences, wallet)
+  for _, audience in ipairs(audiences) do
+    if redis.call('HEXISTS', wallet, 'a' .. audience) == 1 then return true end
+  end
+  return false
+end
+
+-- user: records.UserRecord or nil; count: records.CountRecord or nil; wallet: the person's key, nil
+-- = a stranger; channel nil = not judged; n: how many, one unless said. Returns the outcome, and
+-- when it opens where that helps.
+function issuing.ladder(share, user, count, wallet, channel, now, offset, n)
   local issue = share.issue
   n = n or 1
   local status = issue[ISSUE.status]
@@ -116,12 +124,8 @@ function issuing.ladder(share, user, count, membership, channel, now, offset, n)
   if issue[ISSUE.tiers] and not contains(issue[ISSUE.tiers], tier) then
     return OUTCOME.NOT_ELIGIBLE
   end
-  if issue[ISSUE.audiences] then
-    local member = false
-    for _, audience in ipairs(issue[ISSUE.audiences]) do
-      if membership(audience) then member = true break end
-    end
-    if not member then return OUTCOME.NOT_ELIGIBLE end
+  if issue[ISSUE.audiences] and not (wallet and is_member(issue[ISSUE.audiences], wallet)) then
+    return OUTCOME.NOT_ELIGIBLE
   end
   if channel and issue[ISSUE.channels] and not contains(issue[ISSUE.channels], channel) then
     return OUTCOME.CHANNEL_NOT_ALLOWED
@@ -155,8 +159,8 @@ end
 
 -- The same, and nobody is let in while a promise lasts (shut.lua). It is of the server's clock,
 -- and a clock that was put back does not make one longer.
-function issuing.judge(share, user, count, membership, channel, now, offset, n)
-  local outcome, opens = issuing.ladder(share, user, count, membership, channel, now, offset, n)
+function issuing.judge(share, user, count, wallet, channel, now, offset, n)
+  local outcome, opens = issuing.ladder(share, user, count, wallet, channel, now, offset, n)
   local left = share.promise[PROMISE.until_ms] - now
   if outcome == OUTCOME.DONE and now == batch.now and left > 0 and left <= issuing.promise then
     return share.promise[PROMISE.outcome]

@@ -112,9 +112,8 @@ end
 -- Whether a person may have n of a campaign now: the ladder of a claim.
 function orders.may_have(person, share, freed, n)
   return orders.judge(person, share, freed, function(view, count)
-    return issuing.judge(view, person.user, count, function(audience)
-      return redis.call('HEXISTS', person.wallet, 'a' .. audience) == 1
-    end, person.channel, person.now, person.offset, n)
+    return issuing.judge(view, person.user, count, person.wallet, person.channel, person.now,
+      person.offset, n)
   end)
 end
 

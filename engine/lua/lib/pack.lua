@@ -10,12 +10,18 @@ function pack.header(n)
     math.floor(n / 256) % 256, n % 256)
 end
 
--- An array of the arguments.
+-- An array of the arguments. cmsgpack makes a string of each argument before it joins them, of a
+-- table only one: what holds no nil goes as a table.
 function pack.array(...)
-  return pack.header(select('#', ...)) .. cmsgpack.pack(...)
+  local n, list = select('#', ...), { ... }
+  for i = 1, n do
+    if list[i] == nil then return pack.header(n) .. cmsgpack.pack(...) end
+  end
+  return cmsgpack.pack(list)
 end
 
--- An array of what is packed already.
+-- An array of what is packed already. Joined in one go: Lua hashes every byte of each new string.
 function pack.join(parts)
-  return pack.header(#parts) .. table.concat(parts)
+  parts[0] = pack.header(#parts)
+  return table.concat(parts, '', 0)
 end
