@@ -14,8 +14,10 @@ DEV_READY := $(VENV)/.ready-to-develop
 # What is given to the programs: make test ARGS="-k claim", make run ARGS="--port 9000", ...
 ARGS ?=
 
-.PHONY: help setup run test lint docs bench bench-codes bench-engine bench-writer bench-redis-time \
-	bench-quotes bench-memory bench-http bench-workers bench-pool chaos replay loadtest clean
+BENCHES := codes engine writer backlog redis-time quotes memory http lag workers pool
+
+.PHONY: help setup run test lint docs bench chaos replay loadtest clean
+.PHONY: $(addprefix bench-,$(BENCHES))
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,7 +39,6 @@ docs: $(DEV_READY) ## the documents that are generated from the code
 	@mkdir -p docs
 	$(BIN)/python -m engine.outcomes > docs/OUTCOMES.md
 
-BENCHES := codes engine writer redis-time quotes memory http workers
 bench: $(addprefix bench-,$(BENCHES)) ## all benchmarks, alone on the machine; JSON in reports/
 
 bench-codes: $(DEV_READY) ## codes against libcrypto alone and a JWT (ARGS are pytest's)
@@ -48,6 +49,9 @@ bench-engine: $(DEV_READY) ## claims without HTTP against plain redis-py, at bot
 
 bench-writer: $(DEV_READY) ## facts a second into the books
 	$(BIN)/python -m benchmarks.writer --json reports/bench-writer.json $(ARGS)
+
+bench-backlog: $(DEV_READY) ## a million facts drained into PostgreSQL: the memory of the writer
+	$(BIN)/python -m benchmarks.writer_backlog $(ARGS)
 
 bench-redis-time: $(DEV_READY) ## Redis time of a claim, of one coupon redeemed and of three stacked
 	$(BIN)/python -m benchmarks.redis_time $(ARGS)
@@ -62,6 +66,9 @@ bench-http: $(DEV_READY) ## claims and refusals over HTTP against a bare handler
 	$(BIN)/python -m benchmarks.http_claims $(ARGS)
 	$(BIN)/python -m benchmarks.http_refusals
 	$(BIN)/python -m benchmarks.http_flood
+
+bench-lag: $(DEV_READY) ## how far the books are behind at 70 % of the API's peak
+	$(BIN)/python -m benchmarks.http_lag $(ARGS)
 
 bench-workers: $(DEV_READY) ## claims over HTTP by one API process and by two
 	$(BIN)/python -m benchmarks.http_workers $(ARGS)

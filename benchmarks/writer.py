@@ -5,16 +5,14 @@
 For each database, batch size and mix: fill the outbox of one cell, then time one writer until the
 books have it all. What was timed is then counted in the books (facts, coupons, entries, postings
 and their sum); a wrong count ends the run with exit code 1. PostgreSQL runs with fsync off, as in
-the tests: figures compare code, not disks. SQLite syncs each commit.
+the tests: figures compare code, not disks. SQLite syncs each commit. On PostgreSQL the same rows
+then go into empty books by bare COPY and merge (writer_bare.py): the aim is half of that rate.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import platform
 import random
 import sys
 import tempfile
@@ -28,6 +26,8 @@ import msgspec
 from redis.asyncio import Redis
 from sqlalchemy import func, insert, select
 
+from benchmarks.common import machine, write_report
+from benchmarks.writer_bare import bare
 from engine import facts, keys
 from engine.books import schema
 from engine.books.arrivals import Entry
@@ -53,11 +53,17 @@ class Outcome(msgspec.Struct):
     facts: int
     seconds: float
     cpu_seconds: float  # of the writer's process
+    bare_seconds: float = 0.0  # the same rows by bare COPY and merge; PostgreSQL only
 
     @property
     def rate(self) -> int:
         """Facts a second."""
         return round(self.facts / self.seconds)
+
+    @property
+    def of_bare(self) -> float:
+        """Of the rate of bare COPY and merge."""
+        return self.bare_seconds / self.seconds
 
 
 def claims(count: int) -> Iterator[facts.AnyFact]:
@@ -228,10 +234,15 @@ async def run(options: argparse.Namespace) -> list[Outcome]:
                     urls.append(postgres.url(postgres.create()))
                 for url in urls:
                     outcome = await measure(url, redis.url, mix, batch, options.facts)
+                    if postgres is not None and url.startswith("postgresql"):
+                        outcome.bare_seconds = await bare(
+                            url, postgres.url(postgres.create()), -(-options.facts // batch)
+                        )
                     outcomes.append(outcome)
                     print(
                         f"{outcome.database:10} {mix:6} batch {batch:5}: {outcome.rate:6} facts/s"
-                        f"  ({outcome.seconds:.2f} s, {outcome.cpu_seconds:.2f} s CPU of ours)",
+                        f"  ({outcome.seconds:.2f} s, {outcome.cpu_seconds:.2f} s CPU of ours)"
+                        + (f", {outcome.of_bare:.2f} of bare" if outcome.bare_seconds else ""),
                         flush=True,
                     )
     return outcomes
@@ -247,9 +258,10 @@ def main() -> None:
     options = parser.parse_args()
     outcomes = asyncio.run(run(options))
     if options.json:
-        machine = {"python": platform.python_version(), "cpus": os.cpu_count()}
-        results = [{**msgspec.to_builtins(o), "rate": o.rate} for o in outcomes]
-        options.json.write_text(json.dumps({"machine": machine, "results": results}, indent=1))
+        results = [
+            {**msgspec.to_builtins(o), "rate": o.rate, "of_bare": o.of_bare} for o in outcomes
+        ]
+        write_report(options.json, {"machine": machine(), "results": results})
     sys.exit(0)
 
 
