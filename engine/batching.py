@@ -39,7 +39,8 @@ PRIORITY = (
     "points_credit",
     "order_pay", "order_cancel", "order_lapse", "refund", "refund_fail",
     "vehicle", "attend", "amend", "validate", "pocket",
-    "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire", "claim",
+    "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire",
+    "gift_send", "gift_receive", "gift_end", "gift", "gift_ask", "claim",
     "order", "shut",
 )  # fmt: skip
 

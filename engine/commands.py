@@ -401,3 +401,64 @@ class Park(Command, frozen=True, kw_only=True):
     points: int  # -1 = as many as are useful, 0 = none
     before: tuple[int, int, int]  # minutes, fen and coupons that the stay had as nobody's
     vendor: list[tuple[str, int]] | None  # (type or coupon serial, fen): the vendor's own amounts
+
+
+class Gift(Command, frozen=True, kw_only=True):
+    """Offer a coupon as a gift."""
+
+    coupon: str  # serial
+    serial: str
+    serial_before: str
+    window: int
+    fingerprint: str
+    seconds: int  # how long it may be taken
+
+
+class Endgift(Command, frozen=True, kw_only=True):
+    """End an open gift: taken back, declined, lapsed."""
+
+    gift: str  # serial
+    state: int  # gift_records.GiftState
+
+
+class Ask(Command, frozen=True, kw_only=True):
+    """Ask for a coupon that is given on: whether this person may have it."""
+
+    user_id: str
+    serial: str
+    serial_before: str
+    window: int
+    fingerprint: str
+    offset: int
+    campaign_id: str
+    source: str  # id of the coupon
+    gift: str  # serial, "" of a printed coupon
+
+
+class Send(Command, frozen=True, kw_only=True):
+    """Let a coupon go to the first who asks for it."""
+
+    coupon: str  # serial
+    gift: str  # serial, "" of a printed coupon
+    to_user: str
+    to_coupon: str  # id of the coupon that it goes on as
+
+
+class Receive(Command, frozen=True, kw_only=True):
+    """Put a coupon that was given on into the wallet (``won`` 1), or give up asking for it."""
+
+    user_id: str
+    serial: str
+    won: int
+    source: str
+    campaign_id: str
+    fingerprint: str
+    offset: int
+    terms_revision: int
+    valid_from: int
+    valid_until: int  # 0 = no end
+    channel: str
+    extra: str  # JSON kept with the coupon, or ""
+    told_source: str  # JSON object or "", for the fact
+    told_metadata: str
+    paid: int  # fen that were paid for it

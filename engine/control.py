@@ -30,6 +30,7 @@ from engine.definitions import (
     compile_terms,
 )
 from engine.errors import Unavailable
+from engine.gift_records import GiftState
 from engine.outcomes import Outcome
 from engine.parking.records import LotRecord
 from engine.records import PromiseRecord, StoreRecord, pack
@@ -43,6 +44,7 @@ WATCH_SECONDS = 1.0
 WITHDRAWALS = 4  # tries to take away what moves between cells meanwhile
 BUDGETS_EVERY = 5  # of these, budgets are looked at
 SWEEP_AT_ONCE = 256
+UNDONE_MS = 5000  # a coupon on its way to somebody for so long was cut off
 MOST_PROMISED_MS = 200  # issuing.promise, and what clocks differ by
 SYSTEM = json.dumps({"key": "", "label": "engine", "role": "engine"})
 
@@ -382,8 +384,22 @@ class Control:
             for member in await self._server.due(key, engine.clock(), SWEEP_AT_ONCE):
                 await engine.orders.lapse(order_id="O" + member.decode(), who=SYSTEM)
                 told += 1
+            told += await self._sweep_gifts(engine, tag)
         told += await engine.segments.sweep()
         return told + await engine.points.sweep(SWEEP_AT_ONCE)
+
+    async def _sweep_gifts(self, engine: Engine, tag: str) -> int:
+        """Gifts that nobody took, and coupons that a crash left on their way."""
+        key, now = keys.gifts_key(tag), engine.clock()
+        lapsed = await self._server.due(key, now, SWEEP_AT_ONCE)
+        for member in lapsed:
+            gift_id = "G" + member.decode()
+            await engine.gifts.end(gift_id=gift_id, how=GiftState.LAPSED, who=SYSTEM)
+        key = keys.takes_key(tag)
+        cut = await self._server.due(key, now - UNDONE_MS, SWEEP_AT_ONCE)
+        for member in cut:
+            await engine.gifts.finish(member.decode())
+        return len(lapsed) + len(cut)
 
     async def watch_budgets(self) -> None:
         """Warn where a budget passes one of the settings' marks (``budget_alarm``, %).

@@ -18,6 +18,7 @@ from engine.acting import Acting, Mall, fingerprint_of, to_json
 from engine.batching import Fence, Observer, Reply
 from engine.doors import Doors
 from engine.fastpath import serial_of
+from engine.gifts import Gifts
 from engine.orders import Orders
 from engine.outcomes import Outcome
 from engine.parking.payments import Payments
@@ -58,6 +59,7 @@ class Engine(Acting):
         self._snapshots = Snapshots(self, server)
         self.points = Points(self)
         self.orders = Orders(self)
+        self.gifts = Gifts(self)
         self.parking = Parking(self)
         self.payments = Payments(self)
 

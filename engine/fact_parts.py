@@ -5,6 +5,19 @@ from __future__ import annotations
 import msgspec
 
 
+class Fact(msgspec.Struct, array_like=True, frozen=True):
+    """Common to all: position, server time (ms), the act's id and its request's fingerprint.
+
+    ``who`` is JSON: ``{"key", "label", "role", "actor"?, "staff"?, "terminal"?, "request"?}``.
+    """
+
+    seq: int
+    at: int
+    act: str
+    fingerprint: str
+    who: str
+
+
 class FactLine(msgspec.Struct, array_like=True, frozen=True):
     """A basket line."""
 

@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.fact_gifts import Given as Given
+from engine.fact_gifts import Gifted as Gifted
+from engine.fact_gifts import GiftEnded as GiftEnded
+from engine.fact_gifts import Received as Received
 from engine.fact_parts import BackCoupon as BackCoupon
 from engine.fact_parts import BackLine as BackLine
 from engine.fact_parts import BackTender as BackTender
+from engine.fact_parts import Fact as Fact
 from engine.fact_parts import FactCoupon as FactCoupon
 from engine.fact_parts import FactDeduction as FactDeduction
 from engine.fact_parts import FactItem as FactItem
@@ -21,19 +26,6 @@ from engine.fact_parts import FactShare as FactShare
 from engine.fact_parts import FactTender as FactTender
 
 VERSION = 1
-
-
-class Fact(msgspec.Struct, array_like=True, frozen=True):
-    """Common to all: position, server time (ms), the act's id and its request's fingerprint.
-
-    ``who`` is JSON: ``{"key", "label", "role", "actor"?, "staff"?, "terminal"?, "request"?}``.
-    """
-
-    seq: int
-    at: int
-    act: str
-    fingerprint: str
-    who: str
 
 
 class Claimed(Fact, tag="claimed", frozen=True):
@@ -394,8 +386,6 @@ class CodesLoaded(Fact, tag="codes_loaded", frozen=True):
 
     batch: int
     codes: int
-
-
 AnyFact = (
     Claimed
     | ProfileTold
@@ -422,6 +412,10 @@ AnyFact = (
     | StockSent
     | StockReceived
     | CodesLoaded
+    | Gifted
+    | GiftEnded
+    | Given
+    | Received
 )
 
 _decoder = msgspec.msgpack.Decoder(list[AnyFact])

@@ -8,7 +8,7 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:facts``     stream  the outbox: entries ``<epoch>-<last seq>``, field ``f``
 ``{tag}:w:<h>``     hash    a wallet: ``u`` user, ``C<serial>`` coupons, ``n<campaign>`` counts,
                             ``a<audience>`` memberships, ``h<store>/<order_ref>`` open hold,
-                            ``p`` points, ``q`` open orders
+                            ``p`` points, ``q`` open orders, ``t`` coupons on their way here
 ``{tag}:g:<id>``    hash    a campaign's share: issue, t<revision>, left, issued, redeemed, …
 ``{tag}:o:<id>``    zset    open holds on a campaign that has a budget or a limit of uses
 ``{tag}:h:<id>``     string  who was given a coupon of it, in order: beginnings of handles
@@ -27,10 +27,13 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:y:<h><s>``  string  how a person paid for a stay (parking/records.StayUse)
 ``{tag}:d:<h>``     string  stays of the day that a person's tier was used for
 ``{tag}:holds``     zset    open holds by the time they lapse (``<h><s>``), for the sweeper
+``{tag}:i:<h><s>``  string  a gift (gift_records.GiftRecord)
+``{tag}:gifts``     zset    open gifts by the time they lapse, for the sweeper
+``{tag}:takes``     zset    coupons on their way to somebody by the time they were asked for
 ==================  ======  ===============================================================
 
 Ids: coupon ``C``, redemption ``R``, reversal ``V``, order ``O``, entry of points ``P``,
-validation ``K``, each + handle (16) + serial (11) in Base32.
+validation ``K``, gift ``G``, each + handle (16) + serial (11) in Base32.
 The handle names the cell, so every id and every scanned code goes straight to its slot.
 """
 
@@ -45,6 +48,7 @@ HOLDER_LENGTH = 6  # of a handle, where a campaign lists who was given one: 30 b
 ID_LENGTH = 1 + HANDLE_LENGTH + SERIAL_LENGTH
 WINDOW_MS = 30 * 86_400_000
 SLOTS = 16384
+PRINTED = "print/"  # begins the owner's name of a printed coupon; no user id holds a "/"
 
 _VALUES = {char: value for value, char in enumerate(ALPHABET)}
 _ALPHABET_SET = frozenset(ALPHABET)
@@ -214,6 +218,21 @@ def pocket_key(tag: str, handle: str) -> str:
 def stay_use_key(tag: str, handle: str, serial: str) -> str:
     """String: how a person paid for a stay; ``serial`` stands for the stay."""
     return f"{tag}:y:{handle}{serial}"
+
+
+def gift_key(tag: str, handle: str, serial: str) -> str:
+    """String: one gift."""
+    return f"{tag}:i:{handle}{serial}"
+
+
+def gifts_key(tag: str) -> str:
+    """Sorted set: open gifts by the time they lapse."""
+    return f"{tag}:gifts"
+
+
+def takes_key(tag: str) -> str:
+    """Sorted set: coupons on their way to somebody by the time they were asked for."""
+    return f"{tag}:takes"
 
 
 def tier_use_key(tag: str, handle: str) -> str:

@@ -21,6 +21,7 @@ class CouponState(IntEnum):
     REDEEMED = 2
     VOIDED = 3
     REFUNDED = 4
+    TRANSFERRED = 5  # given on: another coupon stands for it
 
 
 class RedemptionState(IntEnum):
@@ -77,6 +78,8 @@ class CouponRecord(msgspec.Struct, array_like=True):
     order: str = ""  # serial of the order that it was bought with
     paid: int = 0  # fen paid for it
     points_paid: int = 0
+    given_to: str = ""  # id of the coupon that it went on as
+    came_from: str = ""  # id of the coupon that was given to this person
 
 
 class CountRecord(msgspec.Struct, array_like=True):
@@ -192,6 +195,7 @@ class Terms(msgspec.Struct, array_like=True):
     per_store_per_day: int = -1
     refundable: bool = True  # what was paid for it may come back
     event: EventTerms | None = None  # of a ticket
+    transferable: bool = False  # it may be given on
 
 
 class StoreRecord(msgspec.Struct, array_like=True):

@@ -196,6 +196,8 @@ def _state(candidate: Candidate, scene: Scene) -> Outcome:
         return Outcome.VOIDED
     if record.state == CouponState.REFUNDED:
         return Outcome.REFUNDED
+    if record.state == CouponState.TRANSFERRED:
+        return Outcome.TRANSFERRED
     if end is not None and now >= end:
         return Outcome.EXPIRED
     if now < record.issued + record.valid_from:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import commands, order_records, records
+from engine import commands, gift_records, order_records, records
 from engine.outcomes import Outcome
 from engine.parking import records as parking
 
@@ -35,6 +35,7 @@ _ENUMS: dict[str, type[IntEnum]] = {
     "REDEMPTION_STATE": records.RedemptionState,
     "TENDER_KIND": records.TenderKind,
     "ORDER_STATE": order_records.OrderState,
+    "GIFT_STATE": gift_records.GiftState,
 }
 _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "COUPON": records.CouponRecord,
@@ -69,6 +70,8 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "ITEM": order_records.OrderItem,
     "OPEN_ORDER": order_records.OpenOrder,
     "REFUNDED": order_records.RefundRecord,
+    "GIVEN": gift_records.GiftRecord,
+    "TAKE": gift_records.Take,
     "CLAIM": commands.Claim,
     "SHUT": commands.Shut,
     "STOCKSEND": commands.StockSend,
@@ -88,6 +91,11 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "UNPAID": commands.Unpaid,
     "REPAY": commands.Repay,
     "UNREPAY": commands.Unrepay,
+    "GIFT": commands.Gift,
+    "ENDGIFT": commands.Endgift,
+    "ASK": commands.Ask,
+    "SEND": commands.Send,
+    "RECEIVE": commands.Receive,
     "LOT": parking.LotRecord,
     "CAR": parking.VehicleRecord,
     "STAY": parking.StayRecord,

@@ -77,7 +77,7 @@ class CouponView(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> str:
-        """issued | held | redeemed | expired | voided | refunded, by the clock."""
+        """issued | held | redeemed | expired | voided | refunded | transferred, by the clock."""
         record = self.record
         if record.state == CouponState.REDEEMED:
             return "redeemed"
@@ -85,6 +85,8 @@ class CouponView(msgspec.Struct, frozen=True):
             return "voided"
         if record.state == CouponState.REFUNDED:
             return "refunded"
+        if record.state == CouponState.TRANSFERRED:
+            return "transferred"
         if record.state == CouponState.HELD and self.now < record.held_until:
             return "held"
         if self.used_up:

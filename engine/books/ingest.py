@@ -280,7 +280,7 @@ class Turn:
         coupons: set[str] = set()  # whose price may move
         terms: set[tuple[str, int]] = set()
         for fact in batch:
-            if isinstance(fact, facts.Claimed):
+            if isinstance(fact, facts.Claimed | facts.Received):
                 users.add(fact.user_id)
             elif isinstance(fact, facts.Redeemed | facts.Committed):
                 terms.update((used.campaign_id, used.terms_revision) for used in fact.coupons)

@@ -139,7 +139,7 @@ class Plan:
             self.tenant, fact.act, self.cell, fact.campaign_id, fact.terms_revision, fact.user_id,
             "issued", fact.at, fact.valid_from, fact.valid_until, fact.channel,
             _entry_of(fact.source), tier, fact.source, fact.metadata, None, fact.at,
-            version_of(place), 0, 0, fact.order_id, fact.paid, 0, 0,
+            version_of(place), 0, 0, fact.order_id, fact.paid, 0, 0, "",
         )  # fmt: skip
         self._orders.sold(place, fact)
         if fact.external_code:
@@ -179,6 +179,27 @@ class Plan:
 
     def _voided(self, place: Position, fact: facts.Voided) -> None:
         self._set_coupon(fact.act, "voided", None, fact.at, place)
+
+    def _gift_told(self, place: Position, fact: facts.Gifted | facts.GiftEnded) -> None:
+        if isinstance(fact, facts.Gifted) and fact.held:
+            self._set_coupon(fact.act, "held", None, fact.at, place)
+        elif isinstance(fact, facts.GiftEnded) and fact.freed:
+            self._set_coupon(fact.act, "issued", None, fact.at, place)
+
+    def _given(self, place: Position, fact: facts.Given) -> None:
+        self._set_coupon(fact.act, "transferred", None, fact.at, place)
+
+    def _received(self, place: Position, fact: facts.Received) -> None:
+        """What was paid for it goes along; it is issued, sold and counted as what it was."""
+        tier, until = self._tiers.get(fact.user_id, ("", 0))
+        self._claims[fact.act] = (
+            self.tenant, fact.act, self.cell, fact.campaign_id, fact.terms_revision, fact.user_id,
+            "issued", fact.issued, fact.valid_from, fact.valid_until, fact.channel,
+            _entry_of(fact.source), "" if until and fact.at >= until else tier, fact.source,
+            fact.metadata, None, fact.at, version_of(place), 0, 0, "", fact.paid, 0, 0,
+            fact.came_from,
+        )  # fmt: skip
+        self._orders.received(fact)
 
     def _order_told(self, place: Position, fact: OrderTold) -> None:
         self._orders.told(fact, version_of(place))
@@ -282,6 +303,10 @@ class Plan:
         facts.Validated: _parking_told,
         facts.StockSent: _stock_moved,
         facts.StockReceived: _stock_moved,
+        facts.Gifted: _gift_told,
+        facts.GiftEnded: _gift_told,
+        facts.Given: _given,
+        facts.Received: _received,
     }
 
     # ---- shared ------------------------------------------------------------------------------

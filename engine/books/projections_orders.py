@@ -109,6 +109,11 @@ class OrdersPlan:
             self._bought[fact.act] = fact.paid, 0
             self._post(place, fact, fact.campaign_id, prepaid.sold(fact.paid))
 
+    def received(self, fact: facts.Received) -> None:
+        """A coupon was given on, and what was paid for it with it."""
+        if fact.paid:
+            self._bought[fact.act] = fact.paid, 0
+
     def uses(self, fact: facts.Redeemed | facts.Committed, terms_of: TermsOf) -> list[int]:
         """What each coupon of a redemption uses up of its price; nothing is changed yet."""
         parts = []

@@ -56,11 +56,13 @@ COUPONS_FREE = Bulk.of(
     " AND coupons.redemption_id = v.id AND coupons.state = 'held'"
     " AND coupons.version < v.version",
 )
-# Of several uses: they keep their state until nothing is left; withdrawn is withdrawn. -1 = as is.
+# Of several uses: they keep their state until nothing is left; withdrawn or given on
+# is that. -1 = as is.
 COUPONS_USE = Bulk.of(
     "id text, state text, used bigint, spent bigint, changed_ms bigint, version bigint",
     "UPDATE coupons SET"
-    " state = CASE WHEN coupons.state IN ('voided', 'refunded') THEN coupons.state"
+    " state = CASE WHEN coupons.state IN ('voided', 'refunded', 'transferred')"
+    " THEN coupons.state"
     " ELSE v.state END,"
     " used = CASE WHEN v.used < 0 THEN coupons.used ELSE v.used END,"
     " spent = CASE WHEN v.spent < 0 THEN coupons.spent ELSE v.spent END,"

@@ -280,11 +280,17 @@ async def _prepaid(conn: AsyncConnection, tenant: str) -> Proof:
     )
     bought = _bought(tenant).subquery()
     count = await conn.scalar(select(func.count()).select_from(bought))
+    later = coupons.alias("later").c
+    went_on = select(later.id).where(later.tenant == tenant, later.came_from == coupons.c.id)
     left = await conn.scalar(
         select(total(coupons.c.paid - coupons.c.paid_used)).where(
-            coupons.c.tenant == tenant, coupons.c.paid > 0, coupons.c.state != "refunded"
+            coupons.c.tenant == tenant, coupons.c.paid > 0, coupons.c.state != "refunded",
+            or_(
+                coupons.c.state != "transferred",
+                ~went_on.where(later.came_from != "").exists(),  # what the index is of
+            ),
         )
-    )
+    )  # fmt: skip
     broken = [Broken("prepaid", tenant, str(left), str(owed))] if left != owed else []
     return Proof("prepaid", count or 0, broken)
 

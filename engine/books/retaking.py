@@ -131,7 +131,7 @@ def _arrival(row: Any) -> Arrival:
 
 async def _take(turn: Turn, conn: AsyncConnection, arrival: Arrival, fact: facts.AnyFact) -> None:
     plan = await turn.plan_of([fact], LatePlan)
-    if isinstance(fact, facts.Claimed):
+    if isinstance(fact, facts.Claimed | facts.Received):
         parts = split_id("C", fact.act)
         handle = parts[0] if parts else ""
         plan.knows_tier(fact.user_id, await _tier_at(conn, turn, arrival.place, handle))
@@ -152,7 +152,9 @@ async def _take(turn: Turn, conn: AsyncConnection, arrival: Arrival, fact: facts
 
 
 def _coupons_of(fact: facts.AnyFact) -> Iterator[str]:
-    if isinstance(fact, facts.Claimed):
+    if isinstance(
+        fact, facts.Claimed | facts.Received | facts.Gifted | facts.GiftEnded | facts.Given
+    ):
         yield fact.act
     elif isinstance(fact, facts.Redeemed | facts.Held | facts.Committed | facts.Reversed):
         yield from (used.coupon_id for used in fact.coupons)
@@ -167,7 +169,8 @@ async def _fold(conn: AsyncConnection, turn: Turn, coupon_id: str) -> None:
     state: dict[str, Any] = {"state": "issued", "redemption_id": None, "used": 0, "spent": 0}
     for place, fact in await _later(conn, turn, BEGINNING, acts):
         change = _after(coupon_id, state, fact)
-        if state["state"] in ("voided", "refunded") and change.keys() & {"used", "spent"}:
+        gone = state["state"] in ("voided", "refunded", "transferred")
+        if gone and change.keys() & {"used", "spent"}:
             del change["state"]  # a use that goes back brings nothing withdrawn back
         state |= change
         state |= {"changed_ms": fact.at, "version": version_of(place)}
@@ -189,6 +192,12 @@ def _after(coupon_id: str, before: dict[str, Any], fact: facts.AnyFact) -> dict[
         return {"state": "refunded", "redemption_id": None}
     if isinstance(fact, facts.RefundFailed):
         return {"state": "voided" if fact.voided else "issued", "redemption_id": None}
+    if isinstance(fact, facts.Given):
+        return {"state": "transferred", "redemption_id": None}
+    if isinstance(fact, facts.Gifted):
+        return {"state": "held", "redemption_id": None} if fact.held else {}
+    if isinstance(fact, facts.GiftEnded):
+        return {"state": "issued", "redemption_id": None} if fact.freed else {}
     if isinstance(fact, facts.Released):
         if (before["state"], before["redemption_id"]) == ("held", fact.act):
             return {"state": "issued", "redemption_id": None}

@@ -255,7 +255,7 @@ coupons = Table(
     Column("campaign_id", Id, nullable=False),
     Column("terms_revision", BigInteger, nullable=False),
     Column("user_id", Id, nullable=False),
-    Column("state", String(16), nullable=False),  # issued | held | redeemed | voided | refunded
+    Column("state", String(16), nullable=False),  # as reconcile.wallets.STATES
     Column("issued_ms", Ms, nullable=False),
     Column("valid_from_ms", Ms, nullable=False),
     Column("valid_until_ms", Ms, nullable=False),  # 0 = no end
@@ -274,9 +274,18 @@ coupons = Table(
     Column("paid", Fen, nullable=False, default=0, server_default="0"),
     Column("paid_used", Fen, nullable=False, default=0, server_default="0"),
     Column("restocked", Integer, nullable=False, default=0, server_default="0"),
+    # Of one that was given on: the coupon that it was, which stands for it in what was issued.
+    Column("came_from", Id, nullable=False, default="", server_default=text("''")),
     Index("coupons_user", "tenant", "user_id", "issued_ms"),
     Index("coupons_campaign", "tenant", "campaign_id", "issued_ms"),
     Index("coupons_ends", "tenant", "valid_until_ms"),
+    Index(
+        "coupons_came_from",
+        "tenant",
+        "came_from",
+        sqlite_where=text("came_from <> ''"),
+        postgresql_where=text("came_from <> ''"),
+    ),
 )
 
 redemptions = Table(

@@ -117,6 +117,7 @@ def compile_terms(c: Campaign) -> records.Terms:
         per_store_per_day=_limit(usage.per_store_per_day),
         refundable=c.refund.allowed,
         event=None if c.event is None else compile_event(c.event),
+        transferable=c.transferable,
     )
     match benefit:
         case AmountOff():

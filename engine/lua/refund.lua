@@ -15,8 +15,8 @@ derived:
 arguments:
   1 batch       msgpack array of commands.Repay
 outcomes:
-  DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED ALREADY_REDEEMED HELD REFUNDED EXPIRED
-  NOT_REFUNDABLE
+  DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED ALREADY_REDEEMED HELD REFUNDED
+  TRANSFERRED EXPIRED NOT_REFUNDABLE
 ]]
 
 -- A refund of this coupon that was asked for before, by its key or by its ref: the answer, or nil.
@@ -44,6 +44,7 @@ local function state(coupon, terms, now)
   if held then return OUTCOME.HELD end
   if coupon[COUPON.state] == COUPON_STATE.REFUNDED then return OUTCOME.REFUNDED end
   if coupon[COUPON.state] == COUPON_STATE.VOIDED then return OUTCOME.DONE end
+  if coupon[COUPON.state] == COUPON_STATE.TRANSFERRED then return OUTCOME.TRANSFERRED end
   local ends = records.valid_until(coupon)
   if ends and now >= ends then return OUTCOME.EXPIRED end
   if terms[TERMS.refundable] == false then return OUTCOME.NOT_REFUNDABLE end

@@ -163,13 +163,14 @@ local function wholly_back(record, shares, whole)
 end
 
 -- Hand a coupon back to its owner, of a pass one use; an expired one stays expired, by the clock.
--- 0: there is nothing to hand back, the rest of the pass was withdrawn or refunded.
+-- 0: there is nothing to hand back, the rest was withdrawn, refunded or given on.
 local function hand_back(handle, serial, record, c)
   local wallet, field = keys.wallet(handle), 'C' .. c[APPLIED.serial]
   local coupon = cmsgpack.unpack(redis.call('HGET', wallet, field))
   local number = c[APPLIED.uses] or 1
   if coupon[COUPON.state] == COUPON_STATE.VOIDED
-    or coupon[COUPON.state] == COUPON_STATE.REFUNDED then return 0 end
+    or coupon[COUPON.state] == COUPON_STATE.REFUNDED
+    or coupon[COUPON.state] == COUPON_STATE.TRANSFERRED then return 0 end
   if number > 1 then
     local part = { uses = number }
     uses.redeem(coupon, part, -1, 0)

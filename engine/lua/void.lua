@@ -11,7 +11,7 @@ arguments:
   1 batch     msgpack array of commands.Void
 outcomes:
   DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED ALREADY_REDEEMED HELD VOIDED REFUNDED
-  EXPIRED
+  TRANSFERRED EXPIRED
 ]]
 
 return batch.run(function(op)
@@ -34,6 +34,7 @@ return batch.run(function(op)
   end
   if state == COUPON_STATE.VOIDED then return batch.answer(OUTCOME.VOIDED, now) end
   if state == COUPON_STATE.REFUNDED then return batch.answer(OUTCOME.REFUNDED, now) end
+  if state == COUPON_STATE.TRANSFERRED then return batch.answer(OUTCOME.TRANSFERRED, now) end
   if ends and now >= ends then return batch.answer(OUTCOME.EXPIRED, now) end
   coupon[COUPON.state], coupon[COUPON.voided] = COUPON_STATE.VOIDED, now
   coupon[COUPON.redemption], coupon[COUPON.held_until] = '', 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from engine.books.proofs import proofs
 from engine.reconcile.campaigns import check_campaigns, check_stores, known_campaigns
 from engine.reconcile.check import Check, Difference, Report
+from engine.reconcile.gifts import check_gifts, check_open_gifts
 from engine.reconcile.live import Kind
 from engine.reconcile.orders import check_open_orders, check_orders, missing_orders
 from engine.reconcile.parking import (
@@ -100,6 +101,8 @@ async def _compare(check: Check) -> None:
                 await check_pockets(check, cell, batch)
             elif kind is Kind.ORDER:
                 await check_orders(check, cell, batch)
+            elif kind is Kind.GIFT:
+                await check_gifts(check, cell, batch)
             elif kind is Kind.STAY_USE:
                 await check_payments(check, cell, batch)
             elif kind in (Kind.OPENS, Kind.PENDING, Kind.TRANSACTION, Kind.TIER_USE):
@@ -113,6 +116,7 @@ async def _compare(check: Check) -> None:
                     check.differs("unknown key", key.decode(errors="replace"), "there", "", ())
         await check_holds(check, cell)
         await check_open_orders(check, cell)
+        await check_open_gifts(check, cell)
         await check_stores(check, cell)
         await check_lots(check, cell)
     await check_campaigns(check, None)
@@ -153,6 +157,8 @@ async def _look_again(check: Check, places: list[tuple[int, int]], wait_seconds:
                 await check_redemptions(check, cells[cell], [key.encode()], again=True)
             elif kind == "order":
                 await check_orders(check, cells[cell], [key.encode()], again=True)
+            elif kind == "gift":
+                await check_gifts(check, cells[cell], [key.encode()], again=True)
             elif kind == "points":
                 await check_entries(check, cells[cell], [key.encode()], again=True)
             elif kind == "purchase":
@@ -170,6 +176,9 @@ async def _look_again(check: Check, places: list[tuple[int, int]], wait_seconds:
                 await check_holds(check, one)
                 await check_stores(check, one)
                 await check_lots(check, one)
+        if ("gifts",) in suspects:
+            for one in cells:
+                await check_open_gifts(check, one)
         if ("orders",) in suspects:
             for one in cells:
                 await check_open_orders(check, one)

@@ -46,7 +46,7 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
         coupons.c.cell,
         coupons.c.campaign_id,
         coupons.c.state,
-        func.count(),
+        func.sum(case((coupons.c.came_from == "", 1), else_=0)),  # given on, it was issued there
         func.sum(case((once, 1), else_=0)),
         func.sum(coupons.c.used),
     ).where(coupons.c.tenant == check.tenant, coupons.c.restocked == 0)
@@ -67,7 +67,7 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
         groups = counted.group_by(coupons.c.cell, coupons.c.campaign_id, coupons.c.state)
         for cell, campaign, state, count, single, used in await conn.execute(groups):
             place = cell, campaign
-            counts.setdefault(place, {})[state] = count
+            counts.setdefault(place, {})[state] = int(count)
             redeemed[place] = redeemed.get(place, 0) + int(single) + int(used)
         for place, number in (await _paid(check, conn)).items():
             redeemed[place] = redeemed.get(place, 0) + number

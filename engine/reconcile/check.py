@@ -108,6 +108,8 @@ class Check:
     open_holds: dict[str, tuple[int, str]] = field(default_factory=dict)  # until, hold field
     orders: set[bytes] = field(default_factory=set)  # handle + serial of orders read
     order_fields: set[str] = field(default_factory=set)  # the same, of those that are open
+    gifts: dict[str, int] = field(default_factory=dict)  # handle + serial of open ones: until
+    takes: set[str] = field(default_factory=set)  # handle + serial of coupons on their way
     hold_fields: dict[str, str] = field(default_factory=dict)  # handle + serial: hold field
     hold_campaigns: dict[str, set[str]] = field(default_factory=dict)  # of open holds: limited ones
 

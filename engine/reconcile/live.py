@@ -38,6 +38,7 @@ class Kind(Enum):
     STAY_USE = "y"
     TIER_USE = "d"
     POOL = "x"
+    GIFT = "i"
     UNKNOWN = ""
 
 
@@ -89,6 +90,8 @@ class Live:
                 keys.frozen_key(cell.tag),
                 keys.points_due_key(cell.tag),
                 keys.sent_key(cell.tag),
+                keys.gifts_key(cell.tag),
+                keys.takes_key(cell.tag),
             )
         }
         at = len(cell.tag) + 1

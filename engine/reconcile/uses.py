@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine import keys
 from engine.books.schema import redemption_coupons
 from engine.reconcile.check import Again, Check
+from engine.reconcile.gifts import gifts_of
 from engine.records import CouponRecord, RedemptionRecord, RedemptionState
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ async def check_uses(check: Check, conn: AsyncConnection, coupons: Mapping[str, 
         if (mine.used, mine.spent) != (used, spent):
             live = f"used {mine.used}, spent {mine.spent}"
             check.differs("use of a coupon", coupon_id, live, f"{used}, {spent}", coupon.again)
-        holds = sorted(_open(h.redemption, h.until, check.now) for h in mine.holds)
+        gifts = await gifts_of(check, coupon.handle, [h.redemption for h in mine.holds])
+        holds = sorted(
+            _open(h.redemption, h.until, check.now) for h in mine.holds if h.redemption not in gifts
+        )
         open_ = sorted(
             _open(name[-keys.SERIAL_LENGTH :], record.until, check.now)
             for name, record in records

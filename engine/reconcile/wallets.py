@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
 from engine.books.schema import audience_members, coupons, points_entries, users
+from engine.gift_records import Take
 from engine.order_records import OpenOrder, OrderRecord
 from engine.reconcile.check import Again, Check, Limits
 from engine.reconcile.live import Cell
@@ -23,12 +24,13 @@ from engine.reconcile.pools import check_codes
 from engine.reconcile.uses import Counted, check_uses
 from engine.records import CountRecord, CouponRecord, CouponState, UserRecord
 
-STATES = ("issued", "held", "redeemed", "voided", "refunded")
+STATES = ("issued", "held", "redeemed", "voided", "refunded", "transferred")
 
 _coupon = msgspec.msgpack.Decoder(CouponRecord).decode
 _count = msgspec.msgpack.Decoder(CountRecord).decode
 _user = msgspec.msgpack.Decoder(UserRecord).decode
 _open = msgspec.msgpack.Decoder(list[OpenOrder]).decode
+_takes = msgspec.msgpack.Decoder(list[Take]).decode
 _order = msgspec.msgpack.Decoder(OrderRecord).decode
 
 
@@ -79,6 +81,7 @@ class _Wallet:
     returned: set[str] = field(default_factory=set)  # of these, those that were whole
     bought: set[str] = field(default_factory=set)  # coupons that were ordered, by id
     ordered: dict[str, int] = field(default_factory=dict)  # by campaign: set aside, not yet paid
+    coming: Counter[str] = field(default_factory=Counter)  # by campaign: given to them, on its way
 
 
 async def check_wallets(
@@ -146,6 +149,9 @@ def _read(check: Check, cell: Cell, key: str, fields: dict[bytes, bytes]) -> _Wa
             check.hold_fields[handle + value.decode()] = rest
         elif name == b"q":
             check.order_fields.update(handle + one.serial for one in _open(value))
+        elif name == b"t":
+            wallet.coming.update(one.campaign_id for one in _takes(value))
+            check.takes.update(handle + one.serial for one in _takes(value))
         elif name == b"p":
             wallet.points = value
         elif name != b"u":
@@ -295,7 +301,7 @@ def _check_limits(check: Check, wallet: _Wallet) -> None:
         mine = by_campaign.get(campaign, [])
         where = f"{campaign} of {wallet.user.user_id}"
         counted, expected = wallet.counts.get(campaign, 0), len(mine)
-        expected += wallet.ordered.get(campaign, 0)
+        expected += wallet.ordered.get(campaign, 0) + wallet.coming[campaign]
         if counted != expected:
             check.differs("count", where, counted, f"{expected} coupons", wallet.again)
         revisions = {coupon.terms_revision for coupon in mine}

@@ -128,7 +128,8 @@ def _compare(
 
 def _issued(tenant: str, groups: Sequence[str], start: int | None, end: int | None) -> Select[Any]:
     columns = [_OF_COUPON[group].label(group) for group in groups if group != "store"]
-    query = select(*columns, func.count()).where(coupons.c.tenant == tenant)
+    first = coupons.c.came_from == ""  # one that was given on was issued once
+    query = select(*columns, func.count()).where(coupons.c.tenant == tenant, first)
     if start is not None:
         query = query.where(coupons.c.issued_ms >= start)
     if end is not None:

@@ -107,7 +107,8 @@ def _events(
 
 def _claims(tenant: str, groups: Sequence[str], start: int | None, end: int | None) -> Select[Any]:
     columns = [_CLAIMED[group].label(group) for group in groups]
-    query = select(*columns, coupons.c.user_id).where(coupons.c.tenant == tenant)
+    claimed = coupons.c.came_from == ""  # not what somebody else gave them
+    query = select(*columns, coupons.c.user_id).where(coupons.c.tenant == tenant, claimed)
     return query.where(*_within(coupons.c.issued_ms, start, end))
 
 

@@ -114,7 +114,7 @@ async def _used(conn: AsyncConnection, tenant: str, within: Any) -> Any:
     c = coupons.c
     used = or_(c.state == "redeemed", c.used > 0, c.spent > 0)
     query = select(total(case((used, 1), else_=0)), func.count()).where(
-        c.tenant == tenant, within(c.issued_ms)
+        c.tenant == tenant, c.state != "transferred", within(c.issued_ms)
     )
     return tuple((await conn.execute(query)).one())
 

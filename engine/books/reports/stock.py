@@ -38,6 +38,7 @@ async def stock(
     counted = select(c.campaign_id, c.state, func.count(), total(case((over, 1), else_=0))).where(
         c.tenant == tenant,
         c.restocked == 0,  # what was refunded whole is stock again
+        c.state != "transferred",  # it goes on as another one
     )
     taken = select(e.campaign_id, total(e.discount)).where(e.tenant == tenant)
     if campaign_id:

@@ -23,4 +23,7 @@ function keys.vehicle(handle) return tag .. ':v:' .. handle end
 function keys.stay(handle) return tag .. ':s:' .. handle end
 function keys.pocket(handle) return tag .. ':k:' .. handle end
 function keys.stay_use(handle, serial) return tag .. ':y:' .. handle .. serial end
+function keys.gift(handle, serial) return tag .. ':i:' .. handle .. serial end
+function keys.gifts() return tag .. ':gifts' end
+function keys.takes() return tag .. ':takes' end
 function keys.tier_use(handle) return tag .. ':d:' .. handle end

@@ -15,6 +15,7 @@ function records.coupon(c)
     last = COUPON.holds
   end
   if (c[COUPON.order] or '') ~= '' then last = COUPON.points_paid end
+  if c[COUPON.given_to] or c[COUPON.came_from] then last = COUPON.came_from end
   for i = 9, last do
     if not c[i] then c[i] = i == COUPON.holds and {} or blank[i] or '' end
   end

@@ -57,6 +57,7 @@ local function state(item, at)
   end
   if record[COUPON.state] == COUPON_STATE.VOIDED then return OUTCOME.VOIDED end
   if record[COUPON.state] == COUPON_STATE.REFUNDED then return OUTCOME.REFUNDED end
+  if record[COUPON.state] == COUPON_STATE.TRANSFERRED then return OUTCOME.TRANSFERRED end
   if now >= item.ends then return OUTCOME.EXPIRED end
   if now < record[COUPON.issued] + record[COUPON.valid_from] then
     return OUTCOME.NOT_YET_VALID

@@ -68,12 +68,13 @@ function uses.unhold(coupon, serial)
 end
 
 -- Count what is redeemed of it (negative: given back). `part`: as receipts.parts makes it.
--- A coupon is redeemed when nothing is left; one that was withdrawn or refunded stays so.
+-- A coupon is redeemed when nothing is left; one that was withdrawn, refunded or given on stays so.
 function uses.redeem(coupon, part, number, amount)
   coupon[COUPON.used] = (coupon[COUPON.used] or 0) + number
   coupon[COUPON.spent] = (coupon[COUPON.spent] or 0) + amount
   local state = coupon[COUPON.state]
-  if state ~= COUPON_STATE.VOIDED and state ~= COUPON_STATE.REFUNDED then
+  if state ~= COUPON_STATE.VOIDED and state ~= COUPON_STATE.REFUNDED
+    and state ~= COUPON_STATE.TRANSFERRED then
     coupon[COUPON.state] = uses.done(coupon, part) and COUPON_STATE.REDEEMED
       or COUPON_STATE.ISSUED
   end
