@@ -21,6 +21,7 @@ from engine.outcomes import Outcome
 CHANNELS = (
     "api.storefront",
     "api.orders",
+    "api.gifts",
     "api.events",
     "api.wallets",
     "api.attempts",

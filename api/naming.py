@@ -94,6 +94,8 @@ async def _repeats(call: Call, member: Member) -> bool:
         return await engine.points.has_entry(member.handle, key, now=call.now)
     if call.route.path == "/v1/orders":
         return await engine.orders.has_order(member.handle, key, now=call.now)
+    if call.route.path.endswith(("/accept", "/take")):
+        return await engine.gifts.has_asked(member.handle, key, now=call.now)
     if call.route.path == "/v1/parking/validations":
         return await engine.parking.has_given(member.handle, key, now=call.now)
     return await engine.has_claimed(member.handle, key, now=call.now)

@@ -26,6 +26,7 @@ from engine.books.db import Books
 from engine.codes import Codes
 from engine.definitions import Settings
 from engine.engine import Engine
+from engine.gift_codes import GiftCodes
 
 POLL_SECONDS = 0.5
 HANDLE_KEY_BYTES = 32
@@ -44,6 +45,7 @@ class Tenant:
     engine: Engine
     books: Books
     codes: Codes
+    gift_codes: GiftCodes
     control: Any  # engine.control: publish_campaign, publish_store, publish_settings, withdraw
     secret: bytes  # the signing secret, for what is derived from it (keys' texts)
     rehearsal: bool  # whether operators set the clock here
@@ -123,6 +125,7 @@ class Tenants:
                 parts.engine,
                 self._books,
                 Codes(self._secret, row.id),
+                GiftCodes(self._secret, row.id),
                 parts.control,
                 self._secret,
                 self._settings.rehearsal,

@@ -32,8 +32,11 @@ Scanned = Annotated[
 
 METADATA_BYTES = 4096
 _NOTHING: dict[str, Any] = {}
+GONE = ("voided", "refunded", "transferred")  # nothing of a balance is left
 
-CouponStatus = Literal["issued", "held", "redeemed", "expired", "voided", "refunded"]
+CouponStatus = Literal[
+    "issued", "held", "redeemed", "expired", "voided", "refunded", "transferred"
+]
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -130,6 +133,8 @@ class CouponReply(Reply):
     name: dict[str, str] | str | UnsetType = UNSET  # with ?expand=terms
     rules: list[Rule] | UnsetType = UNSET  # with ?expand=terms
     external_code: str | UnsetType = UNSET  # of a third party, where the campaign has a pool
+    given_to: str | UnsetType = UNSET  # the coupon that it was given on as
+    came_from: str | UnsetType = UNSET  # the coupon that it was, before it was given on
     distance: int | UnsetType | None = UNSET  # metres, with sort=near; null = nobody knows
     event: TicketEvent | UnsetType = UNSET  # of a ticket
 
@@ -173,7 +178,9 @@ class HistoryItem(Reply):
     tendered: int | UnsetType = UNSET  # fen of a stored value that it paid, or that went back
     reason: str | UnsetType = UNSET
     returned: bool | UnsetType = UNSET  # a reversal gave the coupon back
-    until: str | UnsetType = UNSET  # of a hold
+    until: str | UnsetType = UNSET  # of a hold or gift
+    given_to: str | UnsetType = UNSET  # the coupon that stands for it from then on
+    came_from: str | UnsetType = UNSET  # the coupon that it was
 
 
 class HistoryReply(Reply):
@@ -265,15 +272,17 @@ def claimed(view: CouponView) -> CouponReply:
 def coupon(view: CouponView, kind: str = "", uses: int = 0) -> CouponReply:
     """A coupon as of ``view.now``; ``kind``, ``uses``: where the view does not know its terms."""
     status = view.status
-    spent = status in ("held", "redeemed", "voided", "refunded")
+    spent = status in ("held", "redeemed", "voided", "refunded", "transferred")
     left, money = view.left
-    balance = None if view.value is None else 0 if status in ("voided", "refunded") else money
+    balance = None if view.value is None else 0 if status in GONE else money
     uses_left = 0 if spent else left if view.uses > 1 else uses or view.uses
     reply = _coupon(view, kind or view.kind, status, uses_left, balance)
     if status == "held" and view.record.state == CouponState.HELD:
         reply.held_until = moment(view.record.held_until)
     elif status == "held":
         reply.held_until = moment(min(h.until for h in view.record.holds if h.until > view.now))
+    elif status == "transferred":
+        reply.given_to = view.record.given_to
     return reply
 
 
@@ -297,8 +306,9 @@ def _coupon(
         channel=record.channel,
         source=extra.get("source"),
         metadata=extra.get("metadata"),
-        external_code=extra.get("external_code", UNSET),
+        external_code=UNSET if status == "transferred" else extra.get("external_code", UNSET),
         event=UNSET if event is None else ticket_event(event),
+        came_from=record.came_from or UNSET,
     )
 
 
@@ -338,7 +348,7 @@ def offer(campaign_id: str, found: Offer | None, language: str) -> OfferReply:
 def history_item(act: CouponAct, *, named: bool) -> HistoryItem:
     """One act of a coupon's history; who did it only where ``named``."""
     item = HistoryItem(type=act.type, at=moment(act.at), act=act.act, who=act.who if named else {})
-    for name in ("store_id", "order_ref", "channel", "reason"):
+    for name in ("store_id", "order_ref", "channel", "reason", "given_to", "came_from"):
         if text := getattr(act, name):
             setattr(item, name, text)
     if act.discount is not None:

@@ -132,6 +132,12 @@ class Gifts:
         """Bring a printed coupon into a wallet; value: its id there."""
         return await self._take(coupon_id, "", user_id, key, who, now)
 
+    async def has_asked(self, handle: str, key: str, *, now: int = 0) -> bool:
+        """Whether what this person accepted or took under this Idempotency-Key has come."""
+        acting = self._acting
+        serials = acting.serials("accept", handle, key, now or acting.clock())[:2]
+        return any(await self._fields(handle, *(f"C{serial}" for serial in serials)))
+
     async def _take(
         self, source: str, gift: str, user_id: str, key: str, who: str, now: int
     ) -> Answer[str]:

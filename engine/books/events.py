@@ -35,6 +35,10 @@ NAMES = {
     "order_ended": "order_lapsed",  # or order_cancelled
     "refunded": "refunded",
     "refund_failed": "refund_failed",
+    "gifted": "gift_offered",
+    "gift_ended": "gift_ended",
+    "given": "given",
+    "received": "received",
 }
 NOTICES = ("expiring_soon", "budget_alarm")
 TYPES = tuple(dict.fromkeys([*NAMES.values(), "order_cancelled", *NOTICES]))
@@ -44,11 +48,14 @@ SCANNED = 2000  # facts of a cell that one page looks at
 _SHOWN = (
     "user_id", "campaign_id", "order_id", "channel", "valid_from", "valid_until", "redemption_id",
     "store_id", "merchant_id", "lot_id", "order_ref", "amount", "discount", "payable", "until",
-    "points", "payment_ref", "coupon_ids", "reason", "refund_ref", "items",
+    "points", "payment_ref", "coupon_ids", "reason", "refund_ref", "items", "gift_id",
+    "to_user", "to_coupon", "came_from",
 )  # fmt: skip
 _ID = {
     "issued": "coupon_id", "voided": "coupon_id", "refunded": "coupon_id",
     "refund_failed": "coupon_id", "reversed": "reversal_id", "ordered": "order_id",
+    "gift_offered": "coupon_id", "gift_ended": "coupon_id", "given": "coupon_id",
+    "received": "coupon_id",
     "order_paid": "order_id", "order_lapsed": "order_id", "order_cancelled": "order_id",
 }  # fmt: skip
 MOMENTS = frozenset({"valid_from", "valid_until", "until"})

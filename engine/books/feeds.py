@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _TENDERS = (ledger.STORED_VALUE, ledger.POINTS)
 _OTHERS = (*_TENDERS, *ledger.OWN)
+ENDED = {2: "taken_back", 3: "declined", 4: "expired"}  # gift_records.GiftState
 _GIVEN_BACK, _NOT_GIVEN_BACK = 1, 2  # AppliedCoupon.returned
 _STATES = {
     "held": RedemptionState.HELD,
@@ -69,7 +70,8 @@ async def complete_until(books: Books, tenant: str) -> int | None:
 class CouponAct:
     """One act on a coupon; ``at`` and ``until`` in ms, what does not apply is empty or None."""
 
-    # claimed, held, committed, redeemed, released, reversed, voided, refunded, refund_failed
+    # claimed, held, committed, redeemed, released, reversed, voided, refunded, refund_failed,
+    # gifted, gift_ended, given, received
     type: str
     at: int
     act: str  # id of the coupon, redemption or reversal
@@ -81,7 +83,9 @@ class CouponAct:
     tendered: int | None = None  # fen of a stored value that it paid, or that went back to it
     reason: str = ""
     returned: bool | None = None  # a reversal gave the coupon back
-    until: int = 0  # of a hold
+    until: int = 0  # of a hold or gift
+    given_to: str = ""  # id of the coupon that stands for it from then on
+    came_from: str = ""  # id of the coupon that it was
 
 
 async def coupon_history(
@@ -152,7 +156,13 @@ def _coupon_act(row: Any, body: dict[str, Any], coupon_id: str) -> CouponAct | N
         )
     if row.type == "claimed":
         return CouponAct(row.type, row.at_ms, row.act, who, channel=body["channel"])
-    return CouponAct(row.type, row.at_ms, row.act, who, reason=body.get("reason", ""))
+    more = {"reason": body.get("reason", "")}
+    if row.type in ("gifted", "given", "received"):
+        more |= {"given_to": body.get("to_coupon", ""), "came_from": body.get("came_from", "")}
+        more |= {"channel": body.get("channel", ""), "until": body.get("until", 0)}
+    elif row.type == "gift_ended":
+        more["reason"] = ENDED[body["how"]]
+    return CouponAct(row.type, row.at_ms, row.act, who, **more)
 
 
 def _who(text: str) -> dict[str, Any]:

@@ -188,6 +188,7 @@ BODIES = {
     "/reversals": {"reason": "r"},
     "/recall": {"reason": "r"},
     "/stock": {"add": 5},
+    "/take": {"user_id": "zoe"},
     "/refund": {"reason": "r", "refund_ref": "b1"},
 }
 

@@ -37,6 +37,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "engine.embedded": (),
     "engine.fastpath": ("engine.fastpath",),
     "engine.codes": ("engine.fastpath",),
+    "engine.gift_codes": ("engine.fastpath",),
     "engine.definitions": (*PLAIN, "engine.definitions"),
     "engine.scripts": PLAIN,
     "loadtest": ("loadtest",),

@@ -367,7 +367,7 @@ def test_the_contracts_example_as_the_scripts_read_it() -> None:
         include_categories=["dining"], include_skus=None,
         exclude_categories=None, exclude_skus=["gift-card"],
         stacking="common", group="dining", group_limit=1, per_redemption=1, order=100,
-        base_initial=False, uses=1,
+        base_initial=False, uses=1, transferable=True,
     )  # fmt: skip
 
 

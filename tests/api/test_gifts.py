@@ -1,0 +1,154 @@
+"""Gifts over HTTP: offered, taken once, taken back, lapsed; whose money and history it is then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.api.server import Answer, ApiServer
+from tests.api.test_concurrency import in_order
+from tests.api.test_orders import DAY, NOON, Shop
+
+LATER = DAY + "13:00:00.000+08:00"
+
+
+class Giving(Shop):
+    """People who give each other what they have bought or claimed."""
+
+    async def claim(self, user: str, campaign: str, **options: Any) -> str:
+        body = {"campaign_id": campaign, "user_id": user, "channel": "app"}
+        answer = await self.post("/v1/claims", body, now=NOON, **options)
+        assert answer.status == 201, answer.json
+        coupon: str = answer.json["id"]
+        return coupon
+
+    async def give(self, coupon: str, now: str = NOON, **options: Any) -> Answer:
+        body = {"seconds": options.pop("seconds")} if "seconds" in options else {}
+        return await self.post(f"/v1/coupons/{coupon}/gifts", body, now=now, **options)
+
+    async def accept(self, code: str, user: str, now: str | None = NOON, **options: Any) -> Answer:
+        body = {"user_id": user}
+        return await self.post(f"/v1/gifts/{code}/accept", body, now=now, **options)
+
+    async def status(self, coupon: str, now: str = NOON) -> str:
+        found: str = (await self.get(f"/v1/coupons/{coupon}", now=now)).json["status"]
+        return found
+
+
+@pytest.fixture
+async def giving(rehearsal_server: ApiServer) -> AsyncIterator[Giving]:
+    tenant, key = rehearsal_server.new_mall()
+    async with Giving(rehearsal_server.url, key) as shop:
+        shop.tenant, shop.server = tenant, rehearsal_server
+        await shop.put("/v1/merchants/m1", {"name": "Noodles"})
+        await shop.put("/v1/stores/s1", {"name": "S1", "merchant_id": "m1"})
+        yield shop
+
+
+async def test_a_gift_from_hand_to_hand(giving: Giving) -> None:
+    await giving.sell("tea", "stock 9 per_user 1", transferable=True)
+    await giving.sell("own", "stock 9")
+    coupon = await giving.claim("ann", "tea")
+    made = await giving.give(coupon, idem="g1")
+    assert (made.status, made.json["status"]) == (201, "open")
+    assert made.json["expires_at"] == "2026-03-03T04:00:00.000Z"
+    code = made.json["gift_code"]
+    assert code.isalnum()
+    assert code.isupper()
+    again = await giving.give(coupon, idem="g1")
+    assert (again.json, again.replayed) == (made.json, True)
+    assert (await giving.give(coupon, idem="g1", seconds=60)).code == "idempotency_key_reused"
+    assert (await giving.give(coupon)).code == "held"
+    assert (await giving.give(await giving.claim("ann", "own"))).code == "not_transferable"
+    assert (await giving.redeem(coupon, 5000)).code == "held"
+    void = await giving.post(f"/v1/coupons/{coupon}/void", {"reason": "r"}, now=NOON)
+    assert void.code == "held"
+    shown = await giving.get(f"/v1/gifts/{code.lower()}", now=NOON)
+    assert (shown.json["status"], shown.json["campaign_id"]) == ("open", "tea")
+    assert shown.json["rules"]
+    # One wins, whoever asks at once; those who are not allowed leave it open.
+    await giving.claim("bob", "tea")
+    assert (await giving.accept(code, "bob")).code == "user_limit"
+    assert (await giving.accept(code, "ann")).code == "not_transferable"
+    answers = await asyncio.gather(*(giving.accept(code, f"f{n}", idem="a") for n in range(8)))
+    won = [one for one in answers if one.status == 201]
+    assert len(won) == 1
+    assert {one.code for one in answers if one.status != 201} == {"gift_taken"}
+    winner, mine = won[0].json["user_id"], won[0].json["id"]
+    assert won[0].json["came_from"] == coupon
+    assert won[0].json["valid_until"] == shown.json["valid_until"]
+    repeat = await giving.accept(code, winner, now=LATER, idem="a")
+    assert (repeat.json, repeat.replayed) == (won[0].json, True)
+    assert (await giving.get(f"/v1/gifts/{code}")).json["received_as"] == mine
+    assert (await giving.delete(f"/v1/gifts/{code}")).code == "gift_taken"
+    given = (await giving.get(f"/v1/coupons/{coupon}", now=NOON)).json
+    assert (given["status"], given["given_to"], given["uses_left"]) == ("transferred", mine, 0)
+    assert (await giving.redeem(coupon, 5000)).code == "transferred"
+    assert (await giving.redeem(mine, 5000)).status == 201
+    await in_order(giving.server, giving.tenant)
+    acts = {}
+    for one in (coupon, mine):
+        history = (await giving.get(f"/v1/coupons/{one}/history")).json["items"]
+        acts[one] = [(act["type"], act.get("given_to"), act.get("came_from")) for act in history]
+    assert acts[coupon] == [
+        ("claimed", None, None), ("gifted", None, None), ("given", mine, None)
+    ]  # fmt: skip
+    assert acts[mine] == [("received", None, coupon), ("redeemed", None, None)]
+    types = [one["type"] for one in (await giving.get("/v1/events")).json["items"]]
+    assert [types.count(one) for one in ("gift_offered", "given", "received")] == [1, 1, 1]
+    stock = (await giving.get("/v1/reports/stock?campaign_id=tea")).json["items"][0]
+    assert (stock["issued"], stock["redeemed"]) == (2, 1)
+
+
+async def test_back_to_the_giver(giving: Giving) -> None:
+    """By the clock, by their own hand, by the friend's; and who may touch it."""
+    await giving.sell("pass", "stock 9", kind="pass", usage={"uses": 3}, transferable=True)
+    coupon = await giving.claim("ann", "pass")
+    code = (await giving.give(coupon, seconds=60)).json["gift_code"]
+    assert await giving.status(coupon) == "held"
+    over = DAY + "12:01:00.000+08:00"
+    assert await giving.status(coupon, over) == "issued"
+    assert (await giving.accept(code, "bob", over)).code == "gift_expired"
+    assert (await giving.delete(f"/v1/gifts/{code}", now=over)).code == "gift_expired"
+    code = (await giving.give(coupon, over)).json["gift_code"]
+    for _ in range(2):
+        back = await giving.delete(f"/v1/gifts/{code}", now=over)
+        assert (back.status, back.json["status"]) == (200, "taken_back")
+    assert (await giving.accept(code, "bob", over)).code == "gift_expired"
+    code = (await giving.give(coupon, over)).json["gift_code"]
+    gone = await giving.post(f"/v1/gifts/{code}/decline", {}, now=over)
+    assert (gone.status, gone.json["status"]) == (200, "declined")
+    assert (await giving.redeem(coupon, 5000, over)).status == 201
+    assert (await giving.give(coupon, over)).code == "not_transferable"  # used in part
+    _, stranger = giving.server.new_mall()
+    assert (await giving.accept(code, "bob", key=stranger, now=None)).status == 404
+    other = await giving.claim("cid", "pass")
+    for name in ("x", other, "0" * 58, code[:-1] + ("0" if code[-1] != "0" else "1")):
+        assert (await giving.accept(name, "bob")).status == 404
+    terminal = giving.server.key("terminal", tenant=giving.tenant, store_id="s1")
+    assert (await giving.accept(code, "bob", key=terminal, now=None)).status in (401, 403)
+    for bad in ({"seconds": 0}, {"seconds": "x"}, {"more": 1}):
+        assert (await giving.post(f"/v1/coupons/{other}/gifts", bad)).status == 400
+    await in_order(giving.server, giving.tenant)
+
+
+async def test_what_was_paid_goes_along(giving: Giving) -> None:
+    """It is owed until the receiver uses it; it is no refund to anybody any more."""
+    await giving.sell("meal", "stock 9 off 10000", issue={"price": 8000}, transferable=True)
+    made = await giving.order(("meal", 2))
+    one, two = (await giving.pay(made, 16_000)).json["coupon_ids"]
+    codes = [(await giving.give(coupon)).json["gift_code"] for coupon in (one, two)]
+    got = [(await giving.accept(code, "bob")).json["id"] for code in codes]
+    body = {"reason": "r", "refund_ref": "b1"}
+    for coupon, why in ((one, "transferred"), (got[0], "not_refundable")):
+        refund = await giving.post(f"/v1/coupons/{coupon}/refund", body, now=NOON)
+        assert refund.code == why, refund.json
+    assert (await giving.redeem(got[0], 25_000)).json["discount"] == 10_000
+    await in_order(giving.server, giving.tenant)
+    balances = await giving.get("/v1/books/balances", params={"as_of": "2026-04-02T00:00:00Z"})
+    rows = {(row["account"], row["party"]): row["balance"] for row in balances.json["items"]}
+    assert rows["customer.prepaid", "customers"] == -8000
+    assert rows["merchant.discount", "merchant:m1"] == -10_000
