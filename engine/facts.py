@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.fact_gifts import Given as Given
 from engine.fact_gifts import Gifted as Gifted
 from engine.fact_gifts import GiftEnded as GiftEnded
+from engine.fact_gifts import Given as Given
 from engine.fact_gifts import Received as Received
 from engine.fact_parts import BackCoupon as BackCoupon
 from engine.fact_parts import BackLine as BackLine

@@ -79,6 +79,7 @@ class _Wallet:
     points: bytes = b""
     refunded: dict[str, str] = field(default_factory=dict)  # serial of its order, by coupon
     returned: set[str] = field(default_factory=set)  # of these, those that were whole
+    received: set[str] = field(default_factory=set)  # coupons that were given to them, by id
     bought: set[str] = field(default_factory=set)  # coupons that were ordered, by id
     ordered: dict[str, int] = field(default_factory=dict)  # by campaign: set aside, not yet paid
     coming: Counter[str] = field(default_factory=Counter)  # by campaign: given to them, on its way
@@ -102,7 +103,12 @@ async def check_wallets(
         await _compare_coupons(check, conn, wallets, again)
         counted = {k: v for wallet in wallets.values() for k, v in wallet.counted.items()}
         await check_uses(check, conn, counted)
-        extras = {k: (v, one.again) for one in wallets.values() for k, v in one.extras.items()}
+        extras = {
+            name: (extra, one.again)
+            for one in wallets.values()
+            for name, extra in one.extras.items()
+            if name not in one.received  # its code is known with the coupon that it was
+        }
         await check_codes(check, conn, extras)
         await _compare_users(check, conn, wallets, again)
         await _compare_audiences(check, conn, wallets, again)
@@ -135,6 +141,8 @@ def _read(check: Check, cell: Cell, key: str, fields: dict[bytes, bytes]) -> _Wa
             if record.extra:
                 wallet.extras[coupon_id] = record.extra
             wallet.coupons[coupon_id] = _live_coupon(record, handle)
+            if record.came_from:
+                wallet.received.add(coupon_id)
             if record.order:
                 wallet.bought.add(coupon_id)
                 if record.state == CouponState.REFUNDED:

@@ -152,3 +152,20 @@ async def test_what_was_paid_goes_along(giving: Giving) -> None:
     rows = {(row["account"], row["party"]): row["balance"] for row in balances.json["items"]}
     assert rows["customer.prepaid", "customers"] == -8000
     assert rows["merchant.discount", "merchant:m1"] == -10_000
+
+
+async def test_a_third_partys_code_goes_along(giving: Giving) -> None:
+    await giving.sell("film", "stock 9", transferable=True)
+    path = "/v1/campaigns/film/pool"
+    loaded = await giving.ask(
+        "POST", path, data=b"K-1", idem="p1", headers={"Content-Type": "text/csv"}
+    )
+    assert loaded.status in (200, 201), loaded.json
+    coupon = await giving.claim("ann", "film")
+    code = (await giving.give(coupon)).json["gift_code"]
+    shown = (await giving.get(f"/v1/gifts/{code}", now=NOON)).json
+    assert "K-1" not in str(shown)
+    got = await giving.accept(code, "bob")
+    assert got.json["external_code"] == "K-1"
+    assert "external_code" not in (await giving.get(f"/v1/coupons/{coupon}")).json
+    await in_order(giving.server, giving.tenant)
