@@ -72,6 +72,7 @@ class StockReceive(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     sender: int  # cell
     total: int  # that it has ever sent here
     wanted: int  # here at once: so much is not sent on for a moment
+    codes: list[str] | None = None  # of third parties, the last sent last; None = not asked for
 
 
 class Profile(Command, frozen=True, kw_only=True):

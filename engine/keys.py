@@ -135,6 +135,11 @@ def pool_key(tag: str, campaign_id: str) -> str:
     return f"{tag}:x:{campaign_id}"
 
 
+def moving_key(tag: str, to: int, campaign_id: str) -> str:
+    """List: such codes on their way to another cell, the last sent last."""
+    return f"{tag}:z:{to}:{campaign_id}"
+
+
 def redemption_key(tag: str, handle: str, serial: str) -> str:
     """String: one redemption."""
     return f"{tag}:r:{handle}{serial}"

@@ -43,6 +43,7 @@ SETTLE_AT_ONCE = 256
 KNOWN = 4096  # campaigns whose last look is kept
 
 _pack = msgspec.msgpack.encode
+_codes = msgspec.msgpack.Decoder(tuple[int, list[str]]).decode
 _number = msgspec.msgpack.Decoder(int).decode
 
 
@@ -325,7 +326,13 @@ class Segments:
             total=total,
             wanted=sum(one.n for one in dry.queue) if dry else 1,
         )
-        reply = await self._acting.lane(to).submit("stock_receive", _pack(command))
+        lane = self._acting.lane(to)
+        reply = await lane.submit("stock_receive", _pack(command))
+        if reply.outcome == Outcome.INVALID_REQUEST:  # codes of a third party go along
+            total, codes = _codes(await self._ask(sender, "stock_codes", [name, to]))
+            command = msgspec.structs.replace(command, total=total, codes=codes)
+            reply = await lane.submit("stock_receive", _pack(command))
+            await self._settle(sender, f"{to}:{what}:{name}", "", total)
         return _number(reply.value) if reply.outcome == Outcome.DONE else 0
 
     async def sweep(self) -> int:
@@ -342,10 +349,22 @@ class Segments:
                 if look.on_its_way(sender, int(to)) > 0:
                     total = _at(look.parts[sender].sent, int(to))
                     await self._receive(what, name, sender, int(to), total, None, 0)
-                script = scripts.load("stock_settle")
-                await server.write_once(keys.cell_key(tag), script, member, int(score))
+                arrived = _at(look.parts[sender].sent, int(to))
+                await self._settle(sender, member.decode(), str(int(score)), arrived)
                 told += 1
         return told
+
+    async def _settle(self, sender: int, member: str, at: str, received: int) -> None:
+        """Have a cell forget what it has sent: the other has received so much, in all."""
+        place, script = keys.cell_key(self._acting.tags[sender]), scripts.load("stock_settle")
+        await self._acting.server.write_once(place, script, member, at, received)
+
+    async def _ask(self, cell: int, verb: str, request: object) -> bytes:
+        place, script = keys.cell_key(self._acting.tags[cell]), scripts.load(verb)
+        try:
+            return await self._acting.server.read(place, script, _pack(request))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
 
     # ---- looking -------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 Tell what a cell has of some campaigns' stock, what it could send away, what has gone to and fro.
 
 flags:    no-writes allow-oom
-include:  batch, issuing, pack, segments
+include:  batch, campaigns, issuing, pack, segments
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -22,7 +22,7 @@ for i, id in ipairs(request[3]) do
     local kept, last = segments.kept_now(part)
     local promise = part.share.promise[PROMISE.until_ms] - batch.now
     if promise > issuing.promise then promise = 0 end
-    found[i] = pack.array(part.share.left + free, kept, math.max(0, last - batch.now),
+    found[i] = pack.array(campaigns.room(part.share) + free, kept, math.max(0, last - batch.now),
       math.max(0, promise), part.sent, part.received)
   else
     found[i] = '\192'  -- nil

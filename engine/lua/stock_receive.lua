@@ -7,11 +7,12 @@ keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   campaign    hash    the campaign's share in this cell
+  pool        list    codes of a third party: where coupons take one along, they are told too
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.StockReceive
 outcomes:
-  DONE REPEATED NOT_FOUND
+  DONE REPEATED NOT_FOUND INVALID_REQUEST
 ]]
 
 return batch.run(function(op)
@@ -21,8 +22,11 @@ return batch.run(function(op)
   if not part then return batch.answer(OUTCOME.NOT_FOUND, now) end
   local n = total - (part.received[from + 1] or 0)
   if n <= 0 then return batch.answer(OUTCOME.REPEATED, now, 0) end
+  local codes = op[STOCKRECEIVE.codes]
+  if part.share.codes and not codes then return batch.answer(OUTCOME.INVALID_REQUEST, now) end
   -- After this point the act must succeed.
   segments.put(part.received, from, total)
+  if part.share.codes then segments.receive_codes(part, codes, n) end
   local share = segments.move(part, n, 'received', part.received)
   segments.keep(part, math.min(n, op[STOCKRECEIVE.wanted]))
   batch.fact('stock_received', now, id, '', orders.engine, what, from, n, total, share)

@@ -39,6 +39,7 @@ class Kind(Enum):
     TIER_USE = "d"
     POOL = "x"
     GIFT = "i"
+    MOVING = "z"
     UNKNOWN = ""
 
 

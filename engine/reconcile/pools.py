@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
 from engine.books.schema import pool_batches, pool_codes
 from engine.reconcile.check import Again, Check
+
+_totals = msgspec.msgpack.Decoder(list[int]).decode
 
 _AT_ONCE = 1000  # codes asked for at once
 _PAGE = 5000  # codes read at once
@@ -50,7 +53,26 @@ async def _read(check: Check, campaign_id: str, again: Again) -> set[str]:
         if len(here) < len(listed) or not here.isdisjoint(waiting):
             check.differs("codes", where, "a code twice", "", again)
         waiting |= here
-    return waiting
+    return waiting | await _moving(check, campaign_id)
+
+
+async def _moving(check: Check, campaign_id: str) -> set[str]:
+    """Codes that one cell has sent and another has not received: the last ones of their lists."""
+    totals = []
+    for cell in check.cells:
+        asked = ("HMGET", keys.campaign_key(cell.tag, campaign_id), "sent", "received")
+        ((sent, received),) = await check.live.many([asked])
+        totals.append((_totals(sent or b"\x90"), _totals(received or b"\x90")))
+    codes: set[str] = set()
+    for sender, (sent, _) in enumerate(totals):
+        for to, number in enumerate(sent):
+            there = totals[to][1]
+            moving = number - (there[sender] if sender < len(there) else 0)
+            if moving > 0:
+                key = keys.moving_key(check.cells[sender].tag, to, campaign_id)
+                (listed,) = await check.live.many([("LRANGE", key, -moving, -1)])
+                codes |= {code.decode() for code in listed}
+    return codes
 
 
 async def _booked(check: Check, conn: AsyncConnection, campaign_id: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections import Counter
@@ -15,6 +16,8 @@ import pytest
 from redis.asyncio import Redis
 
 from engine import facts, keys, segments
+from engine.books import pools
+from engine.books.definitions import By
 from engine.errors import InvalidRequest
 from engine.outcomes import Outcome
 from engine.records import pack
@@ -306,4 +309,24 @@ async def test_random_acts_keep_the_law(
             now += dice.choice([1000, 20_000, 61_000])
         await law(wide, total)
     await wide.check_facts()
+    await reconciled(wide.books, redis_url, tenant)
+
+
+async def test_codes_of_a_third_party_go_along(wide: Running, tenant: str, redis_url: str) -> None:
+    """As many winners as codes, each another one; a transfer cut in two keeps its codes."""
+    codes = {f"x{n:02}": n for n in range(40)}
+    await wide.publish(campaign("amount_off amount=100", id="c", stock={"pool": True}))
+    await pools.mark(wide.books, tenant, By("ann", "", "", "", 0), "c")
+    await pools.add_codes(wide.books, tenant, CELLS, "c", "upload", codes)
+    await wide.control.load_codes()
+    assert await wide.engine.segments._send("stock", "c", 0, 7, 0, 2, 0) == 2
+    await reconciled(wide.books, redis_url, tenant)
+    users = [user for cell in (3, 0, 9) for user in people(wide, cell, 20)]
+    told = await asyncio.gather(*(claim(wide, user) for user in users))
+    assert Counter(told) == {Outcome.DONE: 40, Outcome.SOLD_OUT: 20}
+    given = []
+    for user in users:
+        wallet = await wide.engine.wallet(wide.engine.handle_of(user))
+        given += [json.loads(one.extra)["external_code"] for one in wallet.coupons.values()]
+    assert sorted(given) == sorted(codes)
     await reconciled(wide.books, redis_url, tenant)

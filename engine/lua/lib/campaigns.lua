@@ -131,12 +131,17 @@ function campaigns.room(share)
   return share.left and math.min(share.left, codes) or codes
 end
 
+-- n codes of third parties more (or fewer) are in this cell.
+function campaigns.recode(share, n)
+  share.codes, share.popped = share.codes + n, true
+  touch(share)
+end
+
 -- The next code of a third party, and the coupon (packed) that has it from now on: it is nobody
 -- else's ever, whatever becomes of the coupon.
 function campaigns.coded(share, packed)
   local code = redis.call('LPOP', keys.pool(share.id))
-  share.codes, share.popped = share.codes - 1, true
-  touch(share)
+  campaigns.recode(share, -1)
   local coupon, told = cmsgpack.unpack(packed), '{"external_code":' .. cjson.encode(code)
   local extra = coupon[COUPON.extra] or ''
   coupon[COUPON.extra] = extra == '' and told .. '}' or told .. ',' .. string.sub(extra, 2)

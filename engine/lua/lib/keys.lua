@@ -6,6 +6,7 @@ function keys.facts() return tag .. ':facts' end
 function keys.wallet(handle) return tag .. ':w:' .. handle end
 function keys.campaign(id) return tag .. ':g:' .. id end
 function keys.pool(id) return tag .. ':x:' .. id end
+function keys.moving(to, id) return tag .. ':z:' .. to .. ':' .. id end
 function keys.redemption(handle, serial) return tag .. ':r:' .. handle .. serial end
 function keys.opens(id) return tag .. ':o:' .. id end
 function keys.holders(id) return tag .. ':h:' .. id end

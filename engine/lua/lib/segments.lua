@@ -9,7 +9,7 @@ local function list(packed) return packed and cmsgpack.unpack(packed) or {} end
 -- The part of this cell, or nil where there is none or it is without bound. `what`: stock.
 function segments.read(what, id)
   local share = what == 'stock' and campaigns.share(id)
-  if not share or not share.left then return nil end
+  if not share or not campaigns.room(share) then return nil end
   local row = redis.call('HMGET', keys.campaign(id), 'sent', 'received', 'kept')
   return { what = what, id = id, share = share, sent = list(row[1]), received = list(row[2]),
     kept = row[3] and cmsgpack.unpack(row[3]) or { 0, 0 } }
@@ -32,12 +32,12 @@ end
 function segments.kept_now(part)
   local n, last = part.kept[1], part.kept[2]
   if batch.now >= last or last - batch.now > segments.kept then return 0, 0 end
-  return math.min(n, part.share.left), last
+  return math.min(n, campaigns.room(part.share)), last
 end
 
 -- As many lapsed orders as make n left: what orders.tidy gives up.
 function segments.in_the_way(part, lapsed, n)
-  local freed, left = {}, part.share.left
+  local freed, left = {}, campaigns.room(part.share)
   for _, place in ipairs(lapsed) do
     if left >= n then break end
     freed[#freed + 1] = { handle = place[1], serial = place[2],
@@ -50,11 +50,27 @@ end
 -- n more (or fewer) are this cell's; totals: the name and the list of those that changed.
 function segments.move(part, n, name, totals)
   local key = keys.campaign(part.id)
-  part.share.left = part.share.left + n
+  local bounded = part.share.left
+  if bounded then part.share.left = part.share.left + n end
   campaigns.freed(part.share)
   redis.call('HINCRBY', key, 'moved', n)
   redis.call('HSET', key, name, pack.array(unpack(totals)))
-  return redis.call('HINCRBY', key, 'share', n)
+  return bounded and redis.call('HINCRBY', key, 'share', n) or -1
+end
+
+-- n codes of a third party go along to another cell: they wait where it takes them from.
+function segments.send_codes(part, to, n)
+  local codes = redis.call('LPOP', keys.pool(part.id), n)
+  redis.call('RPUSH', keys.moving(to, part.id), unpack(codes))
+  campaigns.recode(part.share, -n)
+end
+
+-- Codes that came along: of those told, the last n at most.
+function segments.receive_codes(part, codes, n)
+  for i = math.max(1, #codes - n + 1), #codes do
+    redis.call('RPUSH', keys.pool(part.id), codes[i])
+    campaigns.recode(part.share, 1)
+  end
 end
 
 -- Put a total into a list that has one a cell, the first cell's first.
