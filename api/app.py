@@ -27,6 +27,8 @@ CHANNELS = (
     "api.attempts",
     "api.redemptions",
     "api.till",
+    "api.checkins",
+    "api.gates",
     "api.closing",
     "api.parking_payments",
     "api.points",

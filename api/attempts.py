@@ -17,7 +17,7 @@ _CODES = {outcome.code: outcome for outcome in Outcome}
 class AttemptItem(msgspec.Struct, omit_defaults=True, kw_only=True):
     """One refused try: what was tried where, and why it was refused."""
 
-    type: str  # redeem | hold | park | scan | verify
+    type: str  # redeem | hold | park | checkin | scan | verify
     at: str
     code: str
     detail: str

@@ -112,6 +112,13 @@ EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
         "reason": "one bowl returned",
         "lines": [{"id": "1", "amount": 11900}],
     },
+    ("POST", "/v1/checkins"): {
+        "code": "A6BGYVB0A6FBHJQKH0QKAT05CNF280001QZ0QNQPPCSTW60NB1B3FSST6C",
+        "gate": "north",
+        "direction": "in",
+        "nonce": "north-000123",
+        "staff_id": "08",
+    },
     ("POST", "/v1/points/earn"): {"user_id": "ann", "points": 100, "reason": "sign-up"},
     ("POST", "/v1/points/spend"): {"user_id": "ann", "points": 50, "reason": "claw machine"},
     ("POST", "/v1/points/adjust"): {"user_id": "ann", "points": -5, "reason": "counted twice"},

@@ -124,7 +124,7 @@ class Refusals:
                 coupon_id=coupon_id,
                 short_by=short_by,
                 store_id=seen.store_id,
-                terminal_id=getattr(body, "terminal_id", None) or "",
+                terminal_id=getattr(body, "terminal_id", None) or getattr(body, "gate", None) or "",
                 staff_id=getattr(body, "staff_id", None) or "",
                 channel=getattr(body, "channel", None) or "",
                 order_ref=getattr(body, "order_ref", None) or "",

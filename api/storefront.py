@@ -193,9 +193,12 @@ async def void(call: Call) -> Reply:
 
 
 class Form(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Rotating: a new code every 30 s. Static: for print, good until the coupon ends."""
+    """Rotating: a new code every 30 s. Static: for print, good until the coupon ends.
 
-    form: Literal["rotating", "static"] = "rotating"
+    Offline: of a ticket, for gates that verify with the public key alone; 151 characters.
+    """
+
+    form: Literal["rotating", "static", "offline"] = "rotating"
 
 
 def _show(call: Call, code: Code, external: str | msgspec.UnsetType = msgspec.UNSET) -> Reply:
@@ -228,6 +231,10 @@ def _show(call: Call, code: Code, external: str | msgspec.UnsetType = msgspec.UN
 async def coupon_code(call: Call) -> Reply:
     _, view, _ = await _coupon(call, call.path["id"])
     codes, external = call.tenant.codes, wire.external_code(view.record)
+    if call.query.form == "offline":
+        if view.event is None:
+            raise InvalidRequest("form", "Only a ticket has such a code.", "仅门票有离线码。")
+        return _show(call, codes.offline(view.id, view.event.id, view.valid_until or None))
     if call.query.form == "static":
         return _show(call, codes.static(view.id, view.valid_until or None), external)
     return _show(call, codes.rotating(view.id, view.now), external)

@@ -15,8 +15,6 @@ PATHS = (
     "/v1/campaigns/{id}/waitlist",
     "/v1/campaigns/{id}/waitlist/{user_id}",
     "/v1/campaigns/{id}/prints",
-    "/v1/checkins",
-    "/v1/checkins/offline",
     "/v1/invitations",
     "/v1/invitations/{code}/accept",
     "/v1/groups",

@@ -181,6 +181,9 @@ class HistoryItem(Reply):
     until: str | UnsetType = UNSET  # of a hold or gift
     given_to: str | UnsetType = UNSET  # the coupon that stands for it from then on
     came_from: str | UnsetType = UNSET  # the coupon that it was
+    gate: str | UnsetType = UNSET  # of a check-in
+    direction: str | UnsetType = UNSET
+    code: str | UnsetType = UNSET  # why a check-in was refused
 
 
 class HistoryReply(Reply):
@@ -348,7 +351,10 @@ def offer(campaign_id: str, found: Offer | None, language: str) -> OfferReply:
 def history_item(act: CouponAct, *, named: bool) -> HistoryItem:
     """One act of a coupon's history; who did it only where ``named``."""
     item = HistoryItem(type=act.type, at=moment(act.at), act=act.act, who=act.who if named else {})
-    for name in ("store_id", "order_ref", "channel", "reason", "given_to", "came_from"):
+    for name in (
+        "store_id", "order_ref", "channel", "reason", "given_to", "came_from",
+        "gate", "direction", "code",
+    ):  # fmt: skip
         if text := getattr(act, name):
             setattr(item, name, text)
     if act.discount is not None:

@@ -266,7 +266,10 @@ KeyRole = Literal[
 
 
 class KeyRequest(Request):
-    """A terminal is bound to a store, parking to a lot, a merchant's key to the merchant."""
+    """A terminal is bound to a store, parking to a lot, a merchant's key to the merchant.
+
+    A gate may be bound to an event, and to a store, whose merchant its entries are settled with.
+    """
 
     role: KeyRole
     label: Annotated[Text128, Meta(min_length=1)]

@@ -35,8 +35,8 @@ TIMEOUT_SECONDS = 5.0
 # Taking coupons back goes before giving out: a till has a queue, a claim has a phone.
 PRIORITY = (
     "stock_receive", "stock_send",
-    "park", "redeem", "commit", "release", "reverse", "void", "lapse", "profile", "member",
-    "points_credit",
+    "park", "redeem", "checkin", "commit", "release", "reverse", "void", "lapse", "profile",
+    "member", "points_credit",
     "order_pay", "order_cancel", "order_lapse", "refund", "refund_fail",
     "vehicle", "attend", "amend", "validate", "pocket",
     "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire",

@@ -232,6 +232,25 @@ class Unrepay(Command, frozen=True, kw_only=True):
     entry: str  # serial of the entry of points, where points are taken again
 
 
+class CheckIn(Command, frozen=True, kw_only=True):
+    """A ticket at a gate, in or out."""
+
+    serial: str  # of the attempt: from the gate and the nonce of the scan
+    serial_before: str
+    window: int
+    fingerprint: str
+    offset: int
+    tickets: list[Presented]  # the one that was scanned, or a member's, the likeliest first
+    member_step: int  # full step of the member code that named the person, 0 without
+    member_stale: int
+    event_id: str  # the gate's, "" = any
+    gate: str
+    out: int  # 0 in, 1 out
+    staff_id: str
+    store_id: str  # the caller's own, "" when bound to none
+    scanned: int  # ms by the gate's clock, of what happened while it could not ask; 0 = now
+
+
 class Credit(Command, frozen=True, kw_only=True):
     """Make an entry of points: earn, spend, adjust."""
 

@@ -16,6 +16,7 @@ import msgspec
 from engine import commands, keys
 from engine.acting import Acting, Mall, fingerprint_of, to_json
 from engine.batching import Fence, Observer, Reply
+from engine.checkins import CheckIns
 from engine.doors import Doors
 from engine.fastpath import serial_of
 from engine.gifts import Gifts
@@ -60,6 +61,7 @@ class Engine(Acting):
         self.points = Points(self)
         self.orders = Orders(self)
         self.gifts = Gifts(self)
+        self.checkins = CheckIns(self)
         self.parking = Parking(self)
         self.payments = Payments(self)
 

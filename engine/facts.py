@@ -386,6 +386,27 @@ class CodesLoaded(Fact, tag="codes_loaded", frozen=True):
 
     batch: int
     codes: int
+
+
+class Checked(Fact, tag="checked", frozen=True):
+    """A ticket was tried at a gate; ``act`` is the id of the check-in."""
+
+    user_id: str
+    coupon_id: str  # "" = a member's code, and no ticket
+    campaign_id: str
+    event_id: str
+    gate: str
+    out: int  # 0 in, 1 out
+    outcome: int  # 0, or why it was refused; offline: why it would have been
+    offline: int
+    scanned: int  # when; offline by the gate's clock
+    staff_id: str
+    redemption_id: str  # of a first entry
+    entries: int
+    other_gate: str  # that let the ticket in before
+    other_at: int
+
+
 AnyFact = (
     Claimed
     | ProfileTold
@@ -416,6 +437,7 @@ AnyFact = (
     | GiftEnded
     | Given
     | Received
+    | Checked
 )
 
 _decoder = msgspec.msgpack.Decoder(list[AnyFact])

@@ -21,6 +21,8 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:q:<h><s>``  string  an order (records.OrderRecord)
 ``{tag}:l:<id>``    zset    open orders of a campaign by the time they lapse: ``<h><s>:<quantity>``
 ``{tag}:orders``    zset    open orders by the time they lapse, for the sweeper
+``{tag}:c:<h><s>``  string  an attempt at a gate (checkin_records.CheckInRecord)
+``{tag}:j:<h><s>``  string  who came and went with a ticket (AttendanceRecord)
 ``{tag}:v:<h>``     string  a vehicle; ``h`` stands for its plate (parking/records.py, as below)
 ``{tag}:s:<h>``     string  a stay; ``h`` stands for its lot and session
 ``{tag}:k:<h>``     string  a pocket: validations given to a stay, a plate or a person
@@ -33,7 +35,7 @@ A cell's keys all carry its tag, so one act touches one slot:
 ==================  ======  ===============================================================
 
 Ids: coupon ``C``, redemption ``R``, reversal ``V``, order ``O``, entry of points ``P``,
-validation ``K``, gift ``G``, each + handle (16) + serial (11) in Base32.
+validation ``K``, gift ``G``, check-in ``I``, each + handle (16) + serial (11) in Base32.
 The handle names the cell, so every id and every scanned code goes straight to its slot.
 """
 
@@ -203,6 +205,16 @@ def pending_key(tag: str, campaign_id: str) -> str:
 def sent_key(tag: str) -> str:
     """Sorted set: stock that was sent to other cells (``to:what:id``) by when, for the sweeper."""
     return f"{tag}:sent"
+
+
+def checkin_key(tag: str, handle: str, serial: str) -> str:
+    """String: one attempt at a gate."""
+    return f"{tag}:c:{handle}{serial}"
+
+
+def attendance_key(tag: str, handle: str, serial: str) -> str:
+    """String: who came and went with a ticket; ``serial`` is its own."""
+    return f"{tag}:j:{handle}{serial}"
 
 
 def vehicle_key(tag: str, handle: str) -> str:

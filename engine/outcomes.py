@@ -94,6 +94,13 @@ class Outcome(IntEnum):
     RECEIPT_USED = 96
     STAY_CLOSED = 97
     WRONG_STATUS = 98  # of a statement or an adjustment
+    # check-in
+    WRONG_EVENT = 110
+    NOT_PAID = 111
+    ALREADY_IN = 112
+    NOT_IN = 113
+    TOO_EARLY = 114
+    TOO_LATE = 115
     # never told to a caller of the API
     WINDOW_MOVED = 120
     WALLET_MOVED = 121
@@ -227,6 +234,12 @@ SENTENCES: dict[Outcome, Sentence] = {
     Outcome.RECEIPT_USED: Sentence("This receipt already freed a car.", "该小票已用于停车减免。"),
     Outcome.STAY_CLOSED: Sentence("This stay is closed.", "该停车记录已结束。"),
     Outcome.WRONG_STATUS: Sentence("Its status does not allow that.", "当前状态不允许此操作。"),
+    Outcome.WRONG_EVENT: Sentence("This ticket is for another event.", "该票不适用于本场活动。"),
+    Outcome.NOT_PAID: Sentence("The order is not paid yet.", "订单尚未支付。"),
+    Outcome.ALREADY_IN: Sentence("This ticket has been used to enter.", "该票已入场。"),
+    Outcome.NOT_IN: Sentence("Nobody is inside with this ticket.", "该票当前不在场内。"),
+    Outcome.TOO_EARLY: Sentence("Entry is not open yet.", "尚未开始入场。"),
+    Outcome.TOO_LATE: Sentence("Entry has closed.", "已停止入场。"),
     Outcome.WINDOW_MOVED: Sentence("The key's window moved on.", "幂等窗口已更新。"),
     Outcome.WALLET_MOVED: Sentence("The wallet changed meanwhile.", "券包已变化。"),
 }

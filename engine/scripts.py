@@ -23,7 +23,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import commands, gift_records, order_records, records
+from engine import checkin_records, commands, gift_records, order_records, records
 from engine.outcomes import Outcome
 from engine.parking import records as parking
 
@@ -72,6 +72,9 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "REFUNDED": order_records.RefundRecord,
     "GIVEN": gift_records.GiftRecord,
     "TAKE": gift_records.Take,
+    "SCAN": checkin_records.CheckInRecord,
+    "PASSING": checkin_records.Passing,
+    "ATTENDANCE": checkin_records.AttendanceRecord,
     "CLAIM": commands.Claim,
     "SHUT": commands.Shut,
     "STOCKSEND": commands.StockSend,
@@ -111,6 +114,7 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "VALIDATE": commands.Validate,
     "POCKET": commands.Pocket,
     "PARK": commands.Park,
+    "CHECKIN": commands.CheckIn,
     "CREDIT": commands.Credit,
     "UNDO": commands.Undo,
     "EXPIRE": commands.Expire,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Integer, delete, func, literal_column, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.books.reports.redemptions import local_day
 from engine.books.schema import attempts, stores, tenants
@@ -35,7 +36,7 @@ class Attempt:
     tenant: str
     id: str
     at_ms: int
-    verb: str  # redeem | hold | park | scan | verify
+    verb: str  # redeem | hold | park | checkin | scan | verify
     code: str
     coupon_id: str
     short_by: int
@@ -50,11 +51,12 @@ class Attempt:
 
 
 async def add(books: Books, rows: Sequence[Attempt]) -> None:
-    """Write them."""
+    """Write them; one whose id is there already was told before."""
     if rows:
         values = [{name: getattr(row, name) for name in Attempt.__slots__} for row in rows]
+        insert = sqlite.insert if books.sqlite else postgresql.insert
         async with books.begin() as connection:
-            await connection.execute(attempts.insert(), values)
+            await connection.execute(insert(attempts).on_conflict_do_nothing(), values)
 
 
 async def of_coupon(

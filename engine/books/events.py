@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.books.feeds import complete_until
 from engine.books.schema import facts, notices, tenants
+from engine.outcomes import Outcome
 
 if TYPE_CHECKING:
     from engine.books.db import Books
@@ -39,6 +40,7 @@ NAMES = {
     "gift_ended": "gift_ended",
     "given": "given",
     "received": "received",
+    "checked": "checkin",
 }
 NOTICES = ("expiring_soon", "budget_alarm")
 TYPES = tuple(dict.fromkeys([*NAMES.values(), "order_cancelled", *NOTICES]))
@@ -49,7 +51,7 @@ _SHOWN = (
     "user_id", "campaign_id", "order_id", "channel", "valid_from", "valid_until", "redemption_id",
     "store_id", "merchant_id", "lot_id", "order_ref", "amount", "discount", "payable", "until",
     "points", "payment_ref", "coupon_ids", "reason", "refund_ref", "items", "gift_id",
-    "to_user", "to_coupon", "came_from",
+    "to_user", "to_coupon", "came_from", "coupon_id", "event_id", "gate", "entries",
 )  # fmt: skip
 _ID = {
     "issued": "coupon_id", "voided": "coupon_id", "refunded": "coupon_id",
@@ -57,6 +59,7 @@ _ID = {
     "gift_offered": "coupon_id", "gift_ended": "coupon_id", "given": "coupon_id",
     "received": "coupon_id",
     "order_paid": "order_id", "order_lapsed": "order_id", "order_cancelled": "order_id",
+    "checkin": "checkin_id",
 }  # fmt: skip
 MOMENTS = frozenset({"valid_from", "valid_until", "until"})
 
@@ -182,4 +185,7 @@ def _told(name: str, row: Any, body: dict[str, Any]) -> dict[str, Any]:
         used = [one["coupon_id"] for one in body.get("coupons", ())]
         if used:
             told["coupon_ids"] = used
+    if name == "checkin":
+        told["direction"] = "out" if body["out"] else "in"
+        told["code"] = Outcome(body["outcome"]).code if body["outcome"] else None
     return told

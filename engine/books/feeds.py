@@ -16,6 +16,7 @@ from engine.books import ledger
 from engine.books.schema import (
     campaign_terms,
     cells,
+    checkins,
     facts,
     redemption_coupons,
     redemptions,
@@ -23,6 +24,7 @@ from engine.books.schema import (
     tenants,
 )
 from engine.errors import InvalidRequest
+from engine.outcomes import Outcome
 from engine.records import (
     AppliedCoupon,
     Deduction,
@@ -71,7 +73,7 @@ class CouponAct:
     """One act on a coupon; ``at`` and ``until`` in ms, what does not apply is empty or None."""
 
     # claimed, held, committed, redeemed, released, reversed, voided, refunded, refund_failed,
-    # gifted, gift_ended, given, received
+    # gifted, gift_ended, given, received, checkin
     type: str
     at: int
     act: str  # id of the coupon, redemption or reversal
@@ -86,6 +88,9 @@ class CouponAct:
     until: int = 0  # of a hold or gift
     given_to: str = ""  # id of the coupon that stands for it from then on
     came_from: str = ""  # id of the coupon that it was
+    gate: str = ""  # and what follows: of a check-in
+    direction: str = ""
+    code: str = ""  # why it was refused
 
 
 async def coupon_history(
@@ -110,9 +115,16 @@ async def coupon_history(
                 )
             )
         ).all()
+        shown = (
+            await conn.scalars(
+                select(checkins.c.id).where(
+                    checkins.c.tenant == tenant, checkins.c.coupon_id == coupon_id
+                )
+            )
+        ).all()
         query = (
             select(facts.c.type, facts.c.act, facts.c.at_ms, facts.c.body)
-            .where(facts.c.tenant == tenant, facts.c.act.in_([coupon_id, *used, *undone]))
+            .where(facts.c.tenant == tenant, facts.c.act.in_([coupon_id, *used, *undone, *shown]))
             .order_by(facts.c.epoch, facts.c.seq)
         )
         rows = (await conn.execute(query)).all()
@@ -153,6 +165,16 @@ def _coupon_act(row: Any, body: dict[str, Any], coupon_id: str) -> CouponAct | N
             tendered=paid[0]["amount_before"] - paid[0]["amount_after"] if paid else None,
             reason=body["reason"],
             returned=bool(named[0]["returned"]) if named else None,
+        )
+    if row.type == "checked":
+        return CouponAct(
+            "checkin",
+            row.at_ms,
+            row.act,
+            who,
+            gate=body["gate"],
+            direction="out" if body["out"] else "in",
+            code=Outcome(body["outcome"]).code if body["outcome"] else "",
         )
     if row.type == "claimed":
         return CouponAct(row.type, row.at_ms, row.act, who, channel=body["channel"])

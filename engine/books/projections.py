@@ -17,6 +17,7 @@ from engine.books import ledger, schema
 from engine.books.arrivals import Arrival, Position
 from engine.books.bulk import Row, Rows
 from engine.books.ledger import LedgerError, Original
+from engine.books.projections_checkins import CheckInsPlan
 from engine.books.projections_orders import OrdersPlan, OrderTold, RefundTold
 from engine.books.projections_parking import ParkingPlan, ParkingTold
 from engine.books.projections_points import PointsPlan, Told
@@ -107,6 +108,7 @@ class Plan:
         self._orders = OrdersPlan(tenant, cell, currency, self._postings, known.bought)
         self._parking = ParkingPlan(tenant, cell)
         self._moves: dict[tuple[str, str, str, int], int] = {}
+        self._checkins = CheckInsPlan(tenant, cell)
 
     def add(self, arrival: Arrival, fact: facts.AnyFact) -> None:
         """Take one fact in; LedgerError (and nothing changed) when it cannot be settled."""
@@ -221,6 +223,9 @@ class Plan:
         direction = "sent" if isinstance(fact, facts.StockSent) else "received"
         self._moves[fact.what, fact.act, direction, fact.peer] = fact.total
 
+    def _checked(self, _place: Position, fact: facts.Checked) -> None:
+        self._checkins.add(fact)
+
     def _published(self, _place: Position, _fact: facts.Published | facts.CodesLoaded) -> None:
         """Definitions are born in the books; that one reached a cell changes nothing here."""
 
@@ -307,6 +312,7 @@ class Plan:
         facts.GiftEnded: _gift_told,
         facts.Given: _given,
         facts.Received: _received,
+        facts.Checked: _checked,
     }
 
     # ---- shared ------------------------------------------------------------------------------
@@ -470,6 +476,7 @@ class Plan:
         await self._parking.write(rows)
         moves = [(self.cell, *key, total) for key, total in self._moves.items()]
         await rows.run(STOCK_MOVES_PUT, tenant, moves)
+        await self._checkins.write(rows)
         if self._postings:
             # Last, because until the commit nobody else gets numbers of this tenant.
             first = await next_postings(len(self._postings))

@@ -6,7 +6,8 @@ fact's seq) and only move forward. Migrations: ``engine/books/migrations`` (Alem
 What finance adds (adjustments, fundings, tracked events) is in ``schema_finance``, points and
 purchases in ``schema_points``, lots and stays in ``schema_parking``, jobs and refused tries in
 ``schema_office``, orders and refunds in ``schema_orders``, third parties' codes in
-``schema_pools``, notices in ``schema_events``, what went from cell to cell in ``schema_moves``.
+``schema_pools``, notices in ``schema_events``, what went from cell to cell in ``schema_moves``,
+check-ins in ``schema_checkins``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sqlalchemy import (
 
 from engine.books.schema_base import Fen, Id, Ms, Party, tenant_column
 from engine.books.schema_base import metadata as metadata
+from engine.books.schema_checkins import checkins as checkins
 from engine.books.schema_events import notices as notices
 from engine.books.schema_finance import adjustments as adjustments
 from engine.books.schema_finance import fundings as fundings

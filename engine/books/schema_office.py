@@ -47,7 +47,7 @@ attempts = Table(  # bounded: the oldest are struck off
     tenant_column(),
     Column("id", Id, primary_key=True),  # time, process, number: sorts by time
     Column("at_ms", Ms, nullable=False),
-    Column("verb", String(16), nullable=False),  # redeem | hold | park | scan | verify
+    Column("verb", String(16), nullable=False),  # redeem | hold | park | checkin | …
     Column("code", String(32), nullable=False),
     Column("coupon_id", Id, nullable=False, default=""),  # "" = the code named none
     Column("short_by", BigInteger, nullable=False, default=0),

@@ -214,7 +214,8 @@ async def _with_anything(
         (fundings, _due(fundings, tenant, start, end)),
         (adjustments, _agreed(tenant)),
     ):
-        due = select(table.c.merchant_id).where(condition).distinct()
+        # "": an entry to the mall's own event, for which no merchant is owed anything.
+        due = select(table.c.merchant_id).where(condition, table.c.merchant_id != "").distinct()
         if merchant_id:
             due = due.where(table.c.merchant_id == merchant_id)
         found.update(await conn.scalars(due))

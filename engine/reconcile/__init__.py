@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from engine.books.proofs import proofs
 from engine.reconcile.campaigns import check_campaigns, check_stores, known_campaigns
 from engine.reconcile.check import Check, Difference, Report
+from engine.reconcile.checkins import check_attendances, check_checkins, missing_checkins
 from engine.reconcile.gifts import check_gifts, check_open_gifts
 from engine.reconcile.live import Kind
 from engine.reconcile.orders import check_open_orders, check_orders, missing_orders
@@ -105,6 +106,10 @@ async def _compare(check: Check) -> None:
                 await check_gifts(check, cell, batch)
             elif kind is Kind.STAY_USE:
                 await check_payments(check, cell, batch)
+            elif kind is Kind.CHECKIN:
+                await check_checkins(check, cell, batch)
+            elif kind is Kind.ATTENDANCE:
+                await check_attendances(check, cell, batch)
             elif kind in (Kind.OPENS, Kind.PENDING, Kind.TRANSACTION, Kind.TIER_USE):
                 # check_holds and check_open_orders read them; a transaction's owner is its
                 # purchase's; what a tier was used for stands in the redemptions that it names
@@ -123,6 +128,7 @@ async def _compare(check: Check) -> None:
     await missing_people(check)
     await missing_redemptions(check)
     await missing_orders(check)
+    await missing_checkins(check)
     await missing_purchases(check)
     await missing_parking(check)
     await missing_payments(check)
@@ -169,6 +175,10 @@ async def _look_again(check: Check, places: list[tuple[int, int]], wait_seconds:
                 await check_stays(check, cells[cell], [key.encode()], again=True)
             elif kind == "pocket":
                 await check_pockets(check, cells[cell], [key.encode()], again=True)
+            elif kind == "checkin":
+                await check_checkins(check, cells[cell], [key.encode()], again=True)
+            elif kind == "attendance":
+                await check_attendances(check, cells[cell], [key.encode()])
             elif kind == "stay use":
                 await check_payments(check, cells[cell], [key.encode()], again=True)
         if any(s[:1] in (("store",), ("holds",)) for s in suspects):

@@ -107,6 +107,7 @@ class Check:
     redemptions: set[bytes] = field(default_factory=set)  # handle + serial of records read
     open_holds: dict[str, tuple[int, str]] = field(default_factory=dict)  # until, hold field
     orders: set[bytes] = field(default_factory=set)  # handle + serial of orders read
+    checkins: set[str] = field(default_factory=set)  # ids of check-ins read
     order_fields: set[str] = field(default_factory=set)  # the same, of those that are open
     gifts: dict[str, int] = field(default_factory=dict)  # handle + serial of open ones: until
     takes: set[str] = field(default_factory=set)  # handle + serial of coupons on their way

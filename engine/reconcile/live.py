@@ -40,6 +40,8 @@ class Kind(Enum):
     POOL = "x"
     GIFT = "i"
     MOVING = "z"
+    CHECKIN = "c"
+    ATTENDANCE = "j"
     UNKNOWN = ""
 
 

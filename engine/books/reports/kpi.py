@@ -12,6 +12,8 @@ from engine.books.reports.parking import deducted
 from engine.books.schema import (
     adjustments,
     attempts,
+    campaigns,
+    checkins,
     coupons,
     entries,
     parking_overrides,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("name", "value", "numerator", "denominator", "definition")
 FAILURES = "failures."
+USES = ("redeem", "hold", "park", "checkin")  # what tries to use a coupon are kept as
 DEFINITIONS = {
     "redemption_rate": (
         (
@@ -36,8 +39,11 @@ DEFINITIONS = {
         "期内发放且至少核销一次(未退回)的券 / 期内发放的券",
     ),
     "attendance": (
-        "tickets checked in / tickets sold; none are sold in this version",
-        "已检票的票 / 已售的票;当前版本未售票",
+        (
+            "tickets issued in the period that somebody entered with and that were not given back"
+            " / tickets issued in the period, those withdrawn or refunded left out"
+        ),
+        "期内发放且已检票入场(未撤销)的门票 / 期内发放且未作废、未退款的门票",
     ),
     "parking_use": (
         "stays entered in the period of whose fees something was taken off / stays entered in it",
@@ -86,7 +92,7 @@ async def kpi(
     async with books.connect() as conn:
         counted: dict[str, tuple[int, int]] = {
             "redemption_rate": await _used(conn, tenant, within),
-            "attendance": (0, 0),
+            "attendance": await _attended(conn, tenant, within),
             "parking_use": await _parked(conn, tenant, within),
             "points_use_rate": await _points(conn, tenant, within),
             "manual_interventions": await _by_hand(conn, tenant, within),
@@ -115,6 +121,25 @@ async def _used(conn: AsyncConnection, tenant: str, within: Any) -> Any:
     used = or_(c.state == "redeemed", c.used > 0, c.spent > 0)
     query = select(total(case((used, 1), else_=0)), func.count()).where(
         c.tenant == tenant, c.state != "transferred", within(c.issued_ms)
+    )
+    return tuple((await conn.execute(query)).one())
+
+
+async def _attended(conn: AsyncConnection, tenant: str, within: Any) -> Any:
+    c = coupons.c
+    came = exists().where(
+        checkins.c.tenant == tenant,
+        checkins.c.coupon_id == c.id,
+        checkins.c.redemption_id == c.redemption_id,
+    )
+    a_ticket = exists().where(
+        campaigns.c.tenant == tenant, campaigns.c.id == c.campaign_id, campaigns.c.kind == "ticket"
+    )
+    query = select(total(case((came, 1), else_=0)), func.count()).where(
+        c.tenant == tenant,
+        within(c.issued_ms),
+        c.state.in_(("issued", "held", "redeemed")),
+        a_ticket,
     )
     return tuple((await conn.execute(query)).one())
 
@@ -188,7 +213,7 @@ async def _failures(conn: AsyncConnection, tenant: str, within: Any) -> dict[str
     a = attempts.c
     query = (
         select(a.code, func.count().label("tries"))
-        .where(a.tenant == tenant, a.verb.in_(("redeem", "hold", "park")), within(a.at_ms))
+        .where(a.tenant == tenant, a.verb.in_(USES), within(a.at_ms))
         .group_by(a.code)
     )
     causes = {row.code: row.tries for row in await conn.execute(query)}
