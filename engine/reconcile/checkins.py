@@ -89,7 +89,8 @@ async def check_attendances(check: Check, cell: Cell, attendance_keys: list[byte
 
 async def missing_checkins(check: Check) -> None:
     """Name check-ins that the books have and Redis has not."""
-    check.report.checked["check-ins"] = len(check.checkins)
+    if check.checkins:
+        check.report.count("check-ins", len(check.checkins))
     if await check.count_of(checkins) == len(check.checkins):
         return
     query = select(checkins.c.id).where(checkins.c.tenant == check.tenant)
