@@ -137,6 +137,27 @@ def _warnings(status: str, language: str) -> list[str]:
 
 @route(
     "GET",
+    "/v1/jobs",
+    query=shapes.JobsQuery,
+    reply=shapes.JobList,
+    summary="Jobs, the newest first: also those that nobody asked for (refunds of what expired).",
+    tags=TAGS,
+)
+async def list_jobs(call: Call) -> Reply:
+    query: shapes.JobsQuery = call.query
+    after = decode_cursor(query.cursor, tuple[int, str]) if query.cursor else None
+    found = await jobs.list_jobs(
+        call.tenant.books, call.tenant.id, after, query.limit + 1,
+        kind=query.kind, state=query.status, campaign_id=query.campaign_id,
+    )  # fmt: skip
+    page = found[: query.limit]
+    last = page[-1] if len(found) > len(page) else None
+    cursor = encode_cursor(last.created_ms, last.id) if last else None
+    return Reply({"items": [shapes.job_reply(job) for job in page], "next_cursor": cursor})
+
+
+@route(
+    "GET",
     "/v1/jobs/{id}",
     query=shapes.JobQuery,
     reply=shapes.JobPage,
@@ -155,6 +176,7 @@ async def read_job(call: Call) -> Reply:
     page = found[: query.limit]
     more = len(found) > len(page)
     reply = shapes.job_reply(job)
-    reply["items"] = [shapes.job_item(item) for item in page]
+    back = await jobs.paid_back(call.tenant.books, job, page)
+    reply["items"] = [shapes.job_item(item, back.get(item.coupon_id)) for item in page]
     reply["next_cursor"] = encode_cursor(page[-1].n + 1) if more else None
     return Reply(reply)

@@ -22,6 +22,7 @@ from engine.engine import Engine
 from engine.errors import HexiaoError
 from engine.jobs import Jobs
 from engine.outbox import Client, open_client
+from engine.refunding import Refunding
 from engine.server import Server
 
 QUIET_SECONDS = 5.0  # after the last change of a definition, before all cells are gone over
@@ -73,6 +74,10 @@ class Service:
                 await service._publish()
                 service._start(service._keep_published())
                 service._start(Jobs(service.books, service._engines).watch())
+                refunding = Refunding(
+                    service.books, service._engines, rehearsal=settings.rehearsal
+                )
+                service._start(refunding.watch())
         except BaseException:
             await service.close()
             raise

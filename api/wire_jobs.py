@@ -29,6 +29,7 @@ class RecallRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     reason: Reason
 
 
+JobKind = Literal["grant", "recall", "refund_expired"]
 JobStatus = Literal["queued", "running", "done", "failed"]
 
 
@@ -36,7 +37,7 @@ class JobReply(msgspec.Struct, kw_only=True):
     """A job; ``counts`` by outcome: issued, voided or refunded, else the code of the refusal."""
 
     id: str
-    kind: Literal["grant", "recall"]
+    kind: JobKind
     status: JobStatus
     campaign_id: str
     total: int | None  # null = not counted yet
@@ -50,12 +51,14 @@ class JobReply(msgspec.Struct, kw_only=True):
 
 
 class JobItem(msgspec.Struct, kw_only=True):
-    """What became of one user (grant) or coupon (recall)."""
+    """What became of one user (grant) or coupon (recall, refund); what is to be returned for it."""
 
     user_id: str
     status: Literal["waiting", "issued", "voided", "refunded", "refused"]
     code: str | UnsetType = UNSET
     coupon_id: str | UnsetType = UNSET
+    refund_amount: int | UnsetType = UNSET  # once the books have it; and points_back
+    points_back: int | UnsetType = UNSET
 
 
 class JobPage(JobReply, kw_only=True):
@@ -63,6 +66,21 @@ class JobPage(JobReply, kw_only=True):
 
     items: list[JobItem]
     next_cursor: str | None
+
+
+class JobList(msgspec.Struct, kw_only=True):
+    """Jobs, the newest first."""
+
+    items: list[JobReply]
+    next_cursor: str | None
+
+
+class JobsQuery(Page, kw_only=True):
+    """Only such jobs."""
+
+    kind: JobKind | None = None
+    status: JobStatus | None = None
+    campaign_id: str | None = None
 
 
 class JobQuery(Page, kw_only=True):
@@ -90,11 +108,13 @@ def job_reply(job: Job) -> dict[str, Any]:
     return shown
 
 
-def job_item(item: Item) -> JobItem:
-    """An item as it is shown."""
+def job_item(item: Item, back: tuple[int, int] | None = None) -> JobItem:
+    """An item as it is shown; ``back``: fen and points that it sent back."""
     shown = JobItem(user_id=item.user_id, status=item.status)  # type: ignore[arg-type]
     if item.code:
         shown.code = item.code
     if item.coupon_id:
         shown.coupon_id = item.coupon_id
+    if back is not None:
+        shown.refund_amount, shown.points_back = back
     return shown

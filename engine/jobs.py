@@ -1,4 +1,4 @@
-"""Doing jobs: grants and recalls, item by item beside live traffic.
+"""Doing jobs: grants, recalls and refunds, item by item beside live traffic.
 
 One process a mall's host does them (the API's first). A job is done in slices: lease it, take the
 next items, act, keep their outcomes. A crash loses at most the outcomes of one slice; its acts are
@@ -77,7 +77,7 @@ class Jobs:
         if job.total is None:
             return await jobs.list_coupons(self._books, job)
         items = await jobs.items_of(self._books, job, job.done, SLICE)
-        act = _grant if job.kind == "grant" else _recall
+        act = _ACTS[job.kind]
         outcomes: list[Item] = []
         for start in range(0, len(items), IN_FLIGHT):
             some = items[start : start + IN_FLIGHT]
@@ -125,10 +125,28 @@ async def _recall(engine: Engine, job: Job, item: Item) -> Item:
     if answer.value is None:
         return item._replace(status=REFUSED, code=answer.outcome.code)
     if answer.value.record.paid or answer.value.record.points_paid:
-        refund = await engine.orders.refund(**act, refund_ref=f"recall {job.id}")
+        refund = await engine.orders.refund(**act, refund_ref=jobs.refund_ref(job))
         if refund.value is not None:
             return item._replace(status="refunded")
     return item._replace(status="voided")
+
+
+async def _refund_expired(engine: Engine, job: Job, item: Item) -> Item:
+    """What was paid for a coupon that has expired unused; once, whatever job comes to it."""
+    answer = await engine.orders.refund(
+        coupon_id=item.coupon_id,
+        key=jobs.EXPIRED_REF,
+        who=job.who,
+        reason="expired",
+        refund_ref=jobs.refund_ref(job),
+        now=job.clock_ms,
+    )
+    if answer.value is None:
+        return item._replace(status=REFUSED, code=answer.outcome.code)
+    return item._replace(status="refunded")
+
+
+_ACTS = {"grant": _grant, "recall": _recall, jobs.EXPIRED: _refund_expired}
 
 
 def _now() -> int:

@@ -196,6 +196,7 @@ class Terms(msgspec.Struct, array_like=True):
     refundable: bool = True  # what was paid for it may come back
     event: EventTerms | None = None  # of a ticket
     transferable: bool = False  # it may be given on
+    refund_expired: bool = False  # what was paid comes back when it expires unused
 
 
 class StoreRecord(msgspec.Struct, array_like=True):

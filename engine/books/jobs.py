@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from sqlalchemy import bindparam, func, insert, literal, or_, select, update
+from sqlalchemy import bindparam, func, insert, literal, or_, select, tuple_, update
 
-from engine.books.schema import cells, coupons, job_items, jobs
+from engine.books.schema import cells, coupons, job_items, jobs, refunds
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 OPEN = ("queued", "running")
 WAITING, REFUSED = "waiting", "refused"
+EXPIRED = "refund_expired"  # a kind of job: refunds of what has expired unused
+EXPIRED_REF = "expired"
 
 
 @dataclass(slots=True, frozen=True)
@@ -31,7 +33,7 @@ class Job:
 
     tenant: str
     id: str
-    kind: str  # grant | recall
+    kind: str  # grant | recall | refund_expired
     state: str  # queued | running | done | failed
     campaign_id: str
     asked: dict[str, Any]
@@ -47,7 +49,7 @@ class Job:
 
 
 class Item(NamedTuple):
-    """One person (of a grant) or one coupon (of a recall)."""
+    """One person (of a grant) or one coupon (of a recall, of refunds)."""
 
     n: int
     user_id: str
@@ -94,6 +96,45 @@ async def items_of(
         query = query.where(i.status == status)
     async with books.connect() as connection:
         return [Item(*row) for row in await connection.execute(query)]
+
+
+async def list_jobs(
+    books: Books, tenant: str, after: tuple[int, str] | None, limit: int, **wanted: str | None
+) -> list[Job]:
+    """Jobs, the newest first; ``after``: (created, id) of the last one seen.
+
+    ``wanted``: values of the columns ``kind``, ``state``, ``campaign_id``; None = any.
+    """
+    query = select(jobs).where(jobs.c.tenant == tenant)
+    for name, value in wanted.items():
+        if value is not None:
+            query = query.where(jobs.c[name] == value)
+    if after is not None:
+        query = query.where(tuple_(jobs.c.created_ms, jobs.c.id) < after)
+    async with books.connect() as connection:
+        rows = await connection.execute(
+            query.order_by(jobs.c.created_ms.desc(), jobs.c.id.desc()).limit(limit)
+        )
+        return [_job(row) for row in rows]
+
+
+async def paid_back(books: Books, job: Job, items: Sequence[Item]) -> dict[str, tuple[int, int]]:
+    """What the job sent back for coupons, as far as the books have come: (fen, points) each."""
+    named = [item.coupon_id for item in items if item.status == "refunded"]
+    query = select(refunds.c.coupon_id, refunds.c.amount, refunds.c.points).where(
+        refunds.c.tenant == job.tenant,
+        refunds.c.coupon_id.in_(named),
+        refunds.c.ref == refund_ref(job),
+    )
+    if not named:
+        return {}
+    async with books.connect() as connection:
+        return {name: (fen, points) for name, fen, points in await connection.execute(query)}
+
+
+def refund_ref(job: Job) -> str:
+    """The number of the refunds that a job makes, one for each coupon."""
+    return EXPIRED_REF if job.kind == EXPIRED else f"{job.kind} {job.id}"
 
 
 # ---- being done --------------------------------------------------------------------------------

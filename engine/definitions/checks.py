@@ -290,7 +290,6 @@ def _rest(c: Campaign) -> Iterator[Problem]:
     unbuilt = {
         # A merchant's breakage is no part of what the contract's statement pays it.
         "settlement.breakage": c.issue.price != 0 and c.settlement.breakage == "merchant",
-        "refund.expired_auto": c.refund.expired_auto,
     }
     yield from (_unbuilt(field) for field, is_set in unbuilt.items() if is_set)
 

@@ -118,6 +118,7 @@ def compile_terms(c: Campaign) -> records.Terms:
         refundable=c.refund.allowed,
         event=None if c.event is None else compile_event(c.event),
         transferable=c.transferable,
+        refund_expired=c.refund.expired_auto,
     )
     match benefit:
         case AmountOff():

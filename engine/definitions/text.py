@@ -244,6 +244,9 @@ def _together(c: Campaign, w: _Words) -> Iterator[Rule]:
         yield "uses", w.say("To be used once.", "仅可使用一次。")
     else:
         yield "uses", w.say(f"For {c.usage.uses} uses.", f"可使用{c.usage.uses}次。")
+    if c.refund.expired_auto and (c.issue.price or c.issue.points_price):
+        text = "What was paid for it comes back if it expires unused."
+        yield "refund_expired", w.say(text, "过期未用自动退款。")
     if c.transferable:
         yield "transferable", w.say("May be given on.", "可转赠。")
     else:

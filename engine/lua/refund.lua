@@ -1,5 +1,6 @@
 --[[
-Send back what was paid for what is unused of a coupon; whole, it goes back to the stock.
+Send back what was paid for what is unused of a coupon; whole, it goes back to the stock. What has
+expired comes back where its terms say so, and stays given out.
 
 flags:    allow-oom
 include:  arithmetic, batch, campaigns, issuing, keys, orders, pack, points, records
@@ -34,6 +35,11 @@ local function before(op, record, packed, now)
   end
 end
 
+local function expired(coupon, now)
+  local ends = records.valid_until(coupon)
+  return ends and now >= ends
+end
+
 -- Whether the coupon is free to go back; what was withdrawn always is.
 local function state(coupon, terms, now)
   local held = records.is_held(coupon, now)
@@ -45,8 +51,9 @@ local function state(coupon, terms, now)
   if coupon[COUPON.state] == COUPON_STATE.REFUNDED then return OUTCOME.REFUNDED end
   if coupon[COUPON.state] == COUPON_STATE.VOIDED then return OUTCOME.DONE end
   if coupon[COUPON.state] == COUPON_STATE.TRANSFERRED then return OUTCOME.TRANSFERRED end
-  local ends = records.valid_until(coupon)
-  if ends and now >= ends then return OUTCOME.EXPIRED end
+  if expired(coupon, now) then
+    return terms[TERMS.refund_expired] and OUTCOME.DONE or OUTCOME.EXPIRED
+  end
   if terms[TERMS.refundable] == false then return OUTCOME.NOT_REFUNDABLE end
   return OUTCOME.DONE
 end
@@ -86,7 +93,11 @@ return batch.run(function(op)
     score = math.min(score, -spent[ENTRY.points] - spent[ENTRY.reversed])
   end
   local whole = (coupon[COUPON.used] or 0) == 0 and (coupon[COUPON.spent] or 0) == 0
+    and (coupon[COUPON.state] == COUPON_STATE.VOIDED or not expired(coupon, now))
   -- After this point the act must succeed.
+  if coupon[COUPON.state] == COUPON_STATE.HELD then  -- by a hold that has lapsed
+    coupon[COUPON.redemption], coupon[COUPON.held_until] = '', 0
+  end
   coupon[COUPON.state] = COUPON_STATE.REFUNDED
   redis.call('HSET', wallet, 'C' .. serial, records.coupon(coupon))
   if whole then

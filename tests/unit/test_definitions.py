@@ -256,7 +256,7 @@ CASES: list[tuple[str, Any, str | None]] = [
     ("settlement.breakage", "merchant", ""),
     ("settlement.breakage", "bank", None),
     ("refund.allowed", False, ""),
-    ("refund.expired_auto", True, None),
+    ("refund.expired_auto", True, ""),
 ]  # fmt: skip
 
 
