@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from datetime import datetime
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from api import wire_checkins as shapes
 from api.naming import Member, member_of
@@ -98,7 +100,7 @@ async def check_in(call: Call) -> Reply:
         return refusal(call, answer.outcome)
     made, replayed = answer.value, answer.outcome is Outcome.REPEATED
     if made.outcome is not Outcome.DONE:
-        reply = refusal(call, made.outcome, _why(made))
+        reply = refusal(call, made.outcome, _why(call, made))
         reply.replayed = replayed
         return reply
     record = made.record
@@ -157,10 +159,11 @@ async def _record(
     )
 
 
-def _why(made: CheckIn) -> dict[str, Any]:
+def _why(call: Call, made: CheckIn) -> dict[str, Any]:
     """What helps with a refusal."""
     record = made.record
     details: dict[str, Any] = {
+        "detail": _told(call, made),
         "checkin_id": made.id,
         "coupon_id": made.coupon_id or None,
         "event": record.event_id or None,
@@ -173,6 +176,27 @@ def _why(made: CheckIn) -> dict[str, Any]:
         early = made.outcome is Outcome.TOO_EARLY
         details["retry_at" if early else "until"] = record.opens
     return details
+
+
+def _told(call: Call, made: CheckIn) -> str | None:
+    """The sentence for whoever stands at the gate, where it can say more than the outcome's own."""
+    record, zh = made.record, call.language != "en"
+
+    def clock(at: int) -> str:
+        zone = ZoneInfo(call.tenant.timezone)
+        local, now = (datetime.fromtimestamp(ms / 1000, zone) for ms in (at, record.scanned))
+        return f"{local:%H:%M}" if local.date() == now.date() else f"{local:%Y-%m-%d %H:%M}"
+
+    if made.outcome is Outcome.ALREADY_IN and record.other_gate:
+        came, where = clock(record.other_at), record.other_gate
+        return f"该票已于 {came} 在 {where} 入场。" if zh else f"It was used at {where}, {came}."
+    if made.outcome is Outcome.TOO_EARLY:
+        opens = clock(record.opens)
+        return f"{opens} 开始入场。" if zh else f"Entry opens at {opens}."
+    if made.outcome is Outcome.TOO_LATE:
+        closed = clock(record.opens)
+        return f"已于 {closed} 停止入场。" if zh else f"Entry closed at {closed}."
+    return None
 
 
 # ---- what gates did alone ----------------------------------------------------------------------

@@ -96,6 +96,7 @@ KEYS = {
     "terminal": {"role": "terminal", "label": "demo till", "store_id": TRY["store"]},
     "finance": {"role": "finance", "label": "demo finance"},
     "parking": {"role": "parking", "label": "demo car park", "lot_id": "p1"},
+    "gate": {"role": "gate", "label": "demo gate", "event_id": "premiere", "store_id": "cinema-l6"},
 }
 
 _MONTH = {"type": "relative", "minutes": 30 * 1440}
@@ -203,6 +204,12 @@ CAMPAIGNS = [
         {"type": "admission", "value": 3000}, total=300, issue={"per_user_per_month": 2},
     ),
     _campaign(
+        "premiere-seat", "首映礼门票", "A seat at the premiere", "leisure",
+        {"type": "admission", "value": 8000}, total=300, kind="ticket",
+        event={"id": "premiere", "starts_at": 7, "ends_at": 8, "reentry": True},
+        issue={"per_user": 2},
+    ),
+    _campaign(
         "anniversary", "周年庆满500减120(不可叠加)", "120 off 500, alone", "mall",
         {"type": "amount_off", "amount": 12000}, total=300,
         usage={"min_spend": 50000}, stacking={"class": "exclusive"}, issue={"per_user": 1},
@@ -268,7 +275,7 @@ def _dated(value: Any, now: int) -> Any:
         return value
     return {
         name: format_time(now + inner * DAY_MS)
-        if name == "start" and isinstance(inner, int)
+        if name in ("start", "starts_at", "ends_at") and isinstance(inner, int)
         else _dated(inner, now)
         for name, inner in value.items()
     }

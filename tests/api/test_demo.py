@@ -54,7 +54,13 @@ async def test_three_lines_work_as_pasted(api_server: ApiServer) -> None:
         kinds = {one["benefit"]["type"] for one in listed}
         plain = {"amount_off", "percent_off", "fixed_price", "gift", "exchange"}
         assert kinds == plain | {"parking_minutes", "parking_free", "admission", "stored_value"}
-        assert {one["kind"] for one in listed} == {"coupon", "parking", "pass", "stored_value"}
+        assert {one["kind"] for one in listed} == {
+            "coupon",
+            "parking",
+            "pass",
+            "stored_value",
+            "ticket",
+        }
         assert (await mall.get("/v1/users/bob/vehicles")).json["items"] != []
 
 
