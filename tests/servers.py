@@ -119,7 +119,7 @@ class Postgres:
         self._watchdog: Watchdog | None = None
         self._databases = 0
         _hand_over(directory)
-        self._run("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+        self.run("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
                   "--locale=C", "--no-sync", "--no-instructions")
 
     @property
@@ -169,7 +169,7 @@ class Postgres:
 
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run one statement by psql; its output."""
-        return self._run("psql", "-h", str(self.directory), "-U", "postgres", "-d", database,
+        return self.run("psql", "-h", str(self.directory), "-U", "postgres", "-d", database,
                          "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement)
 
     def _answers(self) -> bool:
@@ -181,7 +181,8 @@ class Postgres:
         )
         return ready.returncode == 0
 
-    def _run(self, program: str, *arguments: str) -> str:
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of its programs; its output."""
         return _output([str(self.programs / program), *arguments], **_demotion())
 
 
