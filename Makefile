@@ -17,7 +17,7 @@ ARGS ?=
 BENCHES := codes engine writer backlog redis-time quotes memory http lag workers pool
 
 .PHONY: help setup run test lint docs bench chaos replay loadtest clean
-.PHONY: $(addprefix bench-,$(BENCHES))
+.PHONY: $(addprefix bench-,$(BENCHES) peers)
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -69,6 +69,13 @@ bench-http: $(DEV_READY) ## claims and refusals over HTTP against a bare handler
 
 bench-lag: $(DEV_READY) ## how far the books are behind at 70 % of the API's peak
 	$(BIN)/python -m benchmarks.http_lag $(ARGS)
+
+bench-peers: $(DEV_READY) ## against SQL, plain redis-py, pretix and others (makes var/peers: 700 MB)
+	$(BIN)/python -m benchmarks.peers.environments
+	$(BIN)/python -m benchmarks.peers.claims
+	$(BIN)/python -m benchmarks.peers.http_claims
+	$(BIN)/python -m benchmarks.peers.checkin
+	$(BIN)/python -m benchmarks.peers.packages
 
 bench-workers: $(DEV_READY) ## claims over HTTP by one API process and by two
 	$(BIN)/python -m benchmarks.http_workers $(ARGS)
