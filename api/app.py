@@ -22,6 +22,7 @@ CHANNELS = (
     "api.storefront",
     "api.orders",
     "api.gifts",
+    "api.prints",
     "api.events",
     "api.wallets",
     "api.attempts",

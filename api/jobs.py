@@ -23,7 +23,8 @@ from engine.views import Answer
 TAGS = ("jobs",)
 
 
-def _job(call: Call, kind: str, campaign_id: str, asked: Body, total: int | None) -> Job:
+def new_job(call: Call, kind: str, campaign_id: str, asked: Body, total: int | None) -> Job:
+    """A job that nobody has begun yet."""
     job_id = "J" + secrets.token_hex(12).upper()
     who = call.who()
     return Job(
@@ -65,7 +66,8 @@ async def _queued(
     return reply
 
 
-async def _campaign(call: Call, campaign_id: str, field: str | None) -> Any:
+async def campaign_row(call: Call, campaign_id: str, field: str | None) -> Any:
+    """A campaign of the books; ``not_found``, naming the field."""
     tenant = call.tenant
     row = await definitions_campaigns.get_campaign(tenant.books, tenant.id, campaign_id)
     if row is None:
@@ -85,10 +87,10 @@ async def _campaign(call: Call, campaign_id: str, field: str | None) -> Any:
 )
 async def grant(call: Call) -> Reply:
     body: shapes.GrantRequest = call.body
-    await _campaign(call, body.campaign_id, "campaign_id")
+    await campaign_row(call, body.campaign_id, "campaign_id")
     users = list(dict.fromkeys(body.user_ids))
     asked = {"channel": body.channel, "source": body.source}
-    job = _job(call, "grant", body.campaign_id, asked, len(users))
+    job = new_job(call, "grant", body.campaign_id, asked, len(users))
     items = [Item(n, user_id) for n, user_id in enumerate(users)]
     return await _queued(call, job, items, {"users": len(users), **asked})
 
@@ -107,9 +109,9 @@ async def grant(call: Call) -> Reply:
 )
 async def recall(call: Call) -> Reply:
     body: shapes.RecallRequest = call.body
-    campaign = await _campaign(call, call.path["id"], None)
+    campaign = await campaign_row(call, call.path["id"], None)
     asked = {"reason": body.reason, "places": await _places(call)}
-    job = _job(call, "recall", campaign.id, asked, None)
+    job = new_job(call, "recall", campaign.id, asked, None)
     more = {"warnings": _warnings(campaign.status, call.language)}
     return await _queued(call, job, (), {"reason": body.reason}, more)
 

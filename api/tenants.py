@@ -27,6 +27,7 @@ from engine.codes import Codes
 from engine.definitions import Settings
 from engine.engine import Engine
 from engine.gift_codes import GiftCodes
+from engine.typed_codes import TypedCodes
 
 POLL_SECONDS = 0.5
 HANDLE_KEY_BYTES = 32
@@ -46,6 +47,7 @@ class Tenant:
     books: Books
     codes: Codes
     gift_codes: GiftCodes
+    typed_codes: TypedCodes
     control: Any  # engine.control: publish_campaign, publish_store, publish_settings, withdraw
     secret: bytes  # the signing secret, for what is derived from it (keys' texts)
     rehearsal: bool  # whether operators set the clock here
@@ -117,6 +119,7 @@ class Tenants:
         tenant = self.by_id.get(row.id)
         if tenant is None:
             parts = self._build(Mall(row.id, row.cells, row.timezone, bytes(row.handle_key)))
+            typed = TypedCodes(self._secret, row.id, bytes(row.handle_key))
             tenant = self.by_id[row.id] = Tenant(
                 row.id,
                 row.cells,
@@ -124,8 +127,9 @@ class Tenants:
                 row.currency,
                 parts.engine,
                 self._books,
-                Codes(self._secret, row.id),
+                Codes(self._secret, row.id, typed=typed),
                 GiftCodes(self._secret, row.id),
+                typed,
                 parts.control,
                 self._secret,
                 self._settings.rehearsal,

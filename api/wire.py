@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 from api.routes import Id
 from engine.books.feeds import CouponAct
 from engine.errors import InvalidRequest
+from engine.keys import PRINTED
 from engine.outcomes import Outcome, sentence
 from engine.records import CouponRecord, CouponState, EventTerms
 from engine.views import CouponView, Offer
@@ -118,7 +119,7 @@ class CouponReply(Reply):
     id: str
     campaign_id: str
     terms_revision: int
-    user_id: str
+    user_id: str | None  # null: a printed one that nobody took
     kind: str
     status: CouponStatus
     issued_at: str
@@ -298,7 +299,7 @@ def _coupon(
         id=view.id,
         campaign_id=record.campaign_id,
         terms_revision=record.terms_revision,
-        user_id=view.user_id,
+        user_id=None if view.user_id[:6] == PRINTED else view.user_id,
         kind=kind,
         status=status,
         issued_at=moment(record.issued),

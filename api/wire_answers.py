@@ -32,7 +32,7 @@ from engine.records import (
     Tender,
     TenderKind,
 )
-from engine.views import Redemption, Reversal
+from engine.views import Redemption, Reversal, owner
 
 MAX_COUPONS_SHOWN = 200
 
@@ -136,7 +136,7 @@ def scanned(
         usable=usable,
         can=["quote", "redeem", "hold"] if usable else [],
         say=_say_scanned(outcome, coupons, language),
-        user_id=user_id,
+        user_id=owner(user_id),
     )
     if outcome is not Outcome.DONE:
         reply.code = outcome.code
@@ -194,7 +194,7 @@ def looked_up(found: Redemption, language: str) -> RedemptionReply:
     reply = _redemption(found, _status(found), record.committed or record.at, language)
     if reply.status == "held":
         reply.until = moment(record.until)
-    reply.user_id, reply.merchant_id = record.user_id, record.merchant_id
+    reply.user_id, reply.merchant_id = owner(record.user_id), record.merchant_id
     reply.terminal_id, reply.staff_id = record.terminal_id or None, record.staff_id or None
     reply.reversals = [
         reversal(Reversal("V" + found.handle + entry.serial, entry, found), {}, None)

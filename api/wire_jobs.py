@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from api.routes import Id, Page
 from api.wire import Reason, Text64, moment, moment_or_none
 from engine.books.jobs import Item, Job
+from engine.views import owner
 
 MAX_USERS = 10_000
 
@@ -29,7 +30,7 @@ class RecallRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     reason: Reason
 
 
-JobKind = Literal["grant", "recall", "refund_expired"]
+JobKind = Literal["grant", "recall", "refund_expired", "print"]
 JobStatus = Literal["queued", "running", "done", "failed"]
 
 
@@ -51,9 +52,9 @@ class JobReply(msgspec.Struct, kw_only=True):
 
 
 class JobItem(msgspec.Struct, kw_only=True):
-    """What became of one user (grant) or coupon (recall, refund); what is to be returned for it."""
+    """What became of one user (grant) or coupon (others); what is to be returned for it."""
 
-    user_id: str
+    user_id: str | None
     status: Literal["waiting", "issued", "voided", "refunded", "refused"]
     code: str | UnsetType = UNSET
     coupon_id: str | UnsetType = UNSET
@@ -110,7 +111,7 @@ def job_reply(job: Job) -> dict[str, Any]:
 
 def job_item(item: Item, back: tuple[int, int] | None = None) -> JobItem:
     """An item as it is shown; ``back``: fen and points that it sent back."""
-    shown = JobItem(user_id=item.user_id, status=item.status)  # type: ignore[arg-type]
+    shown = JobItem(user_id=owner(item.user_id), status=item.status)  # type: ignore[arg-type]
     if item.code:
         shown.code = item.code
     if item.coupon_id:

@@ -262,7 +262,7 @@ class RedemptionReply(Reply):
     lot_id: str | UnsetType = UNSET  # of a parking payment
     deductions: list[dict[str, Any]] | UnsetType = UNSET  # of it, besides coupons and points
     # in look-ups only
-    user_id: str | UnsetType = UNSET
+    user_id: str | UnsetType | None = UNSET  # null: of a printed coupon
     merchant_id: str | UnsetType = UNSET
     terminal_id: str | UnsetType | None = UNSET
     staff_id: str | UnsetType | None = UNSET
@@ -286,7 +286,7 @@ class ResolveReply(Reply):
     usable: bool
     can: list[Literal["quote", "redeem", "hold"]]
     say: str
-    user_id: str
+    user_id: str | None  # null: of a printed coupon
     code: str | UnsetType = UNSET
     coupon: CouponReply | UnsetType = UNSET
     coupons: list[CouponReply] | UnsetType = UNSET  # a member's, usable in this store now

@@ -25,6 +25,7 @@ from engine.outcomes import Outcome
 from engine.parking.payments import Payments
 from engine.parking.stays import Parking
 from engine.points import Points
+from engine.prints import Prints
 from engine.records import (
     CouponRecord,
     EventTerms,
@@ -62,6 +63,7 @@ class Engine(Acting):
         self.orders = Orders(self)
         self.gifts = Gifts(self)
         self.checkins = CheckIns(self)
+        self.prints = Prints(self)
         self.parking = Parking(self)
         self.payments = Payments(self)
 

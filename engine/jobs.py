@@ -76,7 +76,11 @@ class Jobs:
             return False
         if job.total is None:
             return await jobs.list_coupons(self._books, job)
-        items = await jobs.items_of(self._books, job, job.done, SLICE)
+        if job.kind == "print":  # its items come into the books as they are done
+            last = min(job.total, job.done + SLICE)
+            items = [Item(n, "") for n in range(job.done, last)]
+        else:
+            items = await jobs.items_of(self._books, job, job.done, SLICE)
         act = _ACTS[job.kind]
         outcomes: list[Item] = []
         for start in range(0, len(items), IN_FLIGHT):
@@ -146,7 +150,21 @@ async def _refund_expired(engine: Engine, job: Job, item: Item) -> Item:
     return item._replace(status="refunded")
 
 
-_ACTS = {"grant": _grant, "recall": _recall, jobs.EXPIRED: _refund_expired}
+async def _print(engine: Engine, job: Job, item: Item) -> Item:
+    """One printed coupon, which is nobody's yet."""
+    answer = await engine.prints.issue(
+        number=job.asked["first"] + item.n,
+        campaign_id=job.campaign_id,
+        channel=job.asked["channel"],
+        who=job.who,
+        now=job.clock_ms,
+    )
+    if answer.value is None:
+        return item._replace(status=REFUSED, code=answer.outcome.code)
+    return item._replace(status="issued", coupon_id=answer.value)
+
+
+_ACTS = {"grant": _grant, "recall": _recall, jobs.EXPIRED: _refund_expired, "print": _print}
 
 
 def _now() -> int:

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from engine import tenders
+from engine import keys, tenders
 from engine.outcomes import Outcome
 from engine.records import (
     CouponRecord,
@@ -103,6 +103,11 @@ class CouponView(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(
             self, kind=terms.kind, uses=terms.uses, value=value, event=terms.event
         )
+
+
+def owner(user_id: str) -> str | None:
+    """Who a coupon belongs to, as callers see it: None of a printed one that nobody took."""
+    return None if not user_id or user_id.startswith(keys.PRINTED) else user_id
 
 
 class RoomView(msgspec.Struct, array_like=True, frozen=True):

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.books.feeds import complete_until
 from engine.books.schema import facts, notices, tenants
+from engine.keys import PRINTED
 from engine.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ def _told(name: str, row: Any, body: dict[str, Any]) -> dict[str, Any]:
     if name:
         told[_ID.get(name, "redemption_id")] = row.act
         told |= {field: body[field] for field in _SHOWN if body.get(field) not in (None, "")}
+        if str(told.get("user_id", "")).startswith(PRINTED):
+            del told["user_id"]  # of a printed coupon: nobody
         used = [one["coupon_id"] for one in body.get("coupons", ())]
         if used:
             told["coupon_ids"] = used

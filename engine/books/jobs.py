@@ -33,7 +33,7 @@ class Job:
 
     tenant: str
     id: str
-    kind: str  # grant | recall | refund_expired
+    kind: str  # grant | recall | print | refund_expired
     state: str  # queued | running | done | failed
     campaign_id: str
     asked: dict[str, Any]
@@ -49,7 +49,7 @@ class Job:
 
 
 class Item(NamedTuple):
-    """One person (of a grant) or one coupon (of a recall, of refunds)."""
+    """One person (of a grant) or one coupon (of all others)."""
 
     n: int
     user_id: str
@@ -230,7 +230,10 @@ async def record(books: Books, job: Job, outcomes: Sequence[Item], now: int, unt
         )
         if kept.rowcount != 1:
             return False
-        if outcomes:
+        if outcomes and job.kind == "print":
+            made = [{"tenant": job.tenant, "job_id": job.id, **one._asdict()} for one in outcomes]
+            await connection.execute(job_items.insert(), made)
+        elif outcomes:
             of_item = update(job_items).where(
                 job_items.c.tenant == job.tenant,
                 job_items.c.job_id == job.id,

@@ -189,6 +189,7 @@ BODIES = {
     "/recall": {"reason": "r"},
     "/stock": {"add": 5},
     "/take": {"user_id": "zoe"},
+    "/prints": {"count": 1},
     "/refund": {"reason": "r", "refund_ref": "b1"},
 }
 

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.books.reports.buying import NET, bought_again, without_coupons
 from engine.books.schema import coupons, entries, purchases, redemptions
 from engine.books.settlement import total
+from engine.keys import PRINTED
 
 if TYPE_CHECKING:
     from engine.books.db import Books
@@ -235,6 +236,7 @@ async def people_of(
         select(*keys, used.c.user_id, func.max(again).label("again"))
         .join_from(used, redemptions, redemptions.c.id == used.c.redemption_id)
         .where(redemptions.c.tenant == tenant, used.c.live > 0)
+        .where(~used.c.user_id.startswith(PRINTED))  # nobody knows who had a printed coupon
         .group_by(*keys, used.c.user_id)
         .subquery("people")
     )
