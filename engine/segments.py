@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from engine.acting import Acting
 
 STOCK = "stock"
-FRESH_SECONDS = 0.05  # a look that found nothing is as good as a new one for so long
+FRESH_SECONDS = 0.04  # a look that found nothing is as good as a new one for so long
 SHOWN_SECONDS = 0.25  # how old what is only shown may be
-SHUT_MS = 90  # from a look that found nothing on, a cell may refuse for so long
+SHUT_MS = 75  # from a look that found nothing on, a cell may refuse for so long
 WAIT_SECONDS = 0.25  # for what is on its way, or was just given to another cell
 PAUSE_SECONDS = 0.005  # between two looks of one that waits
 ROUNDS = 8  # that one act asks again; others are faster only where they get it

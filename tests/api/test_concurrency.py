@@ -483,6 +483,10 @@ async def test_two_processes_and_four_cells(own_server: OwnServer) -> None:
         campaign = await counter.campaign("stock 41 per_user 1")
         answers = await at_once(counter.claim(campaign, f"u{n}") for n in range(400))
         assert outcomes(answers) == {"201": 41, "sold_out": 359}
+        # As many as there are, however their people lie in the cells.
+        enough = await counter.campaign("stock 40 per_user 1")
+        answers = await at_once(counter.claim(enough, f"u{n}") for n in range(40))
+        assert outcomes(answers) == {"201": 40}
         many = await counter.campaign("per_user 3")
         answers = await at_once(counter.claim(many) for _ in range(40))
         assert outcomes(answers) == {"201": 3, "user_limit": 37}
