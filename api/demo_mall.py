@@ -191,7 +191,7 @@ CAMPAIGNS = [
         "noodle-set", "面馆双人餐,58元购", "A meal for two, bought for 58", "dining",
         {"type": "exchange", "item": "set-for-two", "value": 8800}, total=500,
         issue={"price": 5800, "per_user": 5}, usage={"stores": _NOODLES},
-        settlement={"commission_percent": 5},
+        settlement={"commission_percent": 5}, refund={"allowed": True, "expired_auto": True},
     ),
     _campaign(
         "mall-card", "商场储值卡100元", "A card of 100 to pay with", "mall",

@@ -196,12 +196,14 @@ async def test_each_half_is_safe_to_repeat(wide: Running) -> None:
 async def test_stock_is_added_and_taken_away_where_it_has_gone(
     wide: Running, tenant: str, redis_url: str
 ) -> None:
-    await stocked(wide, 4)
+    await stocked(wide, 7)
     users = people(wide, 8, 20)
+    placed = await order(wide, users[0], 7)  # all of it goes to a cell that had none
+    await wide.engine.orders.cancel(order_id=placed.value.id, key="x", who=WHO)
     assert await crowd([wide], users[:2]) == {Outcome.DONE: 2}
     with pytest.raises(InvalidRequest):
-        await wide.add_stock("c", -3)
-    await wide.add_stock("c", -1)
+        await wide.add_stock("c", -6)
+    await wide.add_stock("c", -4)  # and this one is given less than none by the books
     await law(wide, 3)
     await wide.patch("c", {"issue": {"per_user": 5}})
     assert await crowd([wide], users[2:6]) == {Outcome.DONE: 1, Outcome.SOLD_OUT: 3}
