@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, ClassVar
 
 import msgspec
@@ -62,14 +63,20 @@ def version_of(place: Position) -> int:
 
 def body_of(struct: msgspec.Struct) -> dict[str, Any]:
     """A fact with its field names, as ``facts.body`` keeps it."""
-    return {
-        name: [body_of(v) if isinstance(v, msgspec.Struct) else v for v in value]
-        if type(value) is list
-        else value
-        for name, value in zip(
-            struct.__struct_fields__, msgspec.structs.astuple(struct), strict=True
-        )
-    }
+    body = dict(zip(struct.__struct_fields__, msgspec.structs.astuple(struct), strict=True))
+    for name in _lists_of(type(struct)):
+        body[name] = [body_of(v) if isinstance(v, msgspec.Struct) else v for v in body[name]]
+    return body
+
+
+@cache
+def _lists_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The fields of a struct that hold a list; most facts have none."""
+    return tuple(
+        one.name
+        for one in msgspec.structs.fields(kind)
+        if isinstance(msgspec.inspect.type_info(one.type), msgspec.inspect.ListType)
+    )
 
 
 def _text(value: object) -> str:
