@@ -35,6 +35,7 @@ CHANNELS = (
     "api.points",
     "api.office",
     "api.jobs",
+    "api.invitations",
     "api.pools",
     "api.directory",
     "api.parking_lots",

@@ -14,8 +14,6 @@ from engine.outcomes import Outcome
 PATHS = (
     "/v1/campaigns/{id}/waitlist",
     "/v1/campaigns/{id}/waitlist/{user_id}",
-    "/v1/invitations",
-    "/v1/invitations/{code}/accept",
     "/v1/groups",
     "/v1/groups/{id}",
     "/v1/groups/{id}/join",

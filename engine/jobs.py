@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from engine import social
 from engine.batching import ScriptError
 from engine.books import jobs
 from engine.books.db import Books
@@ -55,8 +56,12 @@ class Jobs:
 
     async def round(self) -> bool:
         """A slice of each open job; False when none of them could go on."""
-        found = await jobs.open_jobs(self._books, list(self._engines()), AT_ONCE)
-        return any(await asyncio.gather(*(self._try(job) for job in found)))
+        engines = self._engines()
+        found = await jobs.open_jobs(self._books, list(engines), AT_ONCE)
+        busy = any(await asyncio.gather(*(self._try(job) for job in found)))
+        for engine in engines.values():
+            busy = await social.round(self._books, engine) or busy
+        return busy
 
     async def _try(self, job: Job) -> bool:
         try:

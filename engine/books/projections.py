@@ -27,6 +27,7 @@ from engine.books.projections_sql import (
     COUPONS_FREE,
     COUPONS_SET,
     COUPONS_USE,
+    FRIENDS_BOUGHT,
     MEMBERS_PUT,
     PARTS_BACK,
     PARTS_DROP,
@@ -99,6 +100,7 @@ class Plan:
         self._members: dict[tuple[str, str], Row] = {}
         self._claims: dict[str, Row] = {}
         self._codes: list[Row] = []
+        self._buyers: dict[str, int] = {}
         self._coupons: dict[str, Row] = {}
         self._redemptions: dict[str, Row] = {}
         self._parts: dict[str, list[Row]] = {}
@@ -222,6 +224,8 @@ class Plan:
 
     def _points_told(self, place: Position, fact: Told) -> None:
         self._points.add(place, fact)
+        if isinstance(fact, facts.Purchased) and fact.amount > fact.refunded:
+            self._buyers.setdefault(fact.user_id, fact.at)
 
     def _parking_told(self, place: Position, fact: ParkingTold) -> None:
         self._parking.add(place, fact, version_of(place))
@@ -461,6 +465,7 @@ class Plan:
         await rows.run(MEMBERS_PUT, tenant, list(self._members.values()))
         await rows.insert(schema.coupons, list(self._claims.values()))
         await rows.run(CODES_GIVEN, tenant, self._codes)
+        await rows.run(FRIENDS_BOUGHT, tenant, list(self._buyers.items()))
         await rows.run(REDEMPTIONS_DROP, tenant, self._dropped)
         await rows.run(PARTS_DROP, tenant, self._dropped)
         await rows.insert(schema.redemptions, list(self._redemptions.values()))

@@ -49,6 +49,10 @@ from engine.books.schema_points import purchases as purchases
 from engine.books.schema_pools import pool_batches as pool_batches
 from engine.books.schema_pools import pool_codes as pool_codes
 from engine.books.schema_pools import pools as pools
+from engine.books.schema_social import group_members as group_members
+from engine.books.schema_social import groups as groups
+from engine.books.schema_social import invitation_friends as invitation_friends
+from engine.books.schema_social import invitations as invitations
 
 # ---- definitions: born here, published to the cells -----------------------------------------
 

@@ -34,6 +34,8 @@ from engine.definitions.checks import (
     problem_of,
 )
 from engine.definitions.compile import (
+    BY_GROUP,
+    BY_INVITATION,
     compile_issue,
     compile_settings,
     compile_store,
@@ -53,6 +55,8 @@ from engine.definitions.text import rules_text
 from engine.definitions.times import format_time, parse_time
 
 __all__ = [
+    "BY_GROUP",
+    "BY_INVITATION",
     "ID_PATTERN",
     "MAX_MONEY",
     "AmountOff",

@@ -261,6 +261,24 @@ class RefundRules(Body, frozen=True):
     expired_auto: bool = False
 
 
+class InviteRules(Body, frozen=True):
+    """Given out by invitations alone: to who invites, once ``needs`` friends meet the condition.
+
+    Each friend who does gets one of ``reward_friend``; null: one of this campaign, too.
+    """
+
+    condition: Literal["registered", "first_purchase"]
+    needs: Annotated[int, Meta(ge=1, le=1000)] = 1
+    reward_friend: Id | None = None
+
+
+class GroupRules(Body, frozen=True):
+    """Given out to groups alone: ``size`` people who find each other within ``minutes``."""
+
+    size: Annotated[int, Meta(ge=2, le=100)]
+    minutes: Annotated[int, Meta(ge=1, le=30 * 1440)]
+
+
 Kind = Literal["coupon", "parking", "ticket", "pass", "stored_value"]
 Status = Literal["draft", "active", "paused", "frozen", "ended"]
 
@@ -286,6 +304,8 @@ class Campaign(Body, frozen=True, kw_only=True):
     refund: RefundRules = field(default_factory=RefundRules)
     transferable: bool = False
     event: Event | None = None
+    invite: InviteRules | None = None
+    group: GroupRules | None = None
     status: Status = "active"
 
 

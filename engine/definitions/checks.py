@@ -294,8 +294,23 @@ def _rest(c: Campaign) -> Iterator[Problem]:
     yield from (_unbuilt(field) for field, is_set in unbuilt.items() if is_set)
 
 
+def _social(c: Campaign) -> Iterator[Problem]:
+    """Invitations and groups give out by themselves: nobody claims or orders past them."""
+    if c.invite is not None and c.group is not None:
+        yield Problem("group", "Either invite or group, not both.", "invite 与 group 只能二选一。")
+    if (c.invite or c.group) and c.issue.channels is not None:
+        yield Problem(
+            "issue.channels",
+            "Not with invite or group: they are the only way.",
+            "设置了 invite 或 group 时不能再限定领取渠道。",
+        )
+    if c.invite and (c.issue.price or c.issue.points_price):
+        field = "issue.price" if c.issue.price else "issue.points_price"
+        yield Problem(field, "What is given for invitations is free.", "邀请奖励必须免费。")
+
+
 _LADDER: tuple[Callable[[Campaign], Iterator[Problem]], ...] = (
-    _kind, _benefit, _issue, _validity, _event, _usage, _stacking, _funding, _rest,
+    _kind, _benefit, _issue, _validity, _event, _usage, _stacking, _funding, _rest, _social,
 )  # fmt: skip
 
 

@@ -41,6 +41,15 @@ def _least_spend(c: Campaign) -> int:
     return c.benefit.every or (c.benefit.steps[0].min if c.benefit.steps else 0)
 
 
+BY_INVITATION, BY_GROUP = "by invitation", "by group"  # no caller's channel has a blank
+
+
+def _channels(c: Campaign) -> list[str] | None:
+    if c.invite is not None:
+        return [BY_INVITATION]
+    return [BY_GROUP] if c.group is not None else c.issue.channels
+
+
 def compile_issue(c: Campaign, revision: int, cell: int = 0, cells: int = 1) -> records.Issue:
     """The rules of giving out in one cell of several; ``c`` has passed ``check_campaign``."""
     issue, validity = c.issue, c.validity
@@ -60,7 +69,7 @@ def compile_issue(c: Campaign, revision: int, cell: int = 0, cells: int = 1) -> 
         per_user_per_day=_limit(issue.per_user_per_day),
         per_user_per_week=_limit(issue.per_user_per_week),
         per_user_per_month=_limit(issue.per_user_per_month),
-        channels=issue.channels,
+        channels=_channels(c),
         tiers=issue.tiers,
         audiences=issue.audiences,
         validity=kind,

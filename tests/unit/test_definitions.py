@@ -102,6 +102,7 @@ def test_the_contracts_own_example() -> None:
     assert again["benefit"].pop("steps") is None
     assert again.pop("status") == "active"
     assert again.pop("event") is None
+    assert again.pop("invite") is again.pop("group") is None
     assert again["stock"].pop("pool") is False
     for name in ("every", "max_amount"):
         assert again["benefit"].pop(name) is None

@@ -1,0 +1,212 @@
+"""Invitations: a code to pass on; friends take it up, and both sides are rewarded once."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.office import by, receipt, written
+from api.problems import Refused
+from api.routes import Call, Id, Reply, route
+from engine import social
+from engine.books import invitations
+from engine.books.definitions_campaigns import get_campaign
+from engine.definitions import Campaign, parse_time
+from engine.errors import InvalidRequest, Unavailable
+from engine.fastpath import serial_of
+from engine.outcomes import Outcome
+
+TAGS = ("invitations",)
+CLOSED = {
+    "frozen": Outcome.CAMPAIGN_FROZEN,
+    "paused": Outcome.CAMPAIGN_PAUSED,
+    "ended": Outcome.CAMPAIGN_ENDED,
+    "draft": Outcome.NOT_STARTED,
+}
+CLOSED_REFUSALS = tuple(CLOSED.values())
+
+
+class InvitationRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Who invites, to a campaign that has ``invite``."""
+
+    campaign_id: Id
+    inviter: Id
+
+
+class InvitationReply(msgspec.Struct, kw_only=True):
+    """A code to pass on; the same for the same person and campaign."""
+
+    code: str
+    campaign_id: str
+    inviter: str
+    condition: Literal["registered", "first_purchase"]
+    needs: int  # friends who meet it, for the inviter's reward
+    reward_friend: str  # the campaign that each of them gets one of
+
+
+class AcceptRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The friend, who is registered by now."""
+
+    user_id: Id
+
+
+class AcceptReply(msgspec.Struct, kw_only=True):
+    """Taken up; ``met``: whether the condition was met with that. Rewards follow by themselves."""
+
+    code: str
+    campaign_id: str
+    user_id: str
+    met: bool
+
+
+class Reward(msgspec.Struct, kw_only=True):
+    """What became of somebody's reward; ``code``: why it was refused."""
+
+    status: Literal["waiting", "issued", "refused"]
+    coupon_id: str | UnsetType = UNSET
+    code: str | UnsetType = UNSET
+
+
+class Friend(msgspec.Struct, kw_only=True):
+    """One who took it up."""
+
+    user_id: str
+    met: bool
+    reward: Reward
+
+
+class InvitationState(InvitationReply, kw_only=True):
+    """How far an invitation has come; ``friends``: the first 1,000."""
+
+    met: int
+    reward: Reward
+    friends: list[Friend]
+
+
+def open_campaign(campaign: Campaign, now: int) -> Outcome | None:
+    """Why a campaign gives nothing out now, whoever asks; None = it does."""
+    start, end = campaign.issue.start, campaign.issue.end
+    if campaign.status in CLOSED:
+        return CLOSED[campaign.status]
+    if end is not None and now >= parse_time(end):
+        return Outcome.CAMPAIGN_ENDED
+    if start is not None and now < parse_time(start):
+        return Outcome.NOT_STARTED
+    return None
+
+
+async def campaign_of(call: Call, campaign_id: str, what: str) -> Campaign:
+    """A campaign that has ``what`` (invite, group), else InvalidRequest; ``not_found``."""
+    row = await get_campaign(call.tenant.books, call.tenant.id, campaign_id)
+    if row is None:
+        raise Refused(Outcome.NOT_FOUND, field="campaign_id")
+    campaign = msgspec.convert(row.body, Campaign)
+    if getattr(campaign, what) is None:
+        raise InvalidRequest(
+            "campaign_id", f"The campaign has no {what}.", f"该活动未设置 {what}。"
+        )
+    return campaign
+
+
+@route(
+    "POST",
+    "/v1/invitations",
+    roles={"storefront"},
+    body=InvitationRequest,
+    reply=InvitationReply,
+    status=201,
+    summary="A code by which a member invites friends to a campaign.",
+    tags=TAGS,
+    errors=CLOSED_REFUSALS,
+)
+async def invite(call: Call) -> Reply:
+    body: InvitationRequest = call.body
+    tenant, engine = call.tenant, call.tenant.engine
+    ticket = receipt(call)
+    ticket = replace(ticket, scope=f"{ticket.scope}/{body.inviter}")
+    campaign = await campaign_of(call, body.campaign_id, "invite")
+    assert campaign.invite is not None
+    handle = engine.handle_of(body.inviter)
+    code = handle[:8] + serial_of(engine.mall.handle_key, "invitation", handle, campaign.id, 0)
+    row = {
+        "code": code,
+        "campaign_id": campaign.id,
+        "inviter": body.inviter,
+        "condition": campaign.invite.condition,
+        "needs": campaign.invite.needs,
+        "reward_friend": campaign.invite.reward_friend or campaign.id,
+    }
+    closed = open_campaign(campaign, call.clock())
+    answer = await invitations.invite(tenant.books, tenant.id, by(call), ticket, row, closed)
+    return await written(call, answer)
+
+
+@route(
+    "POST",
+    "/v1/invitations/{code}/accept",
+    roles={"storefront"},
+    body=AcceptRequest,
+    reply=AcceptReply,
+    summary="A friend takes an invitation up, once a campaign; not one's own, and not in a circle.",
+    tags=TAGS,
+    errors=(*CLOSED_REFUSALS, Outcome.NOT_ELIGIBLE, Outcome.ALREADY_EXISTS),
+)
+async def accept(call: Call) -> Reply:
+    user_id, code = call.body.user_id, call.path["code"]
+    tenant = call.tenant
+    async with tenant.books.connect() as connection:
+        found = await invitations.find(connection, tenant.id, code)
+    if found is None:
+        raise Refused(Outcome.NOT_FOUND)
+    ticket = receipt(call)
+    ticket = replace(ticket, scope=f"{ticket.scope}/{user_id}")
+    row = await get_campaign(tenant.books, tenant.id, found.campaign_id)
+    assert row is not None
+    answer = await invitations.accept(
+        tenant.books, tenant.id, by(call), ticket, code, user_id, call.now,
+        open_campaign(msgspec.convert(row.body, Campaign), call.clock()),
+    )  # fmt: skip
+    reply = await written(call, answer)
+    if answer.value is not None:
+        with contextlib.suppress(Unavailable, SQLAlchemyError, OSError):  # later, then
+            await social.reward(tenant.books, tenant.engine)
+    return reply
+
+
+@route(
+    "GET",
+    "/v1/invitations/{code}",
+    roles={"storefront", "desk"},
+    reply=InvitationState,
+    summary="An invitation: who took it up, and what became of the rewards.",
+    tags=TAGS,
+)
+async def read(call: Call) -> Reply:
+    found = await invitations.read(call.tenant.books, call.tenant.id, call.path["code"])
+    if found is None:
+        raise Refused(Outcome.NOT_FOUND)
+    row, friends = found
+    met = await invitations.met(call.tenant.books, call.tenant.id, row.code)
+    state = InvitationState(
+        code=row.code,
+        campaign_id=row.campaign_id,
+        inviter=row.inviter,
+        condition=row.condition,
+        needs=row.needs,
+        reward_friend=row.reward_friend,
+        met=met,
+        reward=_reward(row),
+        friends=[
+            Friend(user_id=one.user_id, met=one.met_ms > 0, reward=_reward(one)) for one in friends
+        ],
+    )
+    return Reply(state)
+
+
+def _reward(row: Any) -> Reward:
+    return Reward(status=row.state, coupon_id=row.coupon_id or UNSET, code=row.why or UNSET)
