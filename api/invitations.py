@@ -49,13 +49,13 @@ class InvitationReply(msgspec.Struct, kw_only=True):
     reward_friend: str  # the campaign that each of them gets one of
 
 
-class AcceptRequest(msgspec.Struct, forbid_unknown_fields=True):
+class InvitedRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The friend, who is registered by now."""
 
     user_id: Id
 
 
-class AcceptReply(msgspec.Struct, kw_only=True):
+class InvitedReply(msgspec.Struct, kw_only=True):
     """Taken up; ``met``: whether the condition was met with that. Rewards follow by themselves."""
 
     code: str
@@ -150,8 +150,8 @@ async def invite(call: Call) -> Reply:
     "POST",
     "/v1/invitations/{code}/accept",
     roles={"storefront"},
-    body=AcceptRequest,
-    reply=AcceptReply,
+    body=InvitedRequest,
+    reply=InvitedReply,
     summary="A friend takes an invitation up, once a campaign; not one's own, and not in a circle.",
     tags=TAGS,
     errors=(*CLOSED_REFUSALS, Outcome.NOT_ELIGIBLE, Outcome.ALREADY_EXISTS),
