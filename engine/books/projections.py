@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any, ClassVar
 
 import msgspec
@@ -17,6 +16,7 @@ from engine import facts
 from engine.books import ledger, schema
 from engine.books.arrivals import Arrival, Position
 from engine.books.bulk import Row, Rows
+from engine.books.fact_body import body_of
 from engine.books.ledger import LedgerError, Original
 from engine.books.projections_checkins import CheckInsPlan
 from engine.books.projections_orders import OrdersPlan, OrderTold, RefundTold
@@ -60,24 +60,6 @@ class Known:
 def version_of(place: Position) -> int:
     """Grows with every act of a cell, even if ``seq`` began anew in an epoch; in the first, seq."""
     return (place.epoch - 1) << 40 | place.seq
-
-
-def body_of(struct: msgspec.Struct) -> dict[str, Any]:
-    """A fact with its field names, as ``facts.body`` keeps it."""
-    body = dict(zip(struct.__struct_fields__, msgspec.structs.astuple(struct), strict=True))
-    for name in _lists_of(type(struct)):
-        body[name] = [body_of(v) if isinstance(v, msgspec.Struct) else v for v in body[name]]
-    return body
-
-
-@cache
-def _lists_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
-    """The fields of a struct that hold a list; most facts have none."""
-    return tuple(
-        one.name
-        for one in msgspec.structs.fields(kind)
-        if isinstance(msgspec.inspect.type_info(one.type), msgspec.inspect.ListType)
-    )
 
 
 def _text(value: object) -> str:

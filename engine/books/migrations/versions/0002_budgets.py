@@ -15,6 +15,4 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column(
-        "campaigns", sa.Column("budgets", sa.Text(), nullable=False, server_default="[]")
-    )
+    op.add_column("campaigns", sa.Column("budgets", sa.Text(), nullable=False, server_default="[]"))

@@ -1,0 +1,26 @@
+"""A fact as the books keep it in words: its fields by name."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+
+
+def body_of(struct: msgspec.Struct) -> dict[str, Any]:
+    """A fact with its field names, as ``facts.body`` keeps it."""
+    body = dict(zip(struct.__struct_fields__, msgspec.structs.astuple(struct), strict=True))
+    for name in _lists_of(type(struct)):
+        body[name] = [body_of(v) if isinstance(v, msgspec.Struct) else v for v in body[name]]
+    return body
+
+
+@cache
+def _lists_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The fields of a struct that hold a list; most facts have none."""
+    return tuple(
+        one.name
+        for one in msgspec.structs.fields(kind)
+        if isinstance(msgspec.inspect.type_info(one.type), msgspec.inspect.ListType)
+    )
