@@ -127,6 +127,15 @@ def _campaign(
     return plain | more
 
 
+def _fair(seats: dict[str, int]) -> dict[str, Any]:
+    """An evening at the fair, ten days from now; its hall holds both kinds of tickets."""
+    quotas = [{"id": name, "total": total} for name, total in {"hall": 120, **seats}.items()]
+    return {"id": "fair-1", "starts_at": 10, "ends_at": 10.25, "entry_from": 9.9, "reentry": True,
+            "quotas": quotas}  # fmt: skip
+
+
+_TICKET: dict[str, Any] = {"kind": "ticket", "validity": {"type": "relative"}}
+
 CAMPAIGNS = [
     _campaign(
         "welcome-10", "新客立减10元", "10 off your first visit", "mall",
@@ -210,6 +219,15 @@ CAMPAIGNS = [
         issue={"per_user": 2},
     ),
     _campaign(
+        "fair-adult", "新春市集门票,50元", "The fair: a ticket for 50", "leisure",
+        {"type": "admission", "value": 5000}, total=None, **_TICKET,
+        issue={"price": 5000, "per_user": 6}, event=_fair({"adults": 100}),
+    ),
+    _campaign(
+        "fair-child", "新春市集儿童票", "The fair: a child's ticket", "leisure",
+        {"type": "admission"}, total=40, **_TICKET, issue={"per_user": 4}, event=_fair({}),
+    ),
+    _campaign(
         "anniversary", "周年庆满500减120(不可叠加)", "120 off 500, alone", "mall",
         {"type": "amount_off", "amount": 12000}, total=300,
         usage={"min_spend": 50000}, stacking={"class": "exclusive"}, issue={"per_user": 1},
@@ -263,6 +281,9 @@ CAMPAIGNS = [
 ]  # fmt: skip
 
 
+_TIMES = ("start", "starts_at", "ends_at", "entry_from")
+
+
 def dated(campaigns: list[dict[str, Any]], now: int) -> list[dict[str, Any]]:
     """The campaigns with times for days: ``start: 7`` is a week from ``now`` (ms)."""
     return [_dated(campaign, now) for campaign in campaigns]
@@ -274,8 +295,8 @@ def _dated(value: Any, now: int) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        name: format_time(now + inner * DAY_MS)
-        if name in ("start", "starts_at", "ends_at") and isinstance(inner, int)
+        name: format_time(now + int(inner * DAY_MS))
+        if name in _TIMES and isinstance(inner, int | float)
         else _dated(inner, now)
         for name, inner in value.items()
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from api.problems import Refused
 from api.routes import Call, Reply, decode_cursor, encode_cursor, refusal, route
 from engine.books import definitions_campaigns as campaigns
 from engine.books import definitions_directory as directory
+from engine.books import definitions_events as events
 from engine.books.definitions import Body, By, Receipt, answered, change, fingerprint_of
 from engine.books.definitions_campaigns import CampaignRow
 from engine.definitions import (
@@ -116,9 +117,13 @@ async def live_of(call: Call, campaign_id: str) -> Live | None:
         return None
 
 
-async def _publish(call: Call, campaign_id: str) -> None:
-    await call.tenant.control.publish_campaign(campaign_id, who=call.who(), now=call.now)
-    call.tenant.engine.forget_live(campaign_id)
+async def _publish(call: Call, campaign_id: str, event_id: str = "") -> None:
+    """Bring a campaign to the cells; ``event_id``: with all campaigns of the event."""
+    tenant = call.tenant
+    event = await events.campaigns_of(tenant.books, tenant.id, event_id) if event_id else []
+    for one in event or [campaign_id]:
+        await tenant.control.publish_campaign(one, who=call.who(), now=call.now)
+        tenant.engine.forget_live(one)
 
 
 @route(
@@ -140,12 +145,18 @@ async def create_campaign(call: Call) -> Reply:
     if call.query.dry_run:
         return await _dry_run(call, campaign)
 
-    def render(row: CampaignRow) -> Body:
-        return shapes.campaign_reply(row, shapes.untouched(row), tenant.cells, call.language)
+    event = await tenant.engine.quotas(campaign.event.id) if campaign.event else ()
 
-    answer = await campaigns.create_campaign(
-        tenant.books, tenant.id, tenant.cells, by(call), receipt(call), campaign, render
-    )
+    def render(row: CampaignRow) -> Body:
+        live = shapes.untouched(row, event)
+        return shapes.campaign_reply(row, live, tenant.cells, call.language)
+
+    try:
+        answer = await campaigns.create_campaign(
+            tenant.books, tenant.id, tenant.cells, by(call), receipt(call), campaign, render
+        )
+    except InvalidDefinitionError as error:
+        raise invalid_definition(call, error.problems) from None
     return tagged(await written(call, answer, lambda: _publish(call, campaign.id)))
 
 
@@ -153,6 +164,8 @@ async def _dry_run(call: Call, campaign: Campaign) -> Reply:
     tenant = call.tenant
     if await campaigns.get_campaign(tenant.books, tenant.id, campaign.id):
         raise Refused(Outcome.ALREADY_EXISTS, field="id")
+    if problems := await events.disagreements(tenant.books, tenant.id, campaign):
+        raise invalid_definition(call, problems)
     missing = await directory.missing(
         tenant.books,
         tenant.id,
@@ -229,18 +242,41 @@ async def get_campaign(call: Call) -> Reply:
 )
 async def patch_campaign(call: Call) -> Reply:
     tenant, campaign_id = call.tenant, call.path["id"]
-    live = await live_of(call, campaign_id)
+    live, event = await live_of(call, campaign_id), await _patched_event(call)
+
+    async def withdraw(event_id: str, quota_id: str, number: int) -> Sequence[int] | None:
+        await tenant.control.quotas.publish(event_id)
+        changes: list[int] | None = await tenant.control.quotas.withdraw(
+            event_id, quota_id, number
+        )
+        return changes
 
     def render(row: CampaignRow) -> Body:
         return shapes.campaign_reply(row, live, tenant.cells, call.language)
 
     try:
         answer = await campaigns.patch_campaign(
-            tenant.books, tenant.id, by(call), campaign_id, call.body, if_match(call), render
+            tenant.books, tenant.id, by(call), campaign_id, call.body, if_match(call), render,
+            withdraw,
         )
     except InvalidDefinitionError as error:
         raise invalid_definition(call, error.problems) from None
-    return tagged(await written(call, answer, lambda: _publish(call, campaign_id)))
+    reply = await written(call, answer, lambda: _publish(call, campaign_id, event))
+    if event and isinstance(reply.body, dict) and (now := await live_of(call, campaign_id)):
+        reply.body["live"] = shapes.live_reply(now)
+    return tagged(reply)
+
+
+async def _patched_event(call: Call) -> str:
+    """The event that a patch may change, "" else; its quotas are as the books have them."""
+    tenant = call.tenant
+    row = await campaigns.get_campaign(tenant.books, tenant.id, call.path["id"])
+    if row is None or row.body["event"] is None or "event" not in call.body:
+        return ""
+    event_id = str(row.body["event"]["id"])
+    await events.restate_quotas(tenant.books, tenant.id, by(call), event_id)
+    await tenant.control.quotas.publish(event_id)  # an earlier try may have been cut off
+    return event_id
 
 
 @route(

@@ -6,6 +6,8 @@ Replies are plain dicts, because receipts keep them; the Structs here describe t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -27,7 +29,7 @@ from engine.definitions import (
 from engine.definitions.advice import split_advice
 from engine.definitions.bodies import Status
 from engine.records import UserRecord
-from engine.views import Live
+from engine.views import Live, QuotaLeft
 
 HIDDEN = "********"  # stands for a secret in replies; sent back, the secret stays as it is
 
@@ -41,8 +43,19 @@ class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 # ---- campaigns -------------------------------------------------------------------------------
 
 
+class QuotaReply(msgspec.Struct, kw_only=True):
+    """A quota of the event, whichever campaign its tickets are of."""
+
+    id: str
+    total: int
+    left: int
+
+
 class LiveReply(msgspec.Struct, kw_only=True):
-    """Counters over all cells, at most a second old; ``left`` null = unlimited."""
+    """Counters over all cells, at most a second old.
+
+    ``left``: the room there is, in the stock and in all ``quotas`` (of a ticket); null = unlimited.
+    """
 
     left: int | None
     set_aside: int
@@ -50,6 +63,7 @@ class LiveReply(msgspec.Struct, kw_only=True):
     redeemed: int
     budget_left: int | None
     as_of: Time
+    quotas: list[QuotaReply] | UnsetType = UNSET
 
 
 class CampaignReply(Campaign, frozen=True, kw_only=True):
@@ -119,7 +133,7 @@ def campaign_reply(row: CampaignRow, live: Live | None, cells: int, language: st
 
 def live_reply(live: Live) -> Body:
     """The counters as they are shown."""
-    return {
+    shown: Body = {
         "left": live.left,
         "set_aside": live.set_aside,
         "issued": live.issued,
@@ -127,11 +141,23 @@ def live_reply(live: Live) -> Body:
         "budget_left": live.budget_left,
         "as_of": format_time(live.as_of),
     }
+    if live.quotas is not None:
+        shown["quotas"] = [asdict(quota) for quota in live.quotas]
+    return shown
 
 
-def untouched(row: CampaignRow) -> Live:
-    """The counters of a campaign at the moment it is created."""
-    return Live(row.total, 0, 0, 0, row.created_ms, row.body["stock"].get("budget"))
+def untouched(row: CampaignRow, event: Sequence[QuotaLeft]) -> Live:
+    """The counters of a campaign at the moment it is created; ``event``: what its quotas have."""
+    live = Live(row.total, 0, 0, 0, row.created_ms, row.body["stock"].get("budget"))
+    if row.body["event"] is None:
+        return live
+    known = {quota.id: quota for quota in event}
+    quotas = tuple(
+        known.get(one["id"], QuotaLeft(one["id"], one["total"], one["total"]))
+        for one in row.body["event"]["quotas"] or []
+    )
+    bounds = [quota.left for quota in quotas] + ([] if row.total is None else [row.total])
+    return replace(live, left=min(bounds, default=None), quotas=quotas)
 
 
 # ---- settings --------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from engine.errors import Unavailable
 from engine.gift_records import GiftState
 from engine.outcomes import Outcome
 from engine.parking.records import LotRecord
+from engine.quotas import Quotas
 from engine.records import PromiseRecord, StoreRecord, pack
 from engine.segments import FRESH_SECONDS
 from engine.server import Server
@@ -69,6 +70,7 @@ class Control:
         self._refused_at = 0.0
         self._lock = asyncio.Lock()
         self.budgets_used: dict[str, float] = {}  # of campaigns with a budget: percent
+        self.quotas = Quotas(tenant, self._tags, server, books, self._write)
 
     # ---- the fence ---------------------------------------------------------------------------
 
@@ -184,6 +186,8 @@ class Control:
                 )
             ).one()
         body = msgspec.json.decode(row.body, type=Campaign)
+        if body.event is not None:
+            await self.quotas.publish(body.event.id)
         terms = pack(compile_terms(body))
         shares, budgets = json.loads(row.shares), json.loads(row.budgets)
         changed = False

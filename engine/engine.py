@@ -38,7 +38,7 @@ from engine.rules import Skipped
 from engine.server import Server
 from engine.snapshots import Snapshots
 from engine.tenders import STORED_VALUE
-from engine.views import Answer, CouponView, Live, Offer, Redemption, Reversal, Wallet
+from engine.views import Answer, CouponView, Live, Offer, QuotaLeft, Redemption, Reversal, Wallet
 
 _coupon = msgspec.msgpack.Decoder(CouponRecord).decode
 _redemption = msgspec.msgpack.Decoder(RedemptionRecord).decode
@@ -456,6 +456,10 @@ class Engine(Acting):
     async def live(self, campaign_id: str) -> Live | None:
         """Counters over all cells; touches Redis at most once a second a campaign."""
         return await self._snapshots.live(campaign_id)
+
+    async def quotas(self, event_id: str) -> tuple[QuotaLeft, ...]:
+        """What the quotas of an event have left, orders that have lapsed not counted."""
+        return await self._snapshots.quotas(event_id)
 
     def forget_live(self, campaign_id: str) -> None:
         """The next ``live`` counts anew, with what this process has just changed."""

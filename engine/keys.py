@@ -23,6 +23,9 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:orders``    zset    open orders by the time they lapse, for the sweeper
 ``{tag}:c:<h><s>``  string  an attempt at a gate (checkin_records.CheckInRecord)
 ``{tag}:j:<h><s>``  string  who came and went with a ticket (AttendanceRecord)
+``{tag}:e:<id>``    hash    an event's quotas: ``s<quota>`` share, ``m<quota>`` moved here from
+                            other cells, ``u<quota>`` used, ``v<quota>`` version
+``{tag}:m:<e>/<q>`` zset    open orders of a quota: ``<h><s>:<quantity>:<campaign>``
 ``{tag}:v:<h>``     string  a vehicle; ``h`` stands for its plate (parking/records.py, as below)
 ``{tag}:s:<h>``     string  a stay; ``h`` stands for its lot and session
 ``{tag}:k:<h>``     string  a pocket: validations given to a stay, a plate or a person
@@ -215,6 +218,14 @@ def checkin_key(tag: str, handle: str, serial: str) -> str:
 def attendance_key(tag: str, handle: str, serial: str) -> str:
     """String: who came and went with a ticket; ``serial`` is its own."""
     return f"{tag}:j:{handle}{serial}"
+def quotas_key(tag: str, event_id: str) -> str:
+    """Hash: the quotas of an event."""
+    return f"{tag}:e:{event_id}"
+
+
+def lapsing_key(tag: str, event_id: str, quota_id: str) -> str:
+    """Sorted set: open orders of a quota by the time they lapse."""
+    return f"{tag}:m:{event_id}/{quota_id}"
 
 
 def vehicle_key(tag: str, handle: str) -> str:

@@ -122,6 +122,8 @@ class Issue(msgspec.Struct, array_like=True):
     price: int = 0  # fen; with a price it is ordered and paid, not claimed
     points_price: int = 0
     pool: int = 0  # 1: each coupon takes a code of a third party with it
+    event: str = ""  # of a ticket
+    quotas: list[str] | None = None  # of that event, that each one counts against
 
 
 class RateRecord(msgspec.Struct, array_like=True):

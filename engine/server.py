@@ -136,6 +136,11 @@ class Server:
         values: list[bytes | None] = await self._reading.hmget(key, list(names))
         return values
 
+    async def all_fields(self, key: str) -> dict[bytes, bytes]:
+        """HGETALL."""
+        found: dict[bytes, bytes] = await self._reading.hgetall(key)
+        return found
+
     async def due(self, key: str, until: int, most: int) -> list[bytes]:
         """Members of a sorted set with a score up to ``until``, lowest first."""
         found: list[bytes] = await self._reading.zrangebyscore(key, 0, until, start=0, num=most)

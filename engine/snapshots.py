@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,7 +23,7 @@ from engine.records import (
     UserRecord,
 )
 from engine.server import Server
-from engine.views import CampaignShare, Live, Offer, Redemption, RoomView, Wallet
+from engine.views import CampaignShare, Live, Offer, QuotaLeft, Redemption, RoomView, Wallet
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -32,6 +33,7 @@ _MOST_LAPSED = 10_000
 
 _pack = msgspec.msgpack.encode
 _redemption = msgspec.msgpack.Decoder(RedemptionRecord).decode
+_issue = msgspec.msgpack.Decoder(Issue).decode
 
 
 class _Snapshot(msgspec.Struct, array_like=True):
@@ -158,18 +160,26 @@ class Snapshots:
                 *(
                     self._server.fields(
                         keys.campaign_key(tag, campaign_id), "issued", "redeemed", "share", "left",
-                        "budget_left", "aside", "sent", "received", "codes",
+                        "budget_left", "aside", "sent", "received", "codes", "issue",
                     )
                     for tag in self._engine.tags
                 )
             )
             lapsed = [
-                await self._lapsed(tag, campaign_id) if int(row[5] or 0) else 0
+                await self._lapsed(tag, keys.pending_key(tag, campaign_id))
+                if int(row[5] or 0)
+                else 0
                 for tag, row in zip(self._engine.tags, rows, strict=True)
             ]
+            issue = next((_issue(row[9]) for row in rows if row[9]), None)
+            quotas = await self._of(issue) if issue and issue.event else None
         except (RedisError, OSError) as error:
             raise Unavailable("Redis does not answer") from error
         live = _total(rows, sum(lapsed), self._engine.clock())
+        if live and quotas is not None:
+            room = [quota.left for quota in quotas]
+            left = min(room if live.left is None else [live.left, *room], default=None)
+            live = replace(live, left=left, quotas=quotas)
         self._live[campaign_id] = (time.monotonic(), live)
         return live
 
@@ -177,12 +187,33 @@ class Snapshots:
         """As ``Engine.forget_live``."""
         self._live.pop(campaign_id, None)
 
-    async def _lapsed(self, tag: str, campaign_id: str) -> int:
+    async def _of(self, issue: Issue) -> tuple[QuotaLeft, ...]:
+        """The quotas that a campaign's tickets count against."""
+        known = {quota.id: quota for quota in await self.quotas(issue.event)}
+        return tuple(known[name] for name in issue.quotas or [] if name in known)
+
+    async def quotas(self, event_id: str) -> tuple[QuotaLeft, ...]:
+        """As ``Engine.quotas``."""
+        found: dict[str, QuotaLeft] = {}
+        try:
+            for tag in self._engine.tags:
+                row = await self._server.all_fields(keys.quotas_key(tag, event_id))
+                for name in sorted(name[1:].decode() for name in row if name[:1] == b"s"):
+                    share, moved, used = (int(row.get(f"{one}{name}".encode(), 0)) for one in "smu")
+                    free = await self._lapsed(tag, keys.lapsing_key(tag, event_id, name))
+                    before = found.get(name, QuotaLeft(name, 0, 0))
+                    left = before.left + share + moved - used + free
+                    found[name] = QuotaLeft(name, before.total + share, left)
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis does not answer") from error
+        return tuple(found.values())
+
+    async def _lapsed(self, tag: str, key: str) -> int:
         """How many coupons are set aside in a cell by orders whose time has passed."""
         (told,) = await self._server.fields(keys.cell_key(tag), "clock")  # of a rehearsal
         now = int(told or 0) or self._engine.clock()
-        names = await self._server.due(keys.pending_key(tag, campaign_id), now, _MOST_LAPSED)
-        return sum(int(name.rpartition(b":")[2]) for name in names)
+        names = await self._server.due(key, now, _MOST_LAPSED)
+        return sum(int(name.split(b":")[1]) for name in names)
 
 
 def _on_its_way(rows: list[list[bytes | None]]) -> int:

@@ -174,8 +174,20 @@ class Reversal:
 
 
 @dataclass(slots=True, frozen=True)
+class QuotaLeft:
+    """A quota of an event over all cells, whichever campaign its tickets are of."""
+
+    id: str
+    total: int
+    left: int
+
+
+@dataclass(slots=True, frozen=True)
 class Live:
-    """A campaign's live counters over all cells; ``as_of`` in ms. ``left`` None = unlimited."""
+    """A campaign's live counters over all cells; ``as_of`` in ms.
+
+    ``left``: the room there is, in its stock and in its quotas; None = without bound.
+    """
 
     left: int | None
     set_aside: int
@@ -183,6 +195,7 @@ class Live:
     redeemed: int
     as_of: int
     budget_left: int | None = None  # fen; None = unlimited
+    quotas: tuple[QuotaLeft, ...] | None = None  # of a ticket
 
 
 @dataclass(slots=True, frozen=True)

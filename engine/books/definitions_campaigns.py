@@ -16,10 +16,19 @@ import orjson
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.books import definitions_events as events
 from engine.books import schema
 from engine.books.db import Books
 from engine.books.definitions import Body, By, Change, Receipt, change
-from engine.definitions import MAX_MONEY, Campaign, merge_patch
+from engine.books.shares import spread as spread
+from engine.definitions import (
+    MAX_MONEY,
+    Campaign,
+    InvalidDefinitionError,
+    Problem,
+    checked,
+    merge_patch,
+)
 from engine.errors import InvalidRequest, Unavailable
 from engine.outcomes import Outcome
 from engine.views import Answer
@@ -50,21 +59,6 @@ Render = Callable[[CampaignRow], Body]  # the row as the caller is answered
 Withdraw = Callable[[str, int, str], Awaitable[Sequence[int] | None]]
 
 
-def spread(shares: Sequence[int], add: int) -> list[int]:
-    """``shares`` after ``add`` more (>= 0), given to the smallest first: as even as can be."""
-    result = list(shares)
-    by_size = sorted(range(len(shares)), key=lambda cell: (shares[cell], cell))
-    for count in range(1, len(shares) + 1):
-        lowest = by_size[:count]
-        pool = sum(shares[cell] for cell in lowest) + add
-        if count == len(shares) or pool <= count * shares[by_size[count]]:
-            each, rest = divmod(pool, count)
-            for position, cell in enumerate(sorted(lowest)):
-                result[cell] = each + (position < rest)
-            break
-    return result
-
-
 async def create_campaign(
     books: Books,
     tenant: str,
@@ -74,11 +68,15 @@ async def create_campaign(
     campaign: Campaign,
     render: Render,
 ) -> Answer[Body]:
-    """A new campaign at revision 1; ALREADY_EXISTS when the id is taken."""
+    """A new campaign at revision 1; ALREADY_EXISTS when the id is taken.
+
+    InvalidDefinitionError where other campaigns of its event say something else of it.
+    """
 
     async def work(doing: Change) -> Body:
         if await _row(doing.connection, tenant, campaign.id):
             doing.refuse(Outcome.ALREADY_EXISTS, field="id")
+        await events.join(doing, campaign, cells)
         total, budget = campaign.stock.total, campaign.stock.budget
         row = CampaignRow(
             id=campaign.id,
@@ -111,8 +109,13 @@ async def patch_campaign(
     patch: Body,
     revision: int | None,
     render: Render,
+    withdraw_quota: events.WithdrawQuota | None = None,
 ) -> Answer[Body]:
     """Change a campaign by JSON Merge Patch; a patch that changes nothing raises no revision.
+
+    What it says of an event holds for all campaigns of the event. A quota is lowered by taking
+    from the cells first; where the transaction fails after that, ``restate_quotas`` and publishing
+    give it back.
 
     ``revision``: the one that the caller has read (If-Match), REVISION_CHANGED when there is
     another by now; None = whatever it is. InvalidDefinitionError names what cannot be.
@@ -128,26 +131,54 @@ async def patch_campaign(
         body = _plain(campaign)
         if body == old.body:
             return render(old)
-        row = CampaignRow(
-            id=old.id,
-            revision=old.revision + 1,
-            version=old.version + 1,
-            status=campaign.status,
-            kind=old.kind,
-            body=body,
-            total=old.total,
-            shares=old.shares,
-            budgets=old.budgets,
-            created_ms=old.created_ms,
-            updated_ms=by.at,
-        )
-        await _save(doing, row)
-        await _keep_terms(doing, row)
-        detail = {"patch": patch, "revision": row.revision}
-        await doing.note("campaign.patch", f"campaign:{row.id}", detail)
+        row = await _revised(doing, old, body, {"patch": patch})
+        if body["event"] != old.body["event"]:
+            for name in await events.others(doing, campaign):
+                await _follow(doing, name, campaign)
+            await events.retotal(doing, campaign, withdraw_quota)
         return render(row)
 
     return await change(books, tenant, by, work)
+
+
+async def _revised(doing: Change, old: CampaignRow, body: Body, detail: Body) -> CampaignRow:
+    """The next revision of a campaign, written down."""
+    row = replace(
+        old,
+        revision=old.revision + 1,
+        version=old.version + 1,
+        status=body["status"],
+        body=body,
+        updated_ms=doing.by.at,
+    )
+    await _save(doing, row)
+    await _keep_terms(doing, row)
+    detail = {**detail, "revision": row.revision}
+    await doing.note("campaign.patch", f"campaign:{row.id}", detail)
+    return row
+
+
+async def _follow(doing: Change, campaign_id: str, patched: Campaign) -> None:
+    """Another campaign of the event says of it what the one says that was patched."""
+    old = await _row(doing.connection, doing.tenant, campaign_id)
+    if old is None:
+        return
+    body = events.told_of(old.body, patched)
+    try:
+        checked(body)
+    except InvalidDefinitionError as error:
+        raise InvalidDefinitionError(
+            [
+                Problem(
+                    "event",
+                    f"Campaign {campaign_id} has the same event: {problem.detail_en}",
+                    f"批次 {campaign_id} 属于同一活动:{problem.detail_zh}",
+                )
+                for problem in error.problems
+            ]
+        ) from None
+    if body != old.body:
+        await _revised(doing, old, body, {"event": body["event"], "with": patched.id})
 
 
 async def add_stock(
@@ -352,6 +383,7 @@ def _columns(row: CampaignRow) -> Body:
     columns["body"] = orjson.dumps(row.body).decode()
     columns["shares"] = orjson.dumps(row.shares).decode()
     columns["budgets"] = orjson.dumps(row.budgets).decode()
+    columns["event_id"] = (row.body.get("event") or {}).get("id", "")
     return columns
 
 

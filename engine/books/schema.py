@@ -49,6 +49,7 @@ from engine.books.schema_points import purchases as purchases
 from engine.books.schema_pools import pool_batches as pool_batches
 from engine.books.schema_pools import pool_codes as pool_codes
 from engine.books.schema_pools import pools as pools
+from engine.books.schema_quotas import quotas as quotas
 from engine.books.schema_social import group_members as group_members
 from engine.books.schema_social import groups as groups
 from engine.books.schema_social import invitation_friends as invitation_friends
@@ -125,8 +126,11 @@ campaigns = Table(
     Column("shares", Text, nullable=False),  # JSON list: stock per cell ([] when unlimited)
     # JSON list: budget per cell in fen ([] when unlimited)
     Column("budgets", Text, nullable=False, default="[]", server_default="[]"),
+    # Of a ticket; "" else.
+    Column("event_id", Id, nullable=False, default="", server_default=text("''")),
     Column("created_ms", Ms, nullable=False),
     Column("updated_ms", Ms, nullable=False),
+    Index("campaigns_event", "tenant", "event_id"),
 )
 
 campaign_terms = Table(

@@ -92,7 +92,7 @@ def _cost(c: Campaign, exposure: int | None) -> Iterator[Advice]:
             "Nothing bounds what it can cost; a stock.budget would.",
             "总成本没有上限;可设置 stock.budget 加以限制。",
         )
-    if c.stock.total is None:
+    if c.stock.total is None and not (c.event and c.event.quotas):
         yield Advice("Stock is unlimited.", "库存不限量。")
     each = most_off(c)
     if each is None:

@@ -244,8 +244,6 @@ def _event(c: Campaign) -> Iterator[Problem]:
     names = [quota.id for quota in event.quotas or []]
     if len(set(names)) < len(names):
         yield Problem("event.quotas", "A quota is named twice.", "同一配额出现了两次。")
-    if names:
-        yield _unbuilt("event.quotas")
 
 
 def _hours(field: str, hours: list[tuple[str, str]] | None) -> Iterator[Problem]:

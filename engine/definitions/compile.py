@@ -84,6 +84,8 @@ def compile_issue(c: Campaign, revision: int, cell: int = 0, cells: int = 1) -> 
         price=issue.price,
         points_price=issue.points_price,
         pool=int(c.stock.pool),
+        event=c.event.id if c.event else "",
+        quotas=[quota.id for quota in c.event.quotas or []] or None if c.event else None,
     )
 
 

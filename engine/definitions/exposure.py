@@ -78,8 +78,10 @@ def most_issued(c: Campaign, now: int, zone: ZoneInfo) -> int | None:
     if issue.start is not None:
         starts = [issue.start, *(one.start for one in issue.early or [])]
         start = max(now, min(map(parse_time, starts)))
+    quotas = (c.event.quotas if c.event else None) or []
+    in_stock = _least(c.stock.total, *(quota.total for quota in quotas))
     if end is None:
-        return c.stock.total
+        return in_stock
     if end <= start:
         return 0
     by_day, by_minute = issue.per_day, issue.per_minute
@@ -87,7 +89,7 @@ def most_issued(c: Campaign, now: int, zone: ZoneInfo) -> int | None:
         by_day *= _days(start, end, zone)
     if by_minute is not None:
         by_minute *= (end - 1) // MINUTE_MS - start // MINUTE_MS + 1
-    return _least(c.stock.total, by_day, by_minute)
+    return _least(in_stock, by_day, by_minute)
 
 
 def _uses_of_days(c: Campaign, now: int, zone: ZoneInfo) -> int | None:

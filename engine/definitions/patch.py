@@ -14,6 +14,7 @@ from engine.definitions.checks import (
     checked,
     problem_of,
 )
+from engine.definitions.events import Event
 
 
 def merge(target: Any, patch: Any) -> Any:
@@ -40,6 +41,10 @@ def _member(body: Any, *path: str) -> Any:
             return ...
         body = body[name]
     return body
+
+
+def _quotas(event: Event) -> set[str]:
+    return {quota.id for quota in event.quotas or []}
 
 
 def merge_patch(
@@ -70,6 +75,14 @@ def merge_patch(
                 "event.id",
                 "Its tickets are for this event; make another campaign.",
                 "已有门票属于该活动,请另建批次。",
+            )
+        )
+    if old.event and after.event and _quotas(old.event) != _quotas(after.event):
+        fixed.append(
+            Problem(
+                "event.quotas",
+                "Only a quota's total can be changed.",
+                "只能修改配额的 total。",
             )
         )
     if after.stock != old.stock:

@@ -10,6 +10,7 @@ keys:
 derived:
   wallet       hash    the person's live state
   campaign     hash    the campaign's share in this cell, with the terms of each revision
+  quotas       hash    the quotas of its event
   checkin      string  the attempt: its id comes from gate and nonce, so it is the receipt
   attendance   string  who came and went with the ticket
   order        string  open orders of a member who shows a code and has no ticket

@@ -7,6 +7,8 @@ keys:
 derived:
   wallet      hash    the person's live state: the coupon is a field, and its own receipt
   campaign    hash    the campaign's share in this cell
+  quotas      hash    the quotas of its event
+  lapsing     zset    open orders of a quota; lapsed ones give way as well
   holders     string  who was given one
   pool        list    codes of a third party
   order       string  lapsed orders that set stock aside
@@ -63,7 +65,8 @@ return batch.run(function(op)
   end
   local freed
   local outcome, opens = issuing.judge(share, user, count, wallet, op[CLAIM.channel], now, offset)
-  if outcome ~= OUTCOME.DONE and share.aside > 0 then  -- what has lapsed may make room
+  if outcome ~= OUTCOME.DONE and (share.aside > 0 or share.quotas) then
+    -- What has lapsed may make room.
     freed = {}
     outcome, opens = orders.may_have({ handle = handle, wallet = wallet, user = user, now = now,
       offset = offset, counts = { [campaign_id] = count }, channel = op[CLAIM.channel] }, share,

@@ -7,6 +7,7 @@ keys:
 derived:
   wallet      hash    the giver's live state; the coupon is held by its gift
   campaign    hash    the campaign's share in this cell, with the terms of each revision
+  quotas      hash    the quotas of its event
   gift        string  the record: its id comes from the Idempotency-Key, so it is the receipt
   gifts       zset    open gifts by the time they lapse
   facts       stream  the outbox

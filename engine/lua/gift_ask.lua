@@ -8,6 +8,8 @@ keys:
 derived:
   wallet        hash    the receiver's live state: their counts, and what is on its way in field t
   campaign      hash    the campaign's share in this cell
+  lapsing       zset    open orders of a quota; lapsed ones give way as well
+  quotas        hash    the quotas of its event
   takes         zset    coupons on their way by the time they were asked for
   order         string  lapsed orders that count among what the person has
   orders        zset    open orders by the time they lapse

@@ -8,6 +8,7 @@ keys:
 derived:
   wallet      hash    the giver's live state
   campaign    hash    the campaign's share in this cell
+  quotas      hash    the quotas of its event
   gift        string  the record
   gifts       zset    open gifts by the time they lapse
   facts       stream  the outbox

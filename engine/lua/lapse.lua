@@ -8,6 +8,7 @@ keys:
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaign's share in this cell
+  quotas      hash    the quotas of its event
   redemption  string  the hold
   holds       zset    open holds by the time they lapse
   points      string  entries whose lots expire meanwhile

@@ -8,6 +8,8 @@ keys:
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaigns' shares in this cell
+  quotas      hash    the quotas of its event
+  lapsing     zset    open orders of a quota; lapsed ones give way as well
   order       string  lapsed orders that set stock aside
   pending     zset    open orders of a campaign
   redemption  string  lapsed holds that set part of the budget aside

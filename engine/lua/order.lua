@@ -8,6 +8,8 @@ keys:
 derived:
   wallet        hash    the person's live state: counts, and their open orders in field q
   campaign      hash    the campaigns' shares in this cell
+  quotas        hash    the quotas of its event
+  lapsing       zset    open orders of a quota; lapsed ones give way as well
   order         string  the record: its id comes from the Idempotency-Key, so it is the receipt
   orders        zset    open orders by the time they lapse
   pending       zset    open orders of a campaign; lapsed ones give way to this act

@@ -8,6 +8,8 @@ keys:
 derived:
   wallet        hash    the person's live state
   campaign      hash    the campaigns' shares in this cell
+  quotas        hash    the quotas of its event
+  lapsing       zset    open orders of a quota; lapsed ones give way as well
   order         string  the order; it keeps the key of its cancellation
   orders        zset    open orders by the time they lapse
   pending       zset    open orders of a campaign

@@ -12,6 +12,7 @@ keys:
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaign's share in this cell, with the terms of each revision
+  quotas      hash    the quotas of its event
   redemption  string  the payment's record
   stay_use    string  how the person paid for the stay so far
   tier_use    string  stays of the day that the person's tier was used for

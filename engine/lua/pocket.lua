@@ -9,6 +9,7 @@ keys:
 derived:
   pocket      string  what was given
   campaign    hash    whether it is frozen
+  quotas      hash    the quotas of its event
   facts       stream  the outbox; nothing is told
 arguments:
   1 batch     msgpack array of commands.Pocket

@@ -10,6 +10,7 @@ keys:
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaign's share in this cell, with the terms of each revision
+  quotas      hash    the quotas of its event
   redemption  string  the record: its id comes from the Idempotency-Key, so it is the receipt
   opens       zset    open holds on a limited campaign; lapsed ones give way to this act
   holds       zset    open holds by the time they lapse

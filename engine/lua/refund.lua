@@ -9,6 +9,7 @@ keys:
 derived:
   wallet        hash    the person's live state
   campaign      hash    the campaign's share in this cell
+  quotas        hash    the quotas of its event
   order         string  the order that the coupon was bought with; it keeps the refund
   points        string  entries of points; those whose lots expire
   points_due    zset    people by the time their next lot expires

@@ -7,6 +7,8 @@ keys:
 derived:
   wallet        hash    the person's live state
   campaign      hash    the campaign's share in this cell
+  quotas        hash    the quotas of its event
+  lapsing       zset    open orders of a quota; lapsed ones give way as well
   order         string  the order that the coupon was bought with; it keeps the refund
   orders        zset    open orders by the time they lapse
   pending       zset    open orders of a campaign; lapsed ones give way to this act
@@ -50,7 +52,8 @@ return batch.run(function(op)
     local person = orders.person(handle, record[ORDER.user_id], '', now, offset, { id })
     local outcome = orders.judge(person, share, freed, function(view, count)
       local limit = issuing.limits(view.issue, count, now, offset, 1)
-      if limit == OUTCOME.DONE and view.left and view.left < 1 then return OUTCOME.SOLD_OUT end
+      local left = campaigns.room(view)
+      if limit == OUTCOME.DONE and left and left < 1 then return OUTCOME.SOLD_OUT end
       return limit
     end)
     if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end

@@ -9,6 +9,7 @@ keys:
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaign's share in this cell
+  quotas      hash    the quotas of its event
   points      string  entries whose lots expire meanwhile
   points_due  zset    people by the time their next lot expires
   redemption  string  the record; it keeps its reversals, each with its key

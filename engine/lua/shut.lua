@@ -7,6 +7,8 @@ keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   campaign    hash    the campaign's share in this cell; it keeps the promise
+  quotas      hash    the quotas of its event
+  lapsing     zset    open orders of a quota; lapsed ones give way as well
   holders     string  who was given one: they have another answer to get
   pending     zset    open orders of the campaign: what they set aside comes back as they lapse
   frozen      set     frozen members: they too

@@ -9,6 +9,7 @@ keys:
 derived:
   wallet      hash    the person's live state
   campaign    hash    the campaigns' shares in this cell
+  quotas      hash    the quotas of its event
   redemption  string  lapsed holds on limited campaigns
   opens       zset    open holds on a limited campaign
 arguments:

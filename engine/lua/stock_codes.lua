@@ -8,6 +8,7 @@ keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   campaign    hash    the campaign's share in this cell
+  quotas      hash    the quotas of its event
   moving      list    the codes
 arguments:
   1 request   msgpack [id, cell]

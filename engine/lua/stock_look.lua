@@ -7,6 +7,7 @@ keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   campaign    hash    the campaigns' shares in this cell
+  quotas      hash    the quotas of its event
   pending     zset    open orders of a campaign
 arguments:
   1 request   msgpack [now, what, ids]
@@ -22,7 +23,8 @@ for i, id in ipairs(request[3]) do
     local kept, last = segments.kept_now(part)
     local promise = part.share.promise[PROMISE.until_ms] - batch.now
     if promise > issuing.promise then promise = 0 end
-    found[i] = pack.array(campaigns.room(part.share) + free, kept, math.max(0, last - batch.now),
+    local left = campaigns.in_stock(part.share) + free
+    found[i] = pack.array(left, kept, math.max(0, last - batch.now),
       math.max(0, promise), part.sent, part.received)
   else
     found[i] = '\192'  -- nil

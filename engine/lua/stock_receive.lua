@@ -8,6 +8,7 @@ keys:
 derived:
   campaign    hash    the campaign's share in this cell
   pool        list    codes of a third party: where coupons take one along, they are told too
+  quotas      hash    the quotas of its event
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.StockReceive

@@ -8,6 +8,8 @@ keys:
 derived:
   wallet      hash    people whose orders have lapsed
   campaign    hash    the campaign's share in this cell
+  quotas      hash    the quotas of its event
+  lapsing     zset    open orders of a quota
   order       string  lapsed orders that set stock aside: they give way
   orders      zset    open orders by the time they lapse
   pending     zset    open orders of a campaign
@@ -33,7 +35,7 @@ return batch.run(function(op)
   local sent = part.sent[to + 1] or 0
   if sent ~= op[STOCKSEND.sent] then return batch.answer(OUTCOME.REPEATED, now, sent) end
   local lapsed, free = segments.lapsed(part, now)
-  local room = campaigns.room(part.share) + free - segments.kept_now(part)
+  local room = campaigns.in_stock(part.share) + free - segments.kept_now(part)
   local n = math.min(room, math.max(wanted, math.floor(room / 2)))
   if part.share.codes then n = math.min(n, most_codes) end
   if n < 1 then return batch.answer(OUTCOME.SOLD_OUT, now) end

@@ -7,6 +7,7 @@ keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   campaign    hash    the campaign's share in this cell
+  quotas      hash    the quotas of its event
   moving      list    codes on their way
   sent        zset    what was sent where, by when, for the sweeper
 arguments:

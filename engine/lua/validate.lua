@@ -10,6 +10,7 @@ derived:
   pocket      string  what was given to it so far; its own receipts
   wallet      hash    the person, where it is for one
   campaign    hash    the campaign's share in this cell
+  quotas      hash    the quotas of its event
   holders     string  who was given one
   redemption  string  lapsed holds that set part of the budget aside
   opens       zset    open holds on a limited campaign

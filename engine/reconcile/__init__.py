@@ -27,6 +27,7 @@ from engine.reconcile.parking import (
 )
 from engine.reconcile.payments import check_payments, missing_payments
 from engine.reconcile.points import check_entries, check_purchases, missing_purchases
+from engine.reconcile.quotas import check_lapsing, check_quotas, known_quotas
 from engine.reconcile.redemptions import check_holds, check_redemptions, missing_redemptions
 from engine.reconcile.wallets import check_wallets, missing_people
 
@@ -110,9 +111,14 @@ async def _compare(check: Check) -> None:
                 await check_checkins(check, cell, batch)
             elif kind is Kind.ATTENDANCE:
                 await check_attendances(check, cell, batch)
-            elif kind in (Kind.OPENS, Kind.PENDING, Kind.TRANSACTION, Kind.TIER_USE):
-                # check_holds and check_open_orders read them; a transaction's owner is its
-                # purchase's; what a tier was used for stands in the redemptions that it names
+            elif kind is Kind.QUOTAS:
+                await known_quotas(check, cell, batch)
+            elif kind in (
+                Kind.OPENS, Kind.PENDING, Kind.LAPSING, Kind.TRANSACTION, Kind.TIER_USE
+            ):
+                # check_holds, check_open_orders and check_lapsing read them; a transaction's
+                # owner is its purchase's; what a tier was used for stands in the redemptions
+                # that it names
                 continue
             elif kind in (Kind.HOLDERS, Kind.POOL, Kind.MOVING):
                 continue  # check_campaigns and check_pools count them
@@ -122,9 +128,11 @@ async def _compare(check: Check) -> None:
         await check_holds(check, cell)
         await check_open_orders(check, cell)
         await check_open_gifts(check, cell)
+        await check_lapsing(check, cell)
         await check_stores(check, cell)
         await check_lots(check, cell)
     await check_campaigns(check, None)
+    await check_quotas(check)
     await missing_people(check)
     await missing_redemptions(check)
     await missing_orders(check)
@@ -192,6 +200,10 @@ async def _look_again(check: Check, places: list[tuple[int, int]], wait_seconds:
         if ("orders",) in suspects:
             for one in cells:
                 await check_open_orders(check, one)
+        if ("quotas",) in suspects:
+            for one in cells:
+                await check_lapsing(check, one)
+            await check_quotas(check)
         if named := sorted({s[1] for s in suspects if s[:1] == ("campaign",)}):
             await check_campaigns(check, named)
         if _PROOFS in suspects:

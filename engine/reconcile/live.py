@@ -42,6 +42,8 @@ class Kind(Enum):
     MOVING = "z"
     CHECKIN = "c"
     ATTENDANCE = "j"
+    QUOTAS = "e"
+    LAPSING = "m"
     UNKNOWN = ""
 
 

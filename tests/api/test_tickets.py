@@ -75,3 +75,53 @@ async def test_tickets_are_bought_and_keep_the_event_they_were_sold_for(rehearse
     assert moved.json["event"]["ends_at"] == "2026-03-02T15:00:00.000Z"
     kept = await api.get(f"/v1/coupons/{paid.json['coupons'][0]['id']}", now=NOON)
     assert kept.json["event"] == SHOWN
+
+
+async def test_quotas_are_shared_shown_and_raised(rehearsed: Counter) -> None:
+    api, event = rehearsed.api, f"{rehearsed.mark}-fair"
+    quotas = [{"id": "hall", "total": 3}, {"id": "late", "total": 9}]
+
+    def named(*ids: str, **totals: int) -> dict[str, Any]:
+        chosen = [one | {"total": totals.get(one["id"], one["total"])} for one in quotas
+                  if one["id"] in ids]  # fmt: skip
+        return EVENT | {"id": event, "quotas": chosen}
+
+    adult = await rehearsed.campaign("", **TICKET, event=named("hall", "late"))
+    child = await rehearsed.campaign("", **TICKET, event=named("hall"), stock={"total": None})
+    body = {"name": "n", "stock": {"total": 1}, **TICKET}
+    wrong = body | {"id": f"{rehearsed.mark}-x", "event": named("hall", hall=4)}
+    for path in ("/v1/campaigns", "/v1/campaigns?dry_run=true"):
+        refused = await api.post(path, wrong)
+        assert (refused.status, refused.code) == (400, "invalid_request")
+        assert refused.json["field"] == "event.quotas[0].total"
+    late = body | {"id": f"{rehearsed.mark}-x", "event": EVENT | {"id": event, "reentry": True}}
+    assert (await api.post("/v1/campaigns", late)).json["field"] == "event.reentry"
+
+    for n in range(3):
+        assert (await rehearsed.claim(child if n else adult, f"u{n}", now=NOON)).status == 201
+    for campaign in (adult, child):
+        assert (await rehearsed.claim(campaign, "u9", now=NOON)).code == "sold_out"
+    offers = {"user_id": rehearsed.user(), "campaign_ids": [adult, child], "channel": "app"}
+    for offer in (await api.post("/v1/offers", offers, now=NOON)).json["items"]:
+        assert (offer["code"], offer["left"]) == ("sold_out", 0)
+
+    # A patch of one is the event of all of them; a total is never below what is out.
+    path = f"/v1/campaigns/{child}"
+    for change, field in (
+        ({"quotas": [{"id": "hall", "total": 2}]}, "event.quotas[0].total"),
+        ({"quotas": []}, "event.quotas"),
+        ({"id": "other"}, "event.id"),
+    ):
+        refused = await api.patch(path, {"event": change})
+        assert (refused.status, refused.json["field"]) == (400, field)
+    raised = await api.patch(path, {"event": {"quotas": [{"id": "hall", "total": 4}]}})
+    assert raised.json["live"]["left"] == 1
+    assert raised.json["live"]["quotas"] == [{"id": "hall", "total": 4, "left": 1}]
+    other = (await api.get(f"/v1/campaigns/{adult}")).json
+    assert (other["revision"], other["event"]["quotas"][0]["total"]) == (2, 4)
+    assert other["live"]["left"] == 1
+    moved = await api.patch(path, {"event": {"ends_at": "2026-03-02T23:00:00+08:00"}})
+    other = (await api.get(f"/v1/campaigns/{adult}")).json
+    assert other["event"]["ends_at"] == moved.json["event"]["ends_at"]
+    assert (await rehearsed.claim(adult, "u9", now=NOON)).status == 201
+    assert (await rehearsed.claim(adult, "u8", now=NOON)).code == "sold_out"

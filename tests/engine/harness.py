@@ -21,6 +21,7 @@ from engine.books import definitions_directory as directory
 from engine.books import schema
 from engine.books.db import Books, open_books
 from engine.books.definitions import By, Receipt
+from engine.books.definitions_events import campaigns_of
 from engine.control import Control
 from engine.definitions import Campaign, Merchant, Settings, Store
 from engine.engine import Engine
@@ -63,10 +64,15 @@ class Running:
     async def patch(self, campaign_id: str, patch: dict[str, Any]) -> None:
         """PATCH a campaign."""
         answer = await campaigns.patch_campaign(
-            self.books, self.id, ANN, campaign_id, patch, None, _shown
+            self.books, self.id, ANN, campaign_id, patch, None, _shown,
+            self.control.quotas.withdraw,
         )
         assert answer.ok, answer
-        await self.control.publish_campaign(campaign_id, now=self.clock)
+        row = await campaigns.get_campaign(self.books, self.id, campaign_id)
+        event = row and row.body["event"]
+        names = await campaigns_of(self.books, self.id, event["id"]) if event else [campaign_id]
+        for name in names:
+            await self.control.publish_campaign(name, now=self.clock)
 
     async def add_stock(self, campaign_id: str, add: int, add_budget: int = 0) -> None:
         """POST .../stock; InvalidRequest when fewer than that are left."""

@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 
 from engine import keys, lots
 from engine.books.db import Books
+from engine.definitions import Campaign
 from engine.outcomes import Outcome
 from engine.server import Server
 from tests.engine.harness import WHO, Running, mall_on, open_ground, open_mall, reconciled, together
@@ -102,15 +103,18 @@ class Shop(RuleBasedStateMachine):
                 "per_user": PER_USER.get(name), "per_user_per_day": PER_DAY.get(name),
                 "price": PRICES[name], "points_price": SCORES[name],
             }  # fmt: skip
-            body = campaign(
-                "amount_off amount=100", id=name, stock={"total": total}, issue=issue,
-                validity={"type": "relative", "minutes": LASTS // 60_000},
-            )
-            self.run(self.mall.publish(body))
+            self.run(self.mall.publish(self.campaign(name, total, issue)))
         for user in USERS:
             self.run(self.mall.engine.points.credit(
                 user_id=user, kind="earn", points=PURSE, key="k", who=WHO, now=self.now
             ))  # fmt: skip
+
+    def campaign(self, name: str, total: int, issue: dict[str, Any]) -> Campaign:
+        validity = {"type": "relative", "minutes": LASTS // 60_000}
+        return campaign(
+            "amount_off amount=100", id=name, stock={"total": total}, issue=issue,
+            validity=validity,
+        )
 
     # ---- the model ----------------------------------------------------------------------------
 
@@ -351,6 +355,13 @@ class Shop(RuleBasedStateMachine):
 
 
 def test_orders_are_as_the_model_says(redis_url: str, tenant: str, books_file: Path) -> None:
+    drive(Shop, 12, redis_url, tenant, books_file)
+
+
+def drive(
+    machine: type[Shop], examples: int, redis_url: str, tenant: str, books_file: Path
+) -> None:
+    """Run so many examples on malls of their own (300 with HEXIAO_LONG), then reconcile."""
     with asyncio.Runner() as runner:
         ground = open_ground(redis_url, books_file)
         server, books = runner.run(ground.__aenter__())
@@ -360,9 +371,9 @@ def test_orders_are_as_the_model_says(redis_url: str, tenant: str, books_file: P
         }  # fmt: skip
         try:
             run_state_machine_as_test(
-                type("Here", (Shop,), parts),
+                type("Here", (machine,), parts),
                 settings=settings(
-                    max_examples=300 if LONG else 12, stateful_step_count=30, deadline=None,
+                    max_examples=300 if LONG else examples, stateful_step_count=30, deadline=None,
                     derandomize=not LONG, database=None, report_multiple_bugs=False,
                     suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.shrink],
                 ),

@@ -1,4 +1,4 @@
--- include: batch, keys, pack, records
+-- include: batch, keys, pack, quotas, records
 -- A campaign's share in this cell: read once a batch, its counters written once at the end.
 local campaigns = { known = {}, holder = 6 }  -- holder: keys.HOLDER_LENGTH
 
@@ -18,6 +18,7 @@ function campaigns.share(id)
       promise = row[8] and cmsgpack.unpack(row[8]) or { 0, 0 },
       rate = row[5] and cmsgpack.unpack(row[5]) or { 0, 0, 0, 0 },
     } or false
+    if share and share.issue[ISSUE.quotas] then share.quotas = quotas.of(share.issue) end
     campaigns.known[id] = share
   end
   return share or nil
@@ -83,9 +84,15 @@ local function gave(share, handle, n)
   for _ = 1, n do share.given[#share.given + 1] = string.sub(handle, 1, campaigns.holder) end
 end
 
+-- n leave the stock and the quotas; negative: come back.
+local function take(share, n)
+  if share.left then share.left = share.left - n end
+  if share.quotas then quotas.take(share.quotas, n) end
+end
+
 -- One is given out to this person, in this local minute and day.
 function campaigns.take_one(share, handle, minute, day)
-  if share.left then share.left = share.left - 1 end
+  take(share, 1)
   share.issued = share.issued + 1
   pace(share, 1, minute, day)
   touch(share)
@@ -94,7 +101,7 @@ end
 
 -- n are set aside for an order of this person, in this local minute and day.
 function campaigns.set_aside(share, handle, n, minute, day)
-  if share.left then share.left = share.left - n end
+  take(share, n)
   share.aside, share.ordered = share.aside + n, true
   pace(share, n, minute, day)
   touch(share)
@@ -102,7 +109,7 @@ function campaigns.set_aside(share, handle, n, minute, day)
 end
 
 -- n that were set aside in this local minute and day are free again: on a share, or on a copy of it
--- that only asks what would be.
+-- that only asks what would be. The quotas are left to the caller.
 function campaigns.free(share, n, minute, day)
   if share.left then share.left = share.left + n end
   share.aside = share.aside - n
@@ -112,8 +119,9 @@ function campaigns.free(share, n, minute, day)
   share.rate = rate
 end
 
--- What `campaigns.free` changed, or else: write it.
-function campaigns.freed(share)
+-- Write what `campaigns.free` changed; n: so many are free in the quotas as well.
+function campaigns.freed(share, n)
+  if n and share.quotas then quotas.take(share.quotas, -n) end
   share.ordered, share.rated = true, true
   touch(share)
 end
@@ -124,11 +132,17 @@ function campaigns.issue(share, n)
   touch(share)
 end
 
--- How many more can be given out or set aside; nil = any number. What is set aside has a code each.
-function campaigns.room(share)
+-- How many more its stock has; nil = any number. What is set aside has a code each.
+function campaigns.in_stock(share)
   if not share.codes then return share.left end
   local codes = share.codes - share.aside
   return share.left and math.min(share.left, codes) or codes
+end
+
+-- How many more can be given out or set aside, by its stock and its quotas; nil = any number.
+function campaigns.room(share)
+  local left = campaigns.in_stock(share)
+  return share.quotas and quotas.room(share.quotas, left) or left
 end
 
 -- n codes of third parties more (or fewer) are in this cell.
@@ -150,7 +164,7 @@ end
 
 -- One that was given out comes back to the stock (change 1), or leaves it again (-1).
 function campaigns.restock(share, change)
-  if share.left then share.left = share.left + change end
+  take(share, -change)
   share.issued = share.issued - change
   touch(share)
 end

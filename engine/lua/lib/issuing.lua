@@ -151,9 +151,8 @@ function issuing.ladder(share, user, count, wallet, channel, now, offset, n)
     and rooms.of(share, '', now, day).budget < 1 then
     return OUTCOME.BUDGET_EXHAUSTED
   end
-  if share.left and share.left < n or share.codes and share.codes - share.aside < n then
-    return OUTCOME.SOLD_OUT
-  end
+  local left = (share.codes or share.quotas) and campaigns.room(share) or share.left
+  if left and left < n then return OUTCOME.SOLD_OUT end
   return OUTCOME.DONE
 end
 

@@ -22,6 +22,8 @@ function keys.pending(id) return tag .. ':l:' .. id end
 function keys.sent() return tag .. ':sent' end
 function keys.checkin(handle, serial) return tag .. ':c:' .. handle .. serial end
 function keys.attendance(handle, serial) return tag .. ':j:' .. handle .. serial end
+function keys.quotas(event) return tag .. ':e:' .. event end
+function keys.lapsing(name) return tag .. ':m:' .. name end
 function keys.vehicle(handle) return tag .. ':v:' .. handle end
 function keys.stay(handle) return tag .. ':s:' .. handle end
 function keys.pocket(handle) return tag .. ':k:' .. handle end

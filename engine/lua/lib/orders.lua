@@ -1,4 +1,4 @@
--- include: batch, campaigns, issuing, keys, pack, points, records
+-- include: batch, campaigns, issuing, keys, pack, points, quotas, records
 -- Orders: stock and limits set aside until they are paid. What has lapsed sets nothing aside from
 -- that instant on, told to the books or not: whoever needs the room gives it up.
 local orders = { engine = '{"key":"","label":"engine","role":"engine"}', most = 1000 }
@@ -28,28 +28,46 @@ local function windows(record)
   return math.floor(at / 60000), math.floor(at / 86400000)
 end
 
--- Lapsed orders that are still in the way of a campaign or of a person: {handle, serial}.
+-- Lapsed orders that are still in the way of a campaign, of its quotas or of a person: {handle,
+-- serial}.
 local function lapsed(person, share)
-  local found = {}
+  local found, lists = {}, { keys.pending(share.id) }
+  for _, quota in ipairs(share.quotas or {}) do
+    lists[#lists + 1] = keys.lapsing(quota.name)
+  end
   local own = redis.call('HGET', person.wallet, 'q')
   for _, open in ipairs(own and cmsgpack.unpack(own) or {}) do
     if person.now >= open[OPEN_ORDER.until] then
       found[#found + 1] = { person.handle, open[OPEN_ORDER.serial] }
     end
   end
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', keys.pending(share.id), '-inf', person.now,
-    'LIMIT', 0, orders.most)) do
-    found[#found + 1] = { string.sub(name, 1, 16), string.sub(name, 17, 27) }
+  for _, list in ipairs(lists) do
+    for _, name in ipairs(redis.call('ZRANGEBYSCORE', list, '-inf', person.now, 'LIMIT', 0,
+      orders.most)) do
+      found[#found + 1] = { string.sub(name, 1, 16), string.sub(name, 17, 27) }
+    end
   end
   return found
+end
+
+-- A copy of a share, to reckon with.
+local function copied(share)
+  local view = {}
+  for name, value in pairs(share) do view[name] = value end
+  if share.quotas then view.quotas = quotas.copy(share.quotas) end
+  return view
 end
 
 -- The share and the person's count as they would be without an order that has lapsed.
 local function without(share, count, person, order)
   local n = quantity(order.record, share.id)
-  if n == 0 then return share, count end
-  local view = {}
-  for name, value in pairs(share) do view[name] = value end
+  if n == 0 and not share.quotas then return share, count end
+  local view = copied(share)
+  for _, item in ipairs(share.quotas and order.record[ORDER.items] or {}) do
+    local other = campaigns.share(item[ITEM.campaign_id])
+    quotas.reckon(view.quotas, other.quotas or {}, item[ITEM.quantity])
+  end
+  if n == 0 then return view, count end
   campaigns.free(view, n, windows(order.record))
   if order.handle == person.handle then
     count = issuing.less(count, order.record[ORDER.counted], order.record[ORDER.offset], n)
@@ -63,17 +81,29 @@ local function in_the_way(outcome)
     and outcome ~= OUTCOME.BUDGET_EXHAUSTED
 end
 
+-- Whether an order may set part of it aside: of the share, or of a quota through another campaign.
+local function bound(share)
+  return share.aside > 0 or share.quotas
+end
+
 -- Judge a share by `rule(share, count)`, as if orders that have lapsed were given up: no more of
 -- them than it takes. They join `freed` ({handle, serial, record} each), which earlier calls of
--- this act may have begun. person: {handle, wallet, now, counts (records.CountRecord by campaign)}.
+-- this act may have begun. person: {handle, wallet, now, counts (records.CountRecord by campaign)},
+-- and `taken`: what may_have allowed them in this act of campaigns that have quotas.
 function orders.judge(person, share, freed, rule)
   local count, chosen, view = person.counts[share.id], {}, share
+  for id, had in pairs(share.quotas and person.taken or {}) do
+    if id ~= share.id then
+      view = view == share and copied(share) or view
+      quotas.reckon(view.quotas, had.list, -had.n)
+    end
+  end
   for _, order in ipairs(freed) do
     view, count = without(view, count, person, order)
     chosen[order.handle .. order.serial] = true
   end
   local outcome, opens = rule(view, count)
-  if not in_the_way(outcome) or share.aside == 0 then return outcome, opens end
+  if not in_the_way(outcome) or not bound(share) then return outcome, opens end
   for _, place in ipairs(lapsed(person, share)) do
     local name = place[1] .. place[2]
     if not chosen[name] then
@@ -89,11 +119,17 @@ function orders.judge(person, share, freed, rule)
   return outcome, opens
 end
 
--- When the next order of a campaign lapses, or has; nil = none is open.
+-- When the next order of a campaign or its quotas lapses, or has; nil = none is open.
 function orders.next(share)
-  if share.aside == 0 then return nil end
-  local first = redis.call('ZRANGE', keys.pending(share.id), 0, 0, 'WITHSCORES')
-  return tonumber(first[2])
+  local lists, soonest = { share.aside > 0 and keys.pending(share.id) or nil }, nil
+  for _, quota in ipairs(share.quotas or {}) do
+    lists[#lists + 1] = keys.lapsing(quota.name)
+  end
+  for _, list in ipairs(lists) do
+    local first = tonumber(redis.call('ZRANGE', list, 0, 0, 'WITHSCORES')[2])
+    soonest = first and math.min(first, soonest or first) or soonest
+  end
+  return soonest
 end
 
 -- What judging an order or a claim needs of a person: their wallet's fields u and n<campaign>.
@@ -109,18 +145,24 @@ function orders.person(handle, user_id, channel, now, offset, ids)
     now = now, offset = offset }
 end
 
--- Whether a person may have n of a campaign now: the ladder of a claim.
+-- Whether a person may have n of a campaign now: the ladder of a claim. What they may of a campaign
+-- that has quotas counts for the next one that is judged in this act.
 function orders.may_have(person, share, freed, n)
-  return orders.judge(person, share, freed, function(view, count)
+  local outcome, opens = orders.judge(person, share, freed, function(view, count)
     return issuing.judge(view, person.user, count, person.wallet, person.channel, person.now,
       person.offset, n)
   end)
+  if outcome == OUTCOME.DONE and share.quotas then
+    person.taken = person.taken or {}
+    person.taken[share.id] = { list = share.quotas, n = n }
+  end
+  return outcome, opens
 end
 
 -- What is left of a share and how many the person has, orders that have lapsed not counted.
 function orders.really(person, share)
   local count, view, seen = person.counts[share.id], share, {}
-  for _, place in ipairs(share.aside > 0 and lapsed(person, share) or {}) do
+  for _, place in ipairs(bound(share) and lapsed(person, share) or {}) do
     if not seen[place[1] .. place[2]] then
       seen[place[1] .. place[2]] = true
       view, count = without(view, count, person, { handle = place[1],
@@ -145,8 +187,9 @@ local function close(handle, serial, record)
   write_open(wallet, open)
   redis.call('ZREM', keys.orders(), handle .. serial)
   for _, item in ipairs(record[ORDER.items]) do
-    redis.call('ZREM', keys.pending(item[ITEM.campaign_id]),
-      handle .. serial .. ':' .. item[ITEM.quantity])
+    local id, n = item[ITEM.campaign_id], item[ITEM.quantity]
+    redis.call('ZREM', keys.pending(id), handle .. serial .. ':' .. n)
+    quotas.close(campaigns.share(id).quotas or {}, handle .. serial, id, n)
   end
 end
 
@@ -169,7 +212,9 @@ function orders.open(handle, serial, record)
   for _, item in ipairs(record[ORDER.items]) do
     local id, n = item[ITEM.campaign_id], item[ITEM.quantity]
     redis.call('ZADD', keys.pending(id), record[ORDER.until], handle .. serial .. ':' .. n)
-    campaigns.set_aside(campaigns.share(id), handle, n, windows(record))
+    local share = campaigns.share(id)
+    quotas.open(share.quotas or {}, handle .. serial, id, n, record[ORDER.until])
+    campaigns.set_aside(share, handle, n, windows(record))
     orders.recount(handle, id, issuing.more, record[ORDER.counted], record[ORDER.offset], n)
   end
 end
@@ -196,7 +241,7 @@ function orders.give_up(handle, serial, record, state, now, fingerprint, who)
     local id, n = item[ITEM.campaign_id], item[ITEM.quantity]
     local share = campaigns.share(id)
     campaigns.free(share, n, windows(record))
-    campaigns.freed(share)
+    campaigns.freed(share, n)
     orders.recount(handle, id, issuing.less, record[ORDER.counted], record[ORDER.offset], n)
   end
   if record[ORDER.points] > 0 and state == ORDER_STATE.CANCELLED then

@@ -9,7 +9,7 @@ local function list(packed) return packed and cmsgpack.unpack(packed) or {} end
 -- The part of this cell, or nil where there is none or it is without bound. `what`: stock.
 function segments.read(what, id)
   local share = what == 'stock' and campaigns.share(id)
-  if not share or not campaigns.room(share) then return nil end
+  if not share or not campaigns.in_stock(share) then return nil end
   local row = redis.call('HMGET', keys.campaign(id), 'sent', 'received', 'kept')
   return { what = what, id = id, share = share, sent = list(row[1]), received = list(row[2]),
     kept = row[3] and cmsgpack.unpack(row[3]) or { 0, 0 } }
@@ -32,12 +32,12 @@ end
 function segments.kept_now(part)
   local n, last = part.kept[1], part.kept[2]
   if batch.now >= last or last - batch.now > segments.kept then return 0, 0 end
-  return math.min(n, campaigns.room(part.share)), last
+  return math.min(n, campaigns.in_stock(part.share)), last
 end
 
 -- As many lapsed orders as make n left: what orders.tidy gives up.
 function segments.in_the_way(part, lapsed, n)
-  local freed, left = {}, campaigns.room(part.share)
+  local freed, left = {}, campaigns.in_stock(part.share)
   for _, place in ipairs(lapsed) do
     if left >= n then break end
     freed[#freed + 1] = { handle = place[1], serial = place[2],
