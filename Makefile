@@ -17,7 +17,7 @@ ARGS ?=
 BENCHES := codes engine writer backlog redis-time quotes memory http lag workers pool
 
 .PHONY: help setup run test lint docs bench chaos replay loadtest clean
-.PHONY: $(addprefix bench-,$(BENCHES) peers)
+.PHONY: $(addprefix bench-,$(BENCHES) growth peers)
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -83,6 +83,9 @@ bench-workers: $(DEV_READY) ## claims over HTTP by one API process and by two
 bench-pool: $(DEV_READY) ## a million third-party codes loaded, and claims that take one along
 	$(BIN)/python -m benchmarks.pool $(ARGS)
 
+bench-growth: $(VENV)/.ready-to-plot ## a claim's cost against wallets, campaigns, coupons, cells, batches
+	$(BIN)/python -m benchmarks.growth $(ARGS)
+
 chaos: $(DEV_READY) ## long fault runs
 	$(BIN)/python -m pytest tests -m chaos $(ARGS)
 
@@ -123,6 +126,11 @@ $(LOAD)/.ready: $(BIN)/python
 	@echo "Installing locust into $(LOAD) ..."
 	@$(PYTHON) -m venv $(LOAD)
 	@$(LOAD)/bin/python -m pip -qq --disable-pip-version-check --no-input install 'locust>=2.42'
+	@touch $@
+
+$(VENV)/.ready-to-plot: $(DEV_READY)
+	@echo "Installing what draws plots into $(VENV) ..."
+	@$(PIP) install -e '.[bench]'
 	@touch $@
 
 $(VENV)/.ready-to-replay: $(RUN_READY)

@@ -7,6 +7,8 @@ import json
 import os
 import platform
 import resource
+import subprocess
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -83,12 +85,22 @@ def machine() -> dict[str, Any]:
     models = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "cpu": models[0].partition(":")[2].strip() if models else platform.machine(),
         "load": os.getloadavg()[0],
         "packages": {name: metadata.version(name) for name in _TELLING},
     }
+
+
+def _commit() -> str:
+    """Of the code that was measured; "" where git does not know."""
+    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    with suppress(OSError):
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+    return ""
 
 
 def _lines(path: str) -> list[str]:

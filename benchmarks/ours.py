@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import redis.asyncio
 
+from api import logs
 from benchmarks.contest import UNLIMITED
 from engine import keys, scripts
 from engine.batching import Reply, pack_array
@@ -113,6 +114,7 @@ async def scripts_of(client: redis.asyncio.Redis) -> tuple[int, int]:
 @asynccontextmanager
 async def ours_on(server: EmbeddedRedis, directory: Path, cells: int = 1) -> AsyncIterator[Ours]:
     """A mall of its own on that server, books in SQLite; no writer runs."""
+    logs.set_up("warning")
     books = directory / "hexiao.db"
     await migrate(f"sqlite+aiosqlite:///{books}")
     client = redis.asyncio.Redis.from_url(server.url)
