@@ -56,8 +56,8 @@ class StockSend(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """Send part of a cell's stock of a campaign to another cell; of no wallet."""
 
     now: int
-    what: str  # stock
-    id: str  # campaign
+    what: str  # stock or quota
+    id: str  # campaign, or event/quota
     to: int  # cell
     sent: int  # there so far, in all: another number means that another was faster
     wanted: int  # at least, if there is so much; else half of it

@@ -31,7 +31,7 @@ from engine.outcomes import Outcome
 if TYPE_CHECKING:
     from engine.acting import Acting
 
-STOCK = "stock"
+STOCK, QUOTA = "stock", "quota"  # of a campaign by its id; of an event, as event/quota
 FRESH_SECONDS = 0.04  # a look that found nothing is as good as a new one for so long
 SHOWN_SECONDS = 0.25  # how old what is only shown may be
 SHUT_MS = 75  # from a look that found nothing on, a cell may refuse for so long
@@ -56,6 +56,7 @@ class Part(msgspec.Struct, array_like=True):
     promised_ms: int  # nobody is given one here for so long
     sent: list[int]  # to each cell, ever
     received: list[int]  # from each cell, ever
+    quotas: list[str] = []  # that it counts against, of a campaign
 
     @property
     def spare(self) -> int:
@@ -72,6 +73,7 @@ class Look:
     def __init__(self, parts: Sequence[Part], at: float) -> None:
         self.parts = parts
         self.at = at  # time.monotonic() before it was asked
+        self.bound: int | None = None  # what its quotas have left, the least of them
 
     def on_its_way(self, sender: int, to: int) -> int:
         """How much the one has sent and the other has not received."""
@@ -82,7 +84,13 @@ class Look:
         """Left everywhere and on its way; what moves between the cells' moments changes nothing."""
         cells = range(len(self.parts))
         moving = sum(self.on_its_way(a, b) for a in cells for b in cells)
-        return sum(part.left for part in self.parts) + moving
+        total = sum(part.left for part in self.parts) + moving
+        return total if self.bound is None else min(total, self.bound)
+
+    @property
+    def quotas(self) -> list[str]:
+        """The quotas that the campaign counts against."""
+        return self.parts[0].quotas
 
 
 def _at(totals: Sequence[int], cell: int) -> int:
@@ -177,6 +185,7 @@ class Segments:
         if not self.several:
             return SHUT_MS
         look = await self._look(STOCK, campaign_id, 0)
+        await self._quotas(look, 0)
         if look.total:
             return 0
         return int(SHUT_MS - (time.monotonic() - look.at) * 1000)
@@ -193,6 +202,8 @@ class Segments:
             looks = await self._read(STOCK, asked, now)
             for name, look in zip(asked, looks, strict=True):
                 known[name] = look
+                if look is not None:
+                    await self._quotas(look, now)
                 if look is not None and not now:
                     self._keep(STOCK, name, look)
         return [None if look is None else look.total for look in map(known.get, campaign_ids)]
@@ -229,32 +240,52 @@ class Segments:
             self._forget(place, dry)
 
     async def _round(self, what: str, name: str, cell: int, dry: _Dry, now: int) -> None:
-        """One look, and what follows from it."""
+        """One look, and what follows from it: of the campaign, and of its quotas where it has."""
         look = await self._look(what, name, now, dry.queue[0].n)
         own = look.parts[cell]
         if own.promised_ms:  # nobody here is given one, whatever comes
             _answer(dry.queue, False, len(dry.queue))
             return
-        here = own.left - dry.asking
-        for sender in range(self._cells):  # what is on its way to here, whoever sent it
-            if look.on_its_way(sender, cell) > 0:
-                total = _at(look.parts[sender].sent, cell)
-                here += await self._receive(what, name, sender, cell, total, dry, now)
-        waited = len(dry.queue)
+        found = [(what, name, look)] + await self._quotas(look, now, dry.queue[0].n)
+        here = [await self._arrived(*one, cell, dry, now) for one in found]
+        waited, came = len(dry.queue), 0
         here = _serve_first(dry.queue, here)
         if not dry.queue:
             return
-        came = await self._draw(what, name, cell, look, dry, here, now)
-        here = _serve_first(dry.queue, here + came)
+        if look.total >= dry.queue[0].n:
+            for n, one in enumerate(found):
+                if here[n] < dry.queue[0].n:
+                    more = await self._draw(*one, cell, dry, here[n], now)
+                    came, here[n] = came + more, here[n] + more
+            here = _serve_first(dry.queue, here)
         if came or len(dry.queue) < waited:
             dry.stuck = 0.0
-        self._tell_in_vain(dry, look, here)
+        self._tell_in_vain(dry, look, min(here))
         if dry.queue:
-            await self._finish(what, name, cell, look, now)
+            for one in found:
+                await self._finish(*one, cell, now)
             await asyncio.sleep(PAUSE_SECONDS)
 
+    async def _quotas(self, look: Look, now: int, least: int = 1) -> list[tuple[str, str, Look]]:
+        """Looks at the quotas of a campaign; from then on its own look knows of them."""
+        looks = [await self._look(QUOTA, name, now, least) for name in look.quotas]
+        if looks:
+            look.bound = min(one.total for one in looks)
+        return [(QUOTA, name, one) for name, one in zip(look.quotas, looks, strict=True)]
+
+    async def _arrived(
+        self, what: str, name: str, look: Look, cell: int, dry: _Dry, now: int
+    ) -> int:
+        """How many are here for those who wait, with what was on its way, whoever sent it."""
+        here = look.parts[cell].left - dry.asking
+        for sender in range(self._cells):
+            if look.on_its_way(sender, cell) > 0:
+                total = _at(look.parts[sender].sent, cell)
+                here += await self._receive(what, name, sender, cell, total, dry, now)
+        return here
+
     async def _draw(
-        self, what: str, name: str, cell: int, look: Look, dry: _Dry, here: int, now: int
+        self, what: str, name: str, look: Look, cell: int, dry: _Dry, here: int, now: int
     ) -> int:
         """Have others send, enough for the first who waits and more where more wait; what came."""
         least, most = dry.queue[0].n - here, sum(one.n for one in dry.queue) - here
@@ -294,7 +325,7 @@ class Segments:
                 if not waiting.future.done():
                     waiting.future.set_result(False)
 
-    async def _finish(self, what: str, name: str, cell: int, look: Look, now: int) -> None:
+    async def _finish(self, what: str, name: str, look: Look, cell: int, now: int) -> None:
         """Bring to others what is on its way to them, should nobody be at it."""
         for to in range(self._cells):
             for sender in range(self._cells):
@@ -427,10 +458,11 @@ def _answer(queue: deque[_Waiting], said: bool, number: int) -> None:
             waiting.future.set_result(said)
 
 
-def _serve_first(queue: deque[_Waiting], here: int) -> int:
-    """Tell those who wait first that there is enough for them; what is left then."""
-    while queue and (queue[0].future.done() or queue[0].n <= here):
+def _serve_first(queue: deque[_Waiting], here: list[int]) -> list[int]:
+    """Tell those who wait first that there is enough for them, of all; what is left then."""
+    served = 0
+    while queue and (queue[0].future.done() or queue[0].n <= min(here) - served):
         if not queue[0].future.done():
-            here -= queue[0].n
+            served += queue[0].n
         _answer(queue, True, 1)
-    return here
+    return [one - served for one in here]

@@ -24,11 +24,13 @@ return batch.run(function(op)
   local n = total - (part.received[from + 1] or 0)
   if n <= 0 then return batch.answer(OUTCOME.REPEATED, now, 0) end
   local codes = op[STOCKRECEIVE.codes]
-  if part.share.codes and not codes then return batch.answer(OUTCOME.INVALID_REQUEST, now) end
+  if segments.with_codes(part) and not codes then
+    return batch.answer(OUTCOME.INVALID_REQUEST, now)
+  end
   -- After this point the act must succeed.
   segments.put(part.received, from, total)
-  if part.share.codes then segments.receive_codes(part, codes, n) end
-  local share = segments.move(part, n, 'received', part.received)
+  if segments.with_codes(part) then segments.receive_codes(part, codes, n) end
+  local share = segments.move(part, n, 'received')
   segments.keep(part, math.min(n, op[STOCKRECEIVE.wanted]))
   batch.fact('stock_received', now, id, '', orders.engine, what, from, n, total, share)
   return batch.answer(OUTCOME.DONE, now, n)

@@ -2,7 +2,7 @@
 Send part of what this cell has of a campaign's stock to another cell: half of it, or as much as is
 wanted there if that is more. What is on its way stands in `sent` until it is received there.
 
-include:  batch, campaigns, keys, orders, segments
+include:  batch, keys, orders, segments
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -35,16 +35,16 @@ return batch.run(function(op)
   local sent = part.sent[to + 1] or 0
   if sent ~= op[STOCKSEND.sent] then return batch.answer(OUTCOME.REPEATED, now, sent) end
   local lapsed, free = segments.lapsed(part, now)
-  local room = campaigns.in_stock(part.share) + free - segments.kept_now(part)
+  local room = segments.left(part) + free - segments.kept_now(part)
   local n = math.min(room, math.max(wanted, math.floor(room / 2)))
-  if part.share.codes then n = math.min(n, most_codes) end
+  if segments.with_codes(part) then n = math.min(n, most_codes) end
   if n < 1 then return batch.answer(OUTCOME.SOLD_OUT, now) end
   local freed = segments.in_the_way(part, lapsed, n)
   -- After this point the act must succeed.
   orders.tidy(freed, now)
   segments.put(part.sent, to, sent + n)
-  if part.share.codes then segments.send_codes(part, to, n) end
-  local share = segments.move(part, -n, 'sent', part.sent)
+  if segments.with_codes(part) then segments.send_codes(part, to, n) end
+  local share = segments.move(part, -n, 'sent')
   redis.call('ZADD', keys.sent(), batch.now, to .. ':' .. what .. ':' .. id)
   batch.fact('stock_sent', now, id, '', orders.engine, what, to, n, sent + n, share)
   return batch.answer(OUTCOME.DONE, now, sent + n)

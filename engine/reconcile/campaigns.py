@@ -18,23 +18,20 @@ from engine.books.schema import (
     parking_validations,
     redemption_coupons,
     redemptions,
-    stock_moves,
     stores,
 )
 from engine.reconcile.check import Check
 from engine.reconcile.live import BATCH, Cell
+from engine.reconcile.moves import DIRECTIONS, compare_moves, law, moves_of
 from engine.reconcile.orders import pending
 from engine.reconcile.pools import check_pools
 from engine.records import StoreRecord
 
 _COUNTERS = ("version", "share", "left", "issued", "redeemed", "budget", "budget_left",
              "aside", "moved")
-_TOTALS = ("sent", "received")
-_totals = msgspec.msgpack.Decoder(list[int]).decode
 _store = msgspec.msgpack.Decoder(StoreRecord).decode
 
 Spent = dict[tuple[int, str], int]  # by cell and campaign: fen redeemed or set aside
-Moves = dict[tuple[int, str, str], dict[int, int]]  # by cell, campaign, direction: by peer
 Counts = dict[tuple[int, str], dict[str, int]]  # by cell and campaign: coupons by state
 
 
@@ -75,7 +72,7 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
         for cell, campaign, count in await conn.execute(validated):
             counts.setdefault((cell, campaign), {})["given to stays"] = count
         spent = await _spent(check, conn, only)
-        moves = await _moves(check, conn)
+        moves = await moves_of(check, conn, "stock")
         aside = await pending(check, conn)
     for i, campaign in enumerate(found):
         shares, budgets = json.loads(campaign.shares), json.loads(campaign.budgets)
@@ -90,16 +87,19 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
             if budgets:
                 left = budgets[cell.number] - spent.get((cell.number, campaign.id), 0)
                 money = {"budget": budgets[cell.number], "budget_left": left}
-            told_moves = [moves.get((cell.number, campaign.id, name), {}) for name in _TOTALS]
-            money["moved"] = sum(told_moves[1].values()) - sum(told_moves[0].values())
-            share = shares[cell.number] + money["moved"] if campaign.total is not None else -1
-            _compare_moves(check, cell, campaign.id, rows[cell][i], told_moves)
+            row = rows[cell][i]
+            moved = compare_moves(check, "stock", cell, campaign.id, row[:2], moves, again)
+            money["moved"] = moved
+            share = shares[cell.number] + moved if campaign.total is not None else -1
             states = counts.get((cell.number, campaign.id), {})
             money["aside"] = aside.get((cell.number, campaign.id), 0)
             told = redeemed.get((cell.number, campaign.id), 0)
-            _compare(check, cell, campaign, share, rows[cell][i][2:], states, money, told)
-        if campaign.total is not None:
-            _law(check, campaign, [rows[cell][i] for cell in check.cells])
+            _compare(check, cell, campaign, share, row[2:], states, money, told)
+        everywhere = [rows[cell][i] for cell in check.cells]
+        if campaign.total is not None and all(row[2] is not None for row in everywhere):
+            parts = [int(row[3] or 0) for row in everywhere]
+            packed = [row[:2] for row in everywhere]
+            law(check, "stock", campaign.id, parts, packed, campaign.total, again)
     await check_pools(
         check, [row.id for row in found if json.loads(row.body)["stock"].get("pool")]
     )
@@ -149,57 +149,12 @@ async def _spent(check: Check, conn: AsyncConnection, only: Collection[str] | No
     return {(cell, name): int(money) for cell, name, money in await conn.execute(query)}
 
 
-async def _moves(check: Check, conn: AsyncConnection) -> Moves:
-    """What has gone from cell to cell, as the books have it."""
-    m = stock_moves.c
-    query = select(m.cell, m.item, m.direction, m.peer, m.total).where(
-        m.tenant == check.tenant, m.what == "stock"
-    )
-    found: Moves = {}
-    for cell, item, direction, peer, total in await conn.execute(query):
-        found.setdefault((cell, item, direction), {})[peer] = total
-    return found
-
-
-def _compare_moves(
-    check: Check, cell: Cell, name: str, row: list[bytes | None], told: list[dict[int, int]]
-) -> None:
-    """What went to each other cell, and came from it: both sides have the same totals."""
-    for direction, packed, books in zip(_TOTALS, row[:2], told, strict=True):
-        live = {peer: n for peer, n in enumerate(_totals(packed) if packed else []) if n}
-        if live != books:
-            where = f"{name} cell {cell.number}"
-            check.differs(f"stock {direction}", where, live, books, ("campaign", name))
-
-
-def _law(check: Check, campaign: Any, rows: list[list[bytes | None]]) -> None:
-    """Shares and what is on its way between cells sum to the total; nothing came unsent."""
-    if any(row[2] is None for row in rows):
-        return  # it is not in all cells, which is told
-    totals = [[_totals(packed) if packed else [] for packed in row[:2]] for row in rows]
-    moving = 0
-    for sender, (sent, _) in enumerate(totals):
-        for to, (_, received) in enumerate(totals):
-            there = sent[to] if to < len(sent) else 0
-            here = received[sender] if sender < len(received) else 0
-            moving += there - here
-            if here > there:
-                where = f"{campaign.id} cell {sender} to {to}"
-                check.differs("stock moved", where, f"received {here}", f"sent {there}",
-                              ("campaign", campaign.id))  # fmt: skip
-    shares = [int(row[3] or 0) for row in rows]
-    if sum(shares) + moving != campaign.total:
-        live = f"shares {shares} + on its way {moving}"
-        check.differs("stock law", campaign.id, live, f"total {campaign.total}",
-                      ("campaign", campaign.id))  # fmt: skip
-
-
 async def _read(check: Check, cell: Cell, ids: list[str]) -> list[list[bytes | None]]:
     rows: list[list[bytes | None]] = []
     for start in range(0, len(ids), BATCH):
         some = ids[start : start + BATCH]
         counters = [("HMGET", keys.campaign_key(cell.tag, name), *_COUNTERS) for name in some]
-        totals = [("HMGET", keys.campaign_key(cell.tag, name), *_TOTALS) for name in some]
+        totals = [("HMGET", keys.campaign_key(cell.tag, name), *DIRECTIONS) for name in some]
         lengths = [("STRLEN", keys.holders_key(cell.tag, name)) for name in some]
         found = await check.live.many(counters + totals + lengths)
         parts = [found[n * len(some) : (n + 1) * len(some)] for n in range(3)]

@@ -14,6 +14,7 @@ from engine import keys
 from engine.books.schema import campaigns, coupons, orders, quotas
 from engine.reconcile.check import Check
 from engine.reconcile.live import BATCH, Cell, pairs
+from engine.reconcile.moves import Packed, compare_moves, law, moves_of
 
 AGAIN = ("quotas",)
 Place = tuple[int, str, str]  # cell, event, quota
@@ -28,28 +29,37 @@ async def check_quotas(check: Check) -> None:
         live = {cell.number: await _read(check, cell, rows) for cell in check.cells}
         async with check.books.connect() as conn:
             counts = await _counts(check, conn)
+            moves = await moves_of(check, conn, "quota")
         for i, row in enumerate(rows):
             shares, name = json.loads(row.shares), f"{row.event_id}/{row.id}"
             if sum(shares) != row.total:
                 check.differs("quota", name, "", f"{shares} of {row.total}", AGAIN)
+            parts, ways = [], []
             for cell in check.cells:
                 place = (cell.number, row.event_id, row.id)
                 told = {"share": shares[cell.number], "used": counts[place], "version": row.version}
-                _compare(check, f"{name} cell {cell.number}", live[cell.number][i], told)
+                mine, packed = live[cell.number][i]
+                told["moved"] = compare_moves(check, "quota", cell, name, packed, moves, AGAIN)
+                _compare(check, f"{name} cell {cell.number}", mine, told)
+                parts.append(mine["share"] + mine["moved"])
+                ways.append(packed)
+            law(check, "quota", name, parts, ways, row.total, AGAIN)
     check.report.checked["quotas"] = len(rows)
 
 
-async def _read(check: Check, cell: Cell, rows: Sequence[Row[Any]]) -> list[dict[str, int]]:
-    found: list[dict[str, int]] = []
+async def _read(
+    check: Check, cell: Cell, rows: Sequence[Row[Any]]
+) -> list[tuple[dict[str, int], Packed]]:
+    found: list[tuple[dict[str, int], Packed]] = []
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]
         asked = [
-            ("HMGET", keys.quotas_key(cell.tag, row.event_id), *(f"{f}{row.id}" for f in "smuv"))
+            ("HMGET", keys.quotas_key(cell.tag, row.event_id), *(f"{f}{row.id}" for f in "smuvoi"))
             for row in some
         ]
         for values in await check.live.many(asked):
-            named = zip(("share", "moved", "used", "version"), values, strict=True)
-            found.append({name: int(value or 0) for name, value in named})
+            named = zip(("share", "moved", "used", "version"), values[:4], strict=True)
+            found.append(({name: int(value or 0) for name, value in named}, values[4:]))
     return found
 
 

@@ -3,21 +3,24 @@
 -- has its share of each; read once a batch, what is used written once at its end.
 local quotas = { known = {} }
 
--- Those that an issue counts against, the same object for every campaign of the batch.
-function quotas.of(issue)
-  local found, event = {}, issue[ISSUE.event]
-  for i, id in ipairs(issue[ISSUE.quotas]) do
-    local name = event .. '/' .. id
-    local quota = quotas.known[name]
-    if not quota then
-      local row = redis.call('HMGET', keys.quotas(event), 's' .. id, 'm' .. id, 'u' .. id)
-      local used = tonumber(row[3]) or 0
-      quota = { name = name, event = event, id = id, used = used,
-        left = (tonumber(row[1]) or 0) + (tonumber(row[2]) or 0) - used }
-      quotas.known[name] = quota
-    end
-    found[i] = quota
+-- One of them, the same object for all that ask in a batch.
+function quotas.named(event, id)
+  local name = event .. '/' .. id
+  local quota = quotas.known[name]
+  if not quota then
+    local row = redis.call('HMGET', keys.quotas(event), 's' .. id, 'm' .. id, 'u' .. id)
+    local used = tonumber(row[3]) or 0
+    quota = { name = name, event = event, id = id, used = used,
+      left = (tonumber(row[1]) or 0) + (tonumber(row[2]) or 0) - used }
+    quotas.known[name] = quota
   end
+  return quota
+end
+
+-- Those that an issue counts against.
+function quotas.of(issue)
+  local found = {}
+  for i, id in ipairs(issue[ISSUE.quotas]) do found[i] = quotas.named(issue[ISSUE.event], id) end
   return found
 end
 

@@ -1,4 +1,4 @@
--- include: batch, campaigns, keys, orders, pack
+-- include: batch, campaigns, keys, orders, pack, quotas
 -- A cell's part of what is handed out over several cells, and how it goes from one to another.
 -- What a cell has sent to another, and what it has received from one, are totals that only grow:
 -- told again they change nothing, and their difference is what is on its way.
@@ -6,22 +6,45 @@ local segments = { kept = 50, most = 1000 }  -- kept: how long what came is for 
 
 local function list(packed) return packed and cmsgpack.unpack(packed) or {} end
 
--- The part of this cell, or nil where there is none or it is without bound. `what`: stock.
-function segments.read(what, id)
-  local share = what == 'stock' and campaigns.share(id)
-  if not share or not campaigns.in_stock(share) then return nil end
-  local row = redis.call('HMGET', keys.campaign(id), 'sent', 'received', 'kept')
-  return { what = what, id = id, share = share, sent = list(row[1]), received = list(row[2]),
-    kept = row[3] and cmsgpack.unpack(row[3]) or { 0, 0 } }
+local function with(part, sent, received, kept)
+  local row = redis.call('HMGET', part.key, sent, received, kept)
+  part.fields = { sent = sent, received = received, kept = kept }
+  part.sent, part.received = list(row[1]), list(row[2])
+  part.kept = row[3] and cmsgpack.unpack(row[3]) or { 0, 0 }
+  return part
 end
+
+-- The part of this cell, or nil where there is none or it is without bound. `what`: stock of a
+-- campaign, or a quota (event/quota).
+function segments.read(what, id)
+  if what == 'quota' then
+    local event, name = string.match(id, '^(.*)/(.*)$')
+    local quota = quotas.named(event, name)
+    return with({ what = what, id = id, quota = quota, key = keys.quotas(event) }, 'o' .. name,
+      'i' .. name, 'k' .. name)
+  end
+  local share = campaigns.share(id)
+  if not share or not campaigns.in_stock(share) then return nil end
+  return with({ what = what, id = id, share = share, key = keys.campaign(id) }, 'sent', 'received',
+    'kept')
+end
+
+-- How much is left of it.
+function segments.left(part)
+  return part.quota and part.quota.left or campaigns.in_stock(part.share)
+end
+
+-- Whether coupons of it take a code of a third party along.
+function segments.with_codes(part) return part.share and part.share.codes end
 
 -- Orders that have lapsed and set some of it aside: {handle, serial, n} each, and the sum of n.
 function segments.lapsed(part, now)
   local found, sum = {}, 0
-  if part.share.aside == 0 then return found, sum end
-  for i, name in ipairs(redis.call('ZRANGEBYSCORE', keys.pending(part.id), '-inf', now, 'LIMIT', 0,
+  if part.share and part.share.aside == 0 then return found, sum end
+  local list = part.quota and keys.lapsing(part.id) or keys.pending(part.id)
+  for i, name in ipairs(redis.call('ZRANGEBYSCORE', list, '-inf', now, 'LIMIT', 0,
     segments.most)) do
-    local n = tonumber(string.sub(name, 29))
+    local n = tonumber(string.match(name, ':(%d+)', 28))
     found[i], sum = { string.sub(name, 1, 16), string.sub(name, 17, 27), n }, sum + n
   end
   return found, sum
@@ -32,12 +55,12 @@ end
 function segments.kept_now(part)
   local n, last = part.kept[1], part.kept[2]
   if batch.now >= last or last - batch.now > segments.kept then return 0, 0 end
-  return math.min(n, campaigns.in_stock(part.share)), last
+  return math.min(n, segments.left(part)), last
 end
 
 -- As many lapsed orders as make n left: what orders.tidy gives up.
 function segments.in_the_way(part, lapsed, n)
-  local freed, left = {}, campaigns.in_stock(part.share)
+  local freed, left = {}, segments.left(part)
   for _, place in ipairs(lapsed) do
     if left >= n then break end
     freed[#freed + 1] = { handle = place[1], serial = place[2],
@@ -47,15 +70,19 @@ function segments.in_the_way(part, lapsed, n)
   return freed
 end
 
--- n more (or fewer) are this cell's; totals: the name and the list of those that changed.
-function segments.move(part, n, name, totals)
-  local key = keys.campaign(part.id)
+-- n more (or fewer) are this cell's; `name`: sent or received, which has changed.
+function segments.move(part, n, name)
+  redis.call('HSET', part.key, part.fields[name], pack.array(unpack(part[name])))
+  if part.quota then
+    part.quota.left = part.quota.left + n
+    redis.call('HINCRBY', part.key, 'm' .. part.quota.id, n)
+    return part.quota.left + part.quota.used
+  end
   local bounded = part.share.left
   if bounded then part.share.left = part.share.left + n end
   campaigns.freed(part.share)
-  redis.call('HINCRBY', key, 'moved', n)
-  redis.call('HSET', key, name, pack.array(unpack(totals)))
-  return bounded and redis.call('HINCRBY', key, 'share', n) or -1
+  redis.call('HINCRBY', part.key, 'moved', n)
+  return bounded and redis.call('HINCRBY', part.key, 'share', n) or -1
 end
 
 -- n codes of a third party go along to another cell: they wait where it takes them from.
@@ -82,5 +109,5 @@ end
 -- n more of what is left here are for this cell alone for a moment.
 function segments.keep(part, n)
   n = n + segments.kept_now(part)
-  redis.call('HSET', keys.campaign(part.id), 'kept', pack.array(n, batch.now + segments.kept))
+  redis.call('HSET', part.key, part.fields.kept, pack.array(n, batch.now + segments.kept))
 end

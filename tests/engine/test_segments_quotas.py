@@ -1,0 +1,79 @@
+"""Quotas of campaigns over several cells: room is found wherever it lies, never oversold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from redis.asyncio import Redis
+
+from engine import facts, keys
+from engine.outcomes import Outcome
+from tests.engine.harness import Running, mall_on, reconciled
+from tests.engine.test_quotas import ticket
+from tests.engine.test_segments import CELLS, claim, crowd, order, people
+from tests.engine.test_segments import wide as wide
+
+
+async def test_the_last_places_are_had_wherever_people_are(
+    wide: Running, tenant: str, redis_url: str
+) -> None:
+    """Two campaigns share a hall; one has no stock of its own to end."""
+    await wide.publish(ticket("stalls", 30, {"hall": 24}, issue={"per_user": 1}))
+    await wide.publish(ticket("standing", None, {"hall": 24, "floor": 9}, issue={"per_user": 1}))
+    other = await mall_on(wide.server, wide.books, tenant, cells=CELLS)
+    here, there = people(wide, 3, 30), people(wide, 10, 30)
+    standing = await crowd((wide, other), here, "standing")
+    assert standing == {Outcome.DONE: 9, Outcome.SOLD_OUT: 21}
+    stalls = await crowd((wide, other), there, "stalls")
+    assert stalls == {Outcome.DONE: 15, Outcome.SOLD_OUT: 15}
+    told = [fact for cell in await wide.facts() for fact in cell]
+    sent = Counter(one.what for one in told if isinstance(one, facts.StockSent))
+    assert sent["quota"] > 0
+    assert sent["stock"] > 0
+    await other.engine.drain()
+    await reconciled(wide.books, redis_url, tenant)
+
+
+async def test_a_place_that_comes_back_is_had_in_another_cell(
+    wide: Running, tenant: str, redis_url: str
+) -> None:
+    """An order that has lapsed in one cell gives way to a party in another, through its quota."""
+    await wide.publish(ticket("c", 50, {"hall": 4}))
+    start = wide.server.clock()
+    (ann,), (bob, eve) = people(wide, 2, 1), people(wide, 13, 2)
+    assert (await order(wide, ann, 4, now=start)).ok
+    assert await claim(wide, bob, now=start + 59_999) is Outcome.SOLD_OUT
+    assert (await order(wide, bob, 5, now=start + 60_000)).outcome is Outcome.SOLD_OUT
+    assert (await order(wide, bob, 4, now=start + 60_000)).ok
+    assert await claim(wide, eve, now=start + 60_001) is Outcome.SOLD_OUT
+    assert await claim(wide, eve, now=start + 120_000) is Outcome.DONE
+    await reconciled(wide.books, redis_url, tenant)
+
+
+async def test_a_full_hall_is_no_storm_and_a_cut_transfer_is_named(
+    wide: Running, tenant: str, redis_url: str, redis_client: Redis
+) -> None:
+    await wide.publish(ticket("c", 50, {"hall": 1}, issue={"tiers": ["gold"]}))
+    await wide.engine.segments._send("quota", "fair/hall", 0, 7, 0, 1, 0)  # cut off here
+    users = people(wide, 5, 8)
+    for user in users:
+        await wide.engine.set_profile(user_id=user, who="{}", tier="gold")
+    assert await claim(wide, users[0]) is Outcome.DONE
+
+    async def calls() -> int:
+        stats = await redis_client.info("commandstats")
+        return int(stats["cmdstat_evalsha"]["calls"])
+
+    before, began = await calls(), asyncio.get_running_loop().time()
+    for n in range(200):
+        assert await claim(wide, users[1 + n % 7]) is Outcome.SOLD_OUT
+    looks = 2 * ((asyncio.get_running_loop().time() - began) / 0.04 + 2)
+    assert await calls() - before < 200 + CELLS * looks
+    await reconciled(wide.books, redis_url, tenant)
+    key = keys.quotas_key(wide.engine.tags[9], "fair")
+    await redis_client.hincrby(key, "mhall", 1)
+    with pytest.raises(AssertionError, match="quota law"):
+        await reconciled(wide.books, redis_url, tenant)
+    await redis_client.hincrby(key, "mhall", -1)
