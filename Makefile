@@ -14,7 +14,7 @@ DEV_READY := $(VENV)/.ready-to-develop
 # What is given to the programs: make test ARGS="-k claim", make run ARGS="--port 9000", ...
 ARGS ?=
 
-BENCHES := codes engine writer backlog redis-time quotes memory http lag workers pool
+BENCHES := codes engine writer backlog redis-time quotes memory http lag workers pool waitlist
 
 .PHONY: help setup run test lint docs bench chaos replay loadtest clean
 .PHONY: $(addprefix bench-,$(BENCHES) growth peers)
@@ -76,6 +76,8 @@ bench-peers: $(DEV_READY) ## against SQL, plain redis-py, pretix and others (mak
 	$(BIN)/python -m benchmarks.peers.http_claims
 	$(BIN)/python -m benchmarks.peers.checkin
 	$(BIN)/python -m benchmarks.peers.packages
+bench-waitlist: $(DEV_READY) ## joining, asking and moving on with 200,000 waiting, beside claims
+	$(BIN)/python -m benchmarks.waitlist $(ARGS)
 
 bench-workers: $(DEV_READY) ## claims over HTTP by one API process and by two
 	$(BIN)/python -m benchmarks.http_workers $(ARGS)

@@ -23,6 +23,7 @@ CHANNELS = (
     "api.orders",
     "api.gifts",
     "api.prints",
+    "api.waiting",
     "api.events",
     "api.wallets",
     "api.attempts",

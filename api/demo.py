@@ -29,6 +29,7 @@ from api.demo_mall import (
     TRY,
     USERS,
     VEHICLES,
+    WAITERS,
     dated,
 )
 from engine.definitions import format_time
@@ -112,10 +113,14 @@ async def build_demo(base_url: str, operator_key: str) -> list[str]:
 
 
 async def _order(client: Client) -> None:
-    """Something is bought, and paid."""
+    """Something is bought, and paid; something is waited for."""
     made = await client.ask("POST", "/v1/orders", ORDER, idempotency_key="demo-order")
     path = f"/v1/orders/{made['id']}/pay"
     await client.ask("POST", path, PAID, idempotency_key="demo-pay")
+    campaign, people = WAITERS
+    for user in people:
+        path, body = f"/v1/campaigns/{campaign}/waitlist", {"user_id": user}
+        await client.ask("POST", path, body, idempotency_key=f"demo-wait-{user}")
 
 
 async def _points(client: Client) -> None:

@@ -69,6 +69,9 @@ GRANT = {
 ORDER = {"user_id": "bob", "items": [{"campaign_id": "noodle-set"}], "channel": "miniapp"}
 PAID = {"payment_ref": "demo-payment", "paid_amount": 5800}
 
+# One table, and two who want it: the first has it for a quarter of an hour, the second waits.
+WAITERS = ("chef-table", ["ann", "bob"])
+
 # Codes of a video service: each coupon of this campaign carries one.
 POOL = ("video-month", "".join(f"VIDEO-{n:04}\n" for n in range(1, 201)).encode())
 
@@ -201,6 +204,11 @@ CAMPAIGNS = [
         {"type": "exchange", "item": "set-for-two", "value": 8800}, total=500,
         issue={"price": 5800, "per_user": 5}, usage={"stores": _NOODLES},
         settlement={"commission_percent": 5}, refund={"allowed": True, "expired_auto": True},
+    ),
+    _campaign(
+        "chef-table", "主厨餐桌,两人一席", "The chef's table, for two", "dining",
+        {"type": "exchange", "item": "chef-table", "value": 20000}, total=1,
+        issue={"per_user": 1}, usage={"stores": _NOODLES},
     ),
     _campaign(
         "mall-card", "商场储值卡100元", "A card of 100 to pay with", "mall",

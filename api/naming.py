@@ -96,6 +96,9 @@ async def _repeats(call: Call, member: Member) -> bool:
         return await engine.orders.has_order(member.handle, key, now=call.now)
     if call.route.path.endswith(("/accept", "/take")):
         return await engine.gifts.has_asked(member.handle, key, now=call.now)
+    if call.route.path == "/v1/campaigns/{id}/waitlist":
+        campaign_id = call.path["id"]
+        return await engine.waiting.has_joined(member.handle, key, campaign_id, now=call.now)
     if call.route.path == "/v1/parking/validations":
         return await engine.parking.has_given(member.handle, key, now=call.now)
     return await engine.has_claimed(member.handle, key, now=call.now)

@@ -124,6 +124,7 @@ async def _publish(call: Call, campaign_id: str, event_id: str = "") -> None:
     for one in event or [campaign_id]:
         await tenant.control.publish_campaign(one, who=call.who(), now=call.now)
         tenant.engine.forget_live(one)
+        await tenant.engine.waiting.published(one, call.now)
 
 
 @route(

@@ -100,6 +100,7 @@ class Service:
         engine = Engine(mall, self.server, control, self.metrics.batch)
         engine.doors.closing = not self.settings.rehearsal
         self._start(control.watch(engine, self._sweeping))
+        self._start(engine.waiting.watch(self._sweeping))
         return Parts(engine, control)
 
     def _engines(self) -> dict[str, Engine]:

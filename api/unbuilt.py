@@ -12,8 +12,6 @@ from api.routes import ROLES, Call, Reply, Route
 from engine.outcomes import Outcome
 
 PATHS = (
-    "/v1/campaigns/{id}/waitlist",
-    "/v1/campaigns/{id}/waitlist/{user_id}",
     "/v1/groups",
     "/v1/groups/{id}",
     "/v1/groups/{id}/join",

@@ -40,8 +40,9 @@ PRIORITY = (
     "order_pay", "order_cancel", "order_lapse", "refund", "refund_fail",
     "vehicle", "attend", "amend", "validate", "pocket",
     "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire",
-    "gift_send", "gift_receive", "gift_end", "gift", "gift_ask", "claim",
-    "order", "shut",
+    "gift_send", "gift_receive", "gift_end", "gift", "gift_ask",
+    "line_open", "line_mark", "line_move", "line_leave", "claim", "order", "line_join",
+    "line_read", "shut",
 )  # fmt: skip
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)

@@ -183,6 +183,8 @@ class Reserve(Command, frozen=True, kw_only=True):
     hold_seconds: int
     channel: str
     source: str  # JSON object or ""
+    head: int = 0  # 1: whoever it is for is at the head of the waiting line
+    spare: list[str] | None = None  # of an offer: serials for what a claim takes beside its own
 
 
 class Pay(Command, frozen=True, kw_only=True):

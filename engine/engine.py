@@ -39,6 +39,7 @@ from engine.server import Server
 from engine.snapshots import Snapshots
 from engine.tenders import STORED_VALUE
 from engine.views import Answer, CouponView, Live, Offer, QuotaLeft, Redemption, Reversal, Wallet
+from engine.waiting import Waiting
 
 _coupon = msgspec.msgpack.Decoder(CouponRecord).decode
 _redemption = msgspec.msgpack.Decoder(RedemptionRecord).decode
@@ -64,12 +65,14 @@ class Engine(Acting):
         self.gifts = Gifts(self)
         self.checkins = CheckIns(self)
         self.prints = Prints(self)
+        self.waiting = Waiting(self, self.orders)
         self.parking = Parking(self)
         self.payments = Payments(self)
 
     async def drain(self) -> None:
         """Wait until nothing is queued or in flight."""
         await self.doors.drain()
+        await self.waiting.drain()
         await super().drain()
 
     # ---- giving out --------------------------------------------------------------------------

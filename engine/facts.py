@@ -204,6 +204,7 @@ class Ordered(Fact, tag="ordered", frozen=True):
     points: int
     until: int
     items: list[FactItem]
+    offer: int = 0  # 1: made to somebody of a waiting line
 
 
 class OrderPaid(Fact, tag="order_paid", frozen=True):
@@ -222,6 +223,7 @@ class OrderEnded(Fact, tag="order_ended", frozen=True):
     user_id: str
     lapsed: int
     until: int
+    offer: int = 0
 
 
 class Repaid(Fact, frozen=True):
@@ -407,6 +409,21 @@ class Checked(Fact, tag="checked", frozen=True):
     other_at: int
 
 
+class LineTold(Fact, tag="line_told", frozen=True):
+    """Somebody joined a waiting line, was offered, or left it; ``act``: the id of their entry."""
+
+    user_id: str
+    campaign_id: str
+    party: int
+    priority: int
+    place: int
+    joined: int
+    state: str  # waiting | offered | skipped | left | ended
+    order_id: str  # what is offered
+    until: int
+    why: int  # they were skipped: an outcome
+
+
 AnyFact = (
     Claimed
     | ProfileTold
@@ -438,6 +455,7 @@ AnyFact = (
     | Given
     | Received
     | Checked
+    | LineTold
 )
 
 _decoder = msgspec.msgpack.Decoder(list[AnyFact])

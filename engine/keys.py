@@ -26,6 +26,9 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:e:<id>``    hash    an event's quotas: ``s<quota>`` share, ``m<quota>`` moved here from
                             other cells, ``u<quota>`` used, ``v<quota>`` version
 ``{tag}:m:<e>/<q>`` zset    open orders of a quota: ``<h><s>:<quantity>:<campaign>``
+``{tag}:n:<id>``    zset    a campaign's waiting line: handles by priority, then place
+``{tag}:u:<id>``    hash    version, last, why of the line; ``e<h>`` who joined it
+``{tag}:lines``     zset    campaigns whose line is open, all of score 0
 ``{tag}:v:<h>``     string  a vehicle; ``h`` stands for its plate (parking/records.py, as below)
 ``{tag}:s:<h>``     string  a stay; ``h`` stands for its lot and session
 ``{tag}:k:<h>``     string  a pocket: validations given to a stay, a plate or a person
@@ -38,7 +41,8 @@ A cell's keys all carry its tag, so one act touches one slot:
 ==================  ======  ===============================================================
 
 Ids: coupon ``C``, redemption ``R``, reversal ``V``, order ``O``, entry of points ``P``,
-validation ``K``, gift ``G``, check-in ``I``, each + handle (16) + serial (11) in Base32.
+validation ``K``, gift ``G``, check-in ``I``, place in a waiting line ``W``, each + handle (16) +
+serial (11) in Base32.
 The handle names the cell, so every id and every scanned code goes straight to its slot.
 """
 
@@ -226,6 +230,21 @@ def quotas_key(tag: str, event_id: str) -> str:
 def lapsing_key(tag: str, event_id: str, quota_id: str) -> str:
     """Sorted set: open orders of a quota by the time they lapse."""
     return f"{tag}:m:{event_id}/{quota_id}"
+
+
+def line_key(tag: str, campaign_id: str) -> str:
+    """Hash: a campaign's waiting line and who joined it; ``line_order_key`` has their order."""
+    return f"{tag}:u:{campaign_id}"
+
+
+def line_order_key(tag: str, campaign_id: str) -> str:
+    """Sorted set: who waits for a campaign, first come first."""
+    return f"{tag}:n:{campaign_id}"
+
+
+def lines_key(tag: str) -> str:
+    """Sorted set: campaigns whose waiting line is open."""
+    return f"{tag}:lines"
 
 
 def vehicle_key(tag: str, handle: str) -> str:

@@ -64,6 +64,7 @@ class OrderRecord(msgspec.Struct, array_like=True):
     payment_ref: str = ""
     paid_at: int = 0
     refunds: list[RefundRecord] = []
+    spare: list[str] | None = None  # of a waiting line's offer: see commands.Reserve
 
 
 class OpenOrder(msgspec.Struct, array_like=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,12 @@ from engine.records import CouponRecord
 from engine.views import Answer
 
 MOST = 100  # coupons of one order
+OFFER_SECONDS = 900  # that an offer of a waiting line lasts
+LINE_CHANNEL = "waitlist"  # of an order that a waiting line made
+ENGINE = '{"key":"","label":"engine","role":"engine"}'  # who made it
+
+Freed = Callable[[str, list[str], int], Awaitable[None]]
+"""Told where something came free: the person's handle, campaigns, the act's ``now``."""
 
 _order = msgspec.msgpack.Decoder(OrderRecord).decode
 _coupon = msgspec.msgpack.Decoder(CouponRecord).decode
@@ -67,6 +73,7 @@ class Orders:
 
     def __init__(self, acting: Acting) -> None:
         self._acting = acting
+        self.freed: Freed | None = None  # told of what came free: the waiting lines
 
     async def place(
         self,
@@ -126,6 +133,58 @@ class Orders:
         order_id = keys.make_id("O", handle, str(_text(reply.detail)))
         return Answer(outcome, Order(order_id, _order(reply.value), reply.now))
 
+    async def offer(
+        self, *, user_id: str, campaign_id: str, party: int, name: str, head: bool, now: int = 0
+    ) -> Answer[Order]:
+        """Set ``party`` coupons aside for somebody of a waiting line; ``name``: of their entry.
+
+        The same entry finds the same offer. ``head``: it is their turn, else they are not waiting.
+        """
+        acting, wanted = self._acting, [(campaign_id, party)]
+        handle = acting.handle_of(user_id)
+        order_id = self.offer_id(handle, name)
+        serial = order_id[-keys.SERIAL_LENGTH :]
+
+        def build(at: int) -> commands.Reserve:
+            return commands.Reserve(
+                handle=handle,
+                now=now,
+                who=ENGINE,
+                user_id=user_id,
+                serial=serial,
+                serial_before=serial,
+                window=keys.window_of(at),
+                fingerprint=fingerprint_of("offer", campaign_id, party, name),
+                offset=acting.offset(at),
+                items=wanted,
+                hold_seconds=OFFER_SECONDS,
+                channel=LINE_CHANNEL,
+                source="",
+                head=int(head),
+                spare=self._serials(handle, serial, 1, party),
+            )
+
+        reply = await acting.keyed("order", now, build)
+        if reply.outcome == Outcome.SOLD_OUT and acting.segments.several:
+            reply = await acting.segments.again(
+                reply, lambda: acting.keyed("order", now, build), campaign_id, handle, party, now,
+                head,
+            )  # fmt: skip
+        outcome = Outcome(reply.outcome)
+        if outcome > Outcome.REPEATED:
+            return Answer(outcome)
+        return Answer(outcome, Order(order_id, _order(reply.value), reply.now))
+
+    def offer_id(self, handle: str, name: str) -> str:
+        """The id of the order that an entry in a waiting line is offered."""
+        secret = self._acting.mall.handle_key
+        return keys.make_id("O", handle, serial_of(secret, "offer", handle, name, 0))
+
+    def _serials(self, handle: str, order: str, first: int, end: int) -> list[str]:
+        """Serials of the coupons of an order, from ``first`` to before ``end``."""
+        secret = self._acting.mall.handle_key
+        return [serial_of(secret, "bought", handle, f"{order}.{n}", 0) for n in range(first, end)]
+
     async def pay(
         self,
         *,
@@ -155,7 +214,7 @@ class Orders:
             fingerprint=fingerprint_of("pay", order_id, payment_ref, paid_amount),
             payment_ref=payment_ref,
             paid_amount=paid_amount,
-            serials=[serial_of(secret, "bought", handle, f"{serial}.{n}", 0) for n in range(MOST)],
+            serials=self._serials(handle, serial, 0, MOST),
             offset=acting.offset(now or acting.clock()),
         )
         reply = await acting.act("order_pay", command)
@@ -183,8 +242,13 @@ class Orders:
                 return False
         return True
 
-    async def cancel(self, *, order_id: str, key: str, who: str, now: int = 0) -> Answer[Order]:
-        """Cancel an order that is not paid: what it set aside is free again."""
+    async def cancel(
+        self, *, order_id: str, key: str, who: str, now: int = 0, moves_on: bool = True
+    ) -> Answer[Order]:
+        """Cancel an order that is not paid: what it set aside is free again.
+
+        ``moves_on``: and is offered to those who wait for it.
+        """
         place = keys.split_id("O", order_id)
         if place is None:
             return Answer(Outcome.NOT_FOUND)
@@ -201,7 +265,14 @@ class Orders:
         outcome = Outcome(reply.outcome)
         if outcome > Outcome.REPEATED:
             return Answer(outcome)
-        return Answer(outcome, Order(order_id, _order(reply.value), reply.now))
+        record = _order(reply.value)
+        if outcome is Outcome.DONE and moves_on:
+            await self._freed(handle, record, now)
+        return Answer(outcome, Order(order_id, record, reply.now))
+
+    async def _freed(self, handle: str, record: OrderRecord, now: int) -> None:
+        if self.freed is not None:
+            await self.freed(handle, [item.campaign_id for item in record.items], now)
 
     async def lapse(self, *, order_id: str, who: str, now: int = 0) -> Outcome:
         """Tell the books that an order's time has passed (the sweeper)."""
@@ -289,9 +360,10 @@ class Orders:
         outcome = Outcome(reply.outcome)
         if outcome > Outcome.REPEATED:
             return Answer(outcome)
-        position = _number(reply.detail) or 0
-        record = _order(reply.value).refunds[position - 1]
-        return Answer(outcome, Refund(coupon_id, record, reply.now))
+        position, order = _number(reply.detail) or 0, _order(reply.value)
+        if outcome is Outcome.DONE and verb == "refund":
+            await self._freed(command.handle, order, command.now)
+        return Answer(outcome, Refund(coupon_id, order.refunds[position - 1], reply.now))
 
     # ---- reading -----------------------------------------------------------------------------
 

@@ -104,6 +104,8 @@ class Outcome(IntEnum):
     # never told to a caller of the API
     WINDOW_MOVED = 120
     WALLET_MOVED = 121
+    LINE_CLOSED = 122
+    LINE_UNMARKED = 123
 
     @property
     def code(self) -> str:
@@ -242,6 +244,8 @@ SENTENCES: dict[Outcome, Sentence] = {
     Outcome.TOO_LATE: Sentence("Entry has closed.", "已停止入场。"),
     Outcome.WINDOW_MOVED: Sentence("The key's window moved on.", "幂等窗口已更新。"),
     Outcome.WALLET_MOVED: Sentence("The wallet changed meanwhile.", "券包已变化。"),
+    Outcome.LINE_CLOSED: Sentence("Nobody is waiting.", "无人排队。"),
+    Outcome.LINE_UNMARKED: Sentence("The line has only begun.", "候补队列刚刚建立。"),
 }
 
 

@@ -23,7 +23,15 @@ from pathlib import Path
 
 import msgspec
 
-from engine import checkin_records, commands, gift_records, order_records, records
+from engine import (
+    checkin_records,
+    commands,
+    gift_records,
+    line_commands,
+    order_records,
+    records,
+    waiting_records,
+)
 from engine.outcomes import Outcome
 from engine.parking import records as parking
 
@@ -36,6 +44,7 @@ _ENUMS: dict[str, type[IntEnum]] = {
     "TENDER_KIND": records.TenderKind,
     "ORDER_STATE": order_records.OrderState,
     "GIFT_STATE": gift_records.GiftState,
+    "WAITER_STATE": waiting_records.WaiterState,
 }
 _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "COUPON": records.CouponRecord,
@@ -75,6 +84,8 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "SCAN": checkin_records.CheckInRecord,
     "PASSING": checkin_records.Passing,
     "ATTENDANCE": checkin_records.AttendanceRecord,
+    "WAITER": waiting_records.Waiter,
+    "JOINED": waiting_records.Joined,
     "CLAIM": commands.Claim,
     "SHUT": commands.Shut,
     "STOCKSEND": commands.StockSend,
@@ -99,6 +110,12 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "ASK": commands.Ask,
     "SEND": commands.Send,
     "RECEIVE": commands.Receive,
+    "LINEOPEN": line_commands.LineOpen,
+    "LINEMARK": line_commands.LineMark,
+    "LINEJOIN": line_commands.LineJoin,
+    "LINELEAVE": line_commands.LineLeave,
+    "LINEMOVE": line_commands.LineMove,
+    "LINEREAD": line_commands.LineRead,
     "LOT": parking.LotRecord,
     "CAR": parking.VehicleRecord,
     "STAY": parking.StayRecord,

@@ -47,6 +47,9 @@ _codes = msgspec.msgpack.Decoder(tuple[int, list[str]]).decode
 _number = msgspec.msgpack.Decoder(int).decode
 
 
+_Place = tuple[str, str, int, int, bool]  # what, campaign, cell, now, for the head of a line
+
+
 class Part(msgspec.Struct, array_like=True):
     """What one cell has, of one moment."""
 
@@ -57,6 +60,7 @@ class Part(msgspec.Struct, array_like=True):
     sent: list[int]  # to each cell, ever
     received: list[int]  # from each cell, ever
     quotas: list[str] = []  # that it counts against, of a campaign
+    waits: int = 0  # 1: people wait for it, and it is nobody else's
 
     @property
     def spare(self) -> int:
@@ -128,24 +132,26 @@ class Segments:
         self.several = self._cells > 1
         self._looks: dict[tuple[str, str], Look] = {}
         self._looking: dict[tuple[str, str, int], asyncio.Task[Look]] = {}
-        self._dry: dict[tuple[str, str, int, int], _Dry] = {}
+        self._dry: dict[_Place, _Dry] = {}
 
     async def refill(
-        self, campaign_id: str, cell: int, at_least: int = 1, *, now: int = 0, what: str = STOCK
-    ) -> bool:
+        self, campaign_id: str, cell: int, at_least: int = 1, *, now: int = 0, what: str = STOCK,
+        head: bool = False,
+    ) -> bool:  # fmt: skip
         """Bring stock of a campaign to ``cell`` from others, so that ``at_least`` are left there.
 
         True: there is that much for the caller by now, so the act that was refused is worth asking
         again (others may still be faster). False: there is not, in all cells together; then
         nothing was moved for it. Many who ask for the same at once share one look and one
         transfer. With one cell it is False at once. Unavailable as for any act.
+        ``head``: it is for the head of the waiting line; while people wait, nobody else gets any.
         """
         if self._cells == 1:
             return False
         look = self._looks.get((what, campaign_id))
         if look is not None and not now and look.total < at_least and _young(look):
             return False
-        place = what, campaign_id, cell, now
+        place = what, campaign_id, cell, now, head
         dry = self._dry.setdefault(place, _Dry())
         waiting = _Waiting(at_least)
         dry.queue.append(waiting)
@@ -162,13 +168,14 @@ class Segments:
         handle: str,
         n: int = 1,
         now: int = 0,
+        head: bool = False,
     ) -> Reply:
         """The answer to an act that was refused for want of ``n``, asked again while that helps."""
         cell = self._acting.cell_of(handle)
         for _ in range(ROUNDS if self.several else 0):
-            if not await self.refill(campaign_id, cell, n, now=now):
+            if not await self.refill(campaign_id, cell, n, now=now, head=head):
                 return reply
-            place = STOCK, campaign_id, cell, now
+            place = STOCK, campaign_id, cell, now, head
             dry = self._dry.setdefault(place, _Dry())
             dry.asking += n
             try:
@@ -219,17 +226,17 @@ class Segments:
 
     # ---- one campaign in one cell that has run dry ---------------------------------------------
 
-    def _forget(self, place: tuple[str, str, int, int], dry: _Dry) -> None:
+    def _forget(self, place: _Place, dry: _Dry) -> None:
         """It is dry no more, or nobody asks."""
         if not dry.asking and dry.task is None and self._dry.get(place) is dry:
             del self._dry[place]
 
-    async def _serve(self, place: tuple[str, str, int, int], dry: _Dry) -> None:
+    async def _serve(self, place: _Place, dry: _Dry) -> None:
         """Move what is needed here until everybody who waits has an answer."""
-        what, name, cell, now = place
+        what, name, cell, now, head = place
         try:
             while dry.queue:
-                await self._round(what, name, cell, dry, now)
+                await self._round(what, name, cell, dry, now, head)
         except Exception as error:  # noqa: BLE001 - told to those who wait for it
             for waiting in dry.queue:
                 if not waiting.future.done():
@@ -241,9 +248,14 @@ class Segments:
 
     async def _round(self, what: str, name: str, cell: int, dry: _Dry, now: int) -> None:
         """One look, and what follows from it: of the campaign, and of its quotas where it has."""
+
+    async def _round(
+        self, what: str, name: str, cell: int, dry: _Dry, now: int, head: bool
+    ) -> None:
+        """One look, and what follows from it."""
         look = await self._look(what, name, now, dry.queue[0].n)
         own = look.parts[cell]
-        if own.promised_ms:  # nobody here is given one, whatever comes
+        if own.promised_ms or (own.waits and not head):  # nobody here is given one, whatever comes
             _answer(dry.queue, False, len(dry.queue))
             return
         found = [(what, name, look)] + await self._quotas(look, now, dry.queue[0].n)

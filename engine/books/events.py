@@ -43,8 +43,9 @@ NAMES = {
     "received": "received",
     "checked": "checkin",
 }
+OFFERS = {"ordered": "offer_made", "order_ended": "offer_lapsed"}  # to a waiting line
 NOTICES = ("expiring_soon", "budget_alarm")
-TYPES = tuple(dict.fromkeys([*NAMES.values(), "order_cancelled", *NOTICES]))
+TYPES = tuple(dict.fromkeys([*NAMES.values(), "order_cancelled", *OFFERS.values(), *NOTICES]))
 SCANNED = 2000  # facts of a cell that one page looks at
 
 # Of a fact, what the event shows; moments are Unix ms, 0 = none.
@@ -61,6 +62,7 @@ _ID = {
     "received": "coupon_id",
     "order_paid": "order_id", "order_lapsed": "order_id", "order_cancelled": "order_id",
     "checkin": "checkin_id",
+    "offer_made": "order_id", "offer_lapsed": "order_id",
 }  # fmt: skip
 MOMENTS = frozenset({"valid_from", "valid_until", "until"})
 
@@ -161,6 +163,8 @@ async def _cell(
         body = msgspec.json.decode(row.body)
         if row.type == "order_ended" and not body["lapsed"]:
             name = "order_cancelled"
+        elif body.get("offer"):  # of a waiting line
+            name = OFFERS[row.type]
         found.append(Event(at, (cell, row.epoch, row.seq), name, _told(name, row, body)))
     return found
 

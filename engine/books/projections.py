@@ -38,11 +38,11 @@ from engine.books.projections_sql import (
     USERS_PUT,
 )
 from engine.books.projections_sql import FACTS_NEW as FACTS_NEW
+from engine.books.projections_waiting import WaitingPlan
+from engine.books.sources import entry_of
 
 _json = msgspec.json.Encoder().encode
-_source = msgspec.json.Decoder().decode
 _MERCHANT = "merchant:"  # a party's id begins so
-_ENTRY_LENGTH = 64  # of source.entry as kept for attribution
 
 Whole = facts.Redeemed | facts.Held | facts.Committed
 
@@ -100,6 +100,7 @@ class Plan:
         self._parking = ParkingPlan(tenant, cell)
         self._moves: dict[tuple[str, str, str, int], int] = {}
         self._checkins = CheckInsPlan(tenant, cell)
+        self._waiting = WaitingPlan(tenant, cell)
 
     def add(self, arrival: Arrival, fact: facts.AnyFact) -> None:
         """Take one fact in; LedgerError (and nothing changed) when it cannot be settled."""
@@ -131,7 +132,7 @@ class Plan:
         self._claims[fact.act] = (
             self.tenant, fact.act, self.cell, fact.campaign_id, fact.terms_revision, fact.user_id,
             "issued", fact.at, fact.valid_from, fact.valid_until, fact.channel,
-            _entry_of(fact.source), tier, fact.source, fact.metadata, None, fact.at,
+            entry_of(fact.source), tier, fact.source, fact.metadata, None, fact.at,
             version_of(place), 0, 0, fact.order_id, fact.paid, 0, 0, "",
         )  # fmt: skip
         self._orders.sold(place, fact)
@@ -188,7 +189,7 @@ class Plan:
         self._claims[fact.act] = (
             self.tenant, fact.act, self.cell, fact.campaign_id, fact.terms_revision, fact.user_id,
             "issued", fact.issued, fact.valid_from, fact.valid_until, fact.channel,
-            _entry_of(fact.source), "" if until and fact.at >= until else tier, fact.source,
+            entry_of(fact.source), "" if until and fact.at >= until else tier, fact.source,
             fact.metadata, None, fact.at, version_of(place), 0, 0, "", fact.paid, 0, 0,
             fact.came_from,
         )  # fmt: skip
@@ -218,6 +219,9 @@ class Plan:
 
     def _checked(self, _place: Position, fact: facts.Checked) -> None:
         self._checkins.add(fact)
+
+    def _line_told(self, place: Position, fact: facts.LineTold) -> None:
+        self._waiting.add(fact, version_of(place))
 
     def _published(self, _place: Position, _fact: facts.Published | facts.CodesLoaded) -> None:
         """Definitions are born in the books; that one reached a cell changes nothing here."""
@@ -306,6 +310,7 @@ class Plan:
         facts.Given: _given,
         facts.Received: _received,
         facts.Checked: _checked,
+        facts.LineTold: _line_told,
     }
 
     # ---- shared ------------------------------------------------------------------------------
@@ -465,25 +470,13 @@ class Plan:
         await rows.insert(schema.reversals, self._reversals)
         await rows.insert(schema.entries, self._entries)
         await rows.insert(schema.fundings, self._fundings)
-        await self._points.write(rows)
-        await self._orders.write(rows)
-        await self._parking.write(rows)
+        parts_of = (self._points, self._orders, self._parking, self._checkins, self._waiting)
+        for plan in parts_of:
+            await plan.write(rows)
         moves = [(self.cell, *key, total) for key, total in self._moves.items()]
         await rows.run(STOCK_MOVES_PUT, tenant, moves)
-        await self._checkins.write(rows)
         if self._postings:
             # Last, because until the commit nobody else gets numbers of this tenant.
             first = await next_postings(len(self._postings))
             numbered = [(tenant, n, *row) for n, row in enumerate(self._postings, first)]
             await rows.insert(schema.postings, numbered)
-
-
-def _entry_of(source: str) -> str:
-    if not source:
-        return ""
-    try:
-        told = _source(source)
-    except msgspec.DecodeError:
-        return ""
-    entry = told.get("entry") if isinstance(told, dict) else None
-    return entry[:_ENTRY_LENGTH] if isinstance(entry, str) else ""

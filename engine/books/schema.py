@@ -54,6 +54,7 @@ from engine.books.schema_social import group_members as group_members
 from engine.books.schema_social import groups as groups
 from engine.books.schema_social import invitation_friends as invitation_friends
 from engine.books.schema_social import invitations as invitations
+from engine.books.schema_waiting import waitlist as waitlist
 
 # ---- definitions: born here, published to the cells -----------------------------------------
 

@@ -37,6 +37,19 @@ local function answered(outcome, now, share, revision, coupon)
       terms[TERMS.amount], terms[TERMS.event])
 end
 
+-- Whether a person may have what a waiting line has set aside for them: its place in stock and
+-- limits is theirs already.
+local function may_take(op, share, user)
+  local issue, channels = share.issue, share.issue[ISSUE.channels]
+  if issue[ISSUE.status] == 'frozen' then return OUTCOME.CAMPAIGN_FROZEN end
+  if issue[ISSUE.status] == 'paused' then return OUTCOME.CAMPAIGN_PAUSED end
+  if user and user[USER.frozen] == 1 then return OUTCOME.USER_FROZEN end
+  for _, channel in ipairs(channels or {}) do
+    if channel == op[CLAIM.channel] then return OUTCOME.DONE end
+  end
+  return channels and OUTCOME.CHANNEL_NOT_ALLOWED or OUTCOME.DONE
+end
+
 return batch.run(function(op)
   local handle, serial = op[CLAIM.handle], op[CLAIM.serial]
   local campaign_id, offset = op[CLAIM.campaign_id], op[CLAIM.offset]
@@ -63,14 +76,20 @@ return batch.run(function(op)
   if (share.issue[ISSUE.price] or 0) > 0 or (share.issue[ISSUE.points_price] or 0) > 0 then
     return batch.answer(OUTCOME.INVALID_REQUEST, now)  -- it is ordered and paid
   end
-  local freed
-  local outcome, opens = issuing.judge(share, user, count, wallet, op[CLAIM.channel], now, offset)
-  if outcome ~= OUTCOME.DONE and (share.aside > 0 or share.quotas) then
-    -- What has lapsed may make room.
+  local freed, offer, offered
+  local person = (share.aside > 0 or share.quotas) and { handle = handle, wallet = wallet,
+    user = user, now = now, offset = offset, counts = { [campaign_id] = count },
+    channel = op[CLAIM.channel] }
+  if person then offer, offered = orders.offer(person, share) end
+  local outcome, opens
+  if offer then
+    outcome = may_take(op, share, user)
+  else
+    outcome, opens = issuing.judge(share, user, count, wallet, op[CLAIM.channel], now, offset)
+  end
+  if outcome ~= OUTCOME.DONE and person and not offer then  -- what has lapsed may make room
     freed = {}
-    outcome, opens = orders.may_have({ handle = handle, wallet = wallet, user = user, now = now,
-      offset = offset, counts = { [campaign_id] = count }, channel = op[CLAIM.channel] }, share,
-      freed, 1)
+    outcome, opens = orders.may_have(person, share, freed, 1)
   end
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now, nil, opens) end
 
@@ -80,6 +99,13 @@ return batch.run(function(op)
     from - now, to > 0 and to - now or 0, op[CLAIM.fingerprint], op[CLAIM.channel],
     op[CLAIM.extra] })
   -- After this point the act must succeed.
+  if offer then
+    orders.take(handle, offer, offered, now, { serial = serial, who = op[CLAIM.who],
+      fingerprint = op[CLAIM.fingerprint], channel = op[CLAIM.channel], extra = op[CLAIM.extra],
+      source = op[CLAIM.source], metadata = op[CLAIM.metadata] })
+    return answered(OUTCOME.DONE, now, share, offered[ORDER.items][1][ITEM.terms_revision],
+      redis.call('HGET', wallet, 'C' .. serial))
+  end
   if freed then
     orders.tidy(freed, now)
     local left = redis.call('HGET', wallet, counted)

@@ -35,6 +35,9 @@ for i, id in ipairs(request[5]) do
       counts = { [id] = counted and cmsgpack.unpack(counted) or nil }, channel = request[4],
       offset = request[3] }
     local outcome, opens = orders.may_have(person, share, {}, 1)
+    if outcome > OUTCOME.CHANNEL_NOT_ALLOWED and orders.offer(person, share) then
+      outcome, opens = OUTCOME.DONE, nil
+    end
     local left, mine = orders.really(person, share)
     offers[i] = pack.array(outcome, mine, left, opens or 0, share.issue[ISSUE.price] or 0,
       share.issue[ISSUE.points_price] or 0)

@@ -53,6 +53,8 @@ return batch.run(function(op)
   for i, wanted in ipairs(op[RESERVE.items]) do ids[i] = wanted[1] end
   local person = orders.person(handle, op[RESERVE.user_id], op[RESERVE.channel], now,
     op[RESERVE.offset], ids)
+  if op[RESERVE.spare] then person.channel = nil end  -- of a waiting line: by no channel
+  person.head = op[RESERVE.head] == 1
   local lapses = now + op[RESERVE.hold_seconds] * 1000
   for i, wanted in ipairs(op[RESERVE.items]) do
     local share = campaigns.share(wanted[1])
@@ -73,7 +75,7 @@ return batch.run(function(op)
   if short > 0 then return batch.answer(OUTCOME.POINTS_INSUFFICIENT, now, short) end
   local record = { ORDER_STATE.PENDING, now, lapses, op[RESERVE.fingerprint], op[RESERVE.user_id],
     op[RESERVE.channel], op[RESERVE.source], amount, score, now, op[RESERVE.offset],
-    items, {}, {}, '', 0, {} }
+    items, {}, {}, '', 0, {}, op[RESERVE.spare] }
   -- After this point the act must succeed.
   orders.tidy(freed, now)
   if not person.user then
@@ -87,7 +89,8 @@ return batch.run(function(op)
   local told = {}
   for i, item in ipairs(items) do told[i] = { unpack(item, 1, 5) } end
   batch.fact('ordered', now, 'O' .. handle .. serial, op[RESERVE.fingerprint], op[RESERVE.who],
-    op[RESERVE.user_id], op[RESERVE.channel], op[RESERVE.source], amount, score, lapses, told)
+    op[RESERVE.user_id], op[RESERVE.channel], op[RESERVE.source], amount, score, lapses, told,
+    op[RESERVE.spare] and 1 or 0)
   return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now)
     .. orders.put(handle, serial, record) .. cmsgpack.pack(serial)
 end)

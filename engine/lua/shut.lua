@@ -46,6 +46,9 @@ return batch.run(function(op)
   if not impersonal[outcome] or early then return batch.answer(outcome, now) end
   local sold_out = outcome == OUTCOME.SOLD_OUT
   if sold_out and op[SHUT.lasts] <= 0 then return batch.answer(OUTCOME.DONE, now) end
+  if share.waiting and (campaigns.room(share) or 1) > 0 then  -- it is about to be offered
+    return batch.answer(OUTCOME.DONE, now)
+  end
   local lapses = sold_out and orders.next(share) or nil
   if lapses and lapses <= now then return batch.answer(OUTCOME.DONE, now) end
   local last, ends = now + issuing.promise, issuing.ends(issue)

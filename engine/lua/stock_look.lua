@@ -37,7 +37,8 @@ for i, id in ipairs(request[3]) do
     found[i] = pack.array(segments.left(part) + free, kept, math.max(0, last - batch.now), promise,
       part.sent, part.received, names)
   elseif #names > 0 then  -- its quotas alone bound it
-    found[i] = pack.array(boundless, 0, 0, promise, {}, {}, names)
+    found[i] = pack.array(boundless, 0, 0, promise, {}, {}, names,
+      part.share.waiting and 1 or 0)
   else
     found[i] = '\192'  -- nil
   end

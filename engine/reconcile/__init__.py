@@ -29,6 +29,7 @@ from engine.reconcile.payments import check_payments, missing_payments
 from engine.reconcile.points import check_entries, check_purchases, missing_purchases
 from engine.reconcile.quotas import check_lapsing, check_quotas, known_quotas
 from engine.reconcile.redemptions import check_holds, check_redemptions, missing_redemptions
+from engine.reconcile.waiting import check_lines, missing_lines
 from engine.reconcile.wallets import check_wallets, missing_people
 
 if TYPE_CHECKING:
@@ -120,8 +121,10 @@ async def _compare(check: Check) -> None:
                 # owner is its purchase's; what a tier was used for stands in the redemptions
                 # that it names
                 continue
-            elif kind in (Kind.HOLDERS, Kind.POOL, Kind.MOVING):
-                continue  # check_campaigns and check_pools count them
+            elif kind is Kind.LINE:
+                await check_lines(check, cell, batch)
+            elif kind in (Kind.LINE_ORDER, Kind.HOLDERS, Kind.POOL, Kind.MOVING):
+                continue  # check_lines, check_campaigns and check_pools read them
             else:
                 for key in batch:
                     check.differs("unknown key", key.decode(errors="replace"), "there", "", ())
@@ -140,6 +143,7 @@ async def _compare(check: Check) -> None:
     await missing_purchases(check)
     await missing_parking(check)
     await missing_payments(check)
+    await missing_lines(check)
     await _prove(check)
 
 
@@ -189,6 +193,8 @@ async def _look_again(check: Check, places: list[tuple[int, int]], wait_seconds:
                 await check_attendances(check, cells[cell], [key.encode()])
             elif kind == "stay use":
                 await check_payments(check, cells[cell], [key.encode()], again=True)
+            elif kind == "line":
+                await check_lines(check, cells[cell], [key.encode()])
         if any(s[:1] in (("store",), ("holds",)) for s in suspects):
             for one in cells:
                 await check_holds(check, one)

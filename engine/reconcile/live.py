@@ -44,6 +44,8 @@ class Kind(Enum):
     ATTENDANCE = "j"
     QUOTAS = "e"
     LAPSING = "m"
+    LINE = "u"
+    LINE_ORDER = "n"
     UNKNOWN = ""
 
 
@@ -97,6 +99,7 @@ class Live:
                 keys.sent_key(cell.tag),
                 keys.gifts_key(cell.tag),
                 keys.takes_key(cell.tag),
+                keys.lines_key(cell.tag),
             )
         }
         at = len(cell.tag) + 1

@@ -190,6 +190,7 @@ BODIES = {
     "/stock": {"add": 5},
     "/take": {"user_id": "zoe"},
     "/prints": {"count": 1},
+    "/waitlist": {"user_id": "zoe"},
     "/refund": {"reason": "r", "refund_ref": "b1"},
 }
 

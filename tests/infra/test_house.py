@@ -19,8 +19,8 @@ LONGEST_FILE = 500
 # Plain data and pure functions. What is not listed in ONLY may import what NEVER does not forbid.
 LEAVES = ("commands", "fact_parts", "outcomes", "facts", "keys", "errors", "records")
 PLAIN = tuple(f"engine.{name}" for name in (
-    *LEAVES, "arithmetic", "checkin_records", "gift_records", "lots", "order_records", "rules",
-    "tenders", "views", "parking.records",
+    *LEAVES, "arithmetic", "checkin_records", "gift_records", "line_commands", "lots",
+    "order_records", "parking.records", "rules", "tenders", "views", "waiting_records",
 ))  # fmt: skip
 
 ONLY: dict[str, tuple[str, ...]] = {

@@ -8,11 +8,12 @@ function campaigns.share(id)
   local share = campaigns.known[id]
   if share == nil then
     local row = redis.call('HMGET', keys.campaign(id), 'issue', 'left', 'issued', 'redeemed',
-      'rate', 'budget_left', 'uses', 'promise', 'aside', 'codes')
+      'rate', 'budget_left', 'uses', 'promise', 'aside', 'codes', 'waiting')
     share = row[1] and {
       id = id, packed = row[1], issue = cmsgpack.unpack(row[1]), left = tonumber(row[2]),
       issued = tonumber(row[3]) or 0, redeemed = tonumber(row[4]) or 0, terms = {},
       aside = tonumber(row[9]) or 0, codes = tonumber(row[10]),
+      waiting = row[11] and tonumber(row[11]) % 2 == 1,
       limited = row[6] or row[7], budget_left = tonumber(row[6]),
       uses = row[7] and cmsgpack.unpack(row[7]) or { 0, 0 },
       promise = row[8] and cmsgpack.unpack(row[8]) or { 0, 0 },

@@ -51,6 +51,7 @@ function gifts.ladder(share, user, count, membership, now, offset)
   for name, value in pairs(share) do view[name] = value end
   for position, value in pairs(share.issue) do issue[position] = value end
   view.left, view.codes, view.budget_left, view.issue = nil, nil, nil, issue
+  view.waiting = nil
   issue[ISSUE.status], issue[ISSUE.start], issue[ISSUE.early] = 'active', 0, {}
   issue[ISSUE.end], issue[ISSUE.valid_end] = 0, 0
   issue[ISSUE.per_minute], issue[ISSUE.per_day] = -1, -1

@@ -152,7 +152,7 @@ function issuing.ladder(share, user, count, wallet, channel, now, offset, n)
     return OUTCOME.BUDGET_EXHAUSTED
   end
   local left = (share.codes or share.quotas) and campaigns.room(share) or share.left
-  if left and left < n then return OUTCOME.SOLD_OUT end
+  if share.waiting or left and left < n then return OUTCOME.SOLD_OUT end
   return OUTCOME.DONE
 end
 

@@ -104,6 +104,7 @@ function orders.judge(person, share, freed, rule)
   end
   local outcome, opens = rule(view, count)
   if not in_the_way(outcome) or not bound(share) then return outcome, opens end
+  if outcome == OUTCOME.SOLD_OUT and share.waiting and not person.head then return outcome end
   for _, place in ipairs(lapsed(person, share)) do
     local name = place[1] .. place[2]
     if not chosen[name] then
@@ -145,10 +146,19 @@ function orders.person(handle, user_id, channel, now, offset, ids)
     now = now, offset = offset }
 end
 
+-- A share as it is for whoever is at the head of its waiting line.
+local function unmarked(share)
+  local view = copied(share)
+  view.waiting = false
+  return view
+end
+
 -- Whether a person may have n of a campaign now: the ladder of a claim. What they may of a campaign
--- that has quotas counts for the next one that is judged in this act.
+-- that has quotas counts for the next one that is judged in this act. person.head: it is their turn
+-- in the campaign's waiting line.
 function orders.may_have(person, share, freed, n)
   local outcome, opens = orders.judge(person, share, freed, function(view, count)
+    if person.head then view = unmarked(view) end
     return issuing.judge(view, person.user, count, person.wallet, person.channel, person.now,
       person.offset, n)
   end)
@@ -170,6 +180,21 @@ function orders.really(person, share)
     end
   end
   return campaigns.room(view), count and count[COUNT.total] or 0
+end
+
+-- A person's open offer of a waiting line for this campaign, to be had for nothing: its serial and
+-- record, or nil.
+function orders.offer(person, share)
+  local own = share.aside > 0 and redis.call('HGET', person.wallet, 'q')
+  for _, open in ipairs(own and cmsgpack.unpack(own) or {}) do
+    if person.now < open[OPEN_ORDER.until] then
+      local record = orders.get(person.handle, open[OPEN_ORDER.serial])
+      if record[ORDER.spare] and record[ORDER.items][1][ITEM.campaign_id] == share.id
+        and record[ORDER.amount] + record[ORDER.points] == 0 then
+        return open[OPEN_ORDER.serial], record
+      end
+    end
+  end
 end
 
 local function write_open(wallet, open)
@@ -253,7 +278,7 @@ function orders.give_up(handle, serial, record, state, now, fingerprint, who)
     end
   end
   batch.fact('order_ended', now, 'O' .. handle .. serial, fingerprint, who, record[ORDER.user_id],
-    state == ORDER_STATE.LAPSED and 1 or 0, record[ORDER.until])
+    state == ORDER_STATE.LAPSED and 1 or 0, record[ORDER.until], record[ORDER.spare] and 1 or 0)
   return orders.put(handle, serial, record)
 end
 
@@ -265,8 +290,9 @@ function orders.tidy(freed, now)
   end
 end
 
--- Issue the coupons of an order that is paid now; `serials` are theirs.
-function orders.issue(handle, serial, record, serials, now, who)
+-- Issue the coupons of an order that is paid now; `serials` are theirs. claim: of an offer that is
+-- taken by one, what it says of the first coupon: fingerprint, extra, source, metadata.
+function orders.issue(handle, serial, record, serials, now, who, claim)
   close(handle, serial, record)
   local wallet, user_id, at = keys.wallet(handle), record[ORDER.user_id], 0
   local extra = record[ORDER.source] ~= '' and '{"source":' .. record[ORDER.source] .. '}' or ''
@@ -275,20 +301,38 @@ function orders.issue(handle, serial, record, serials, now, who)
     local share = campaigns.share(id)
     campaigns.issue(share, item[ITEM.quantity])
     local from, to = issuing.span(item[ITEM.validity], now)
-    local coupon = records.coupon({ id, revision, COUPON_STATE.ISSUED, now, from - now,
-      to > 0 and to - now or 0, record[ORDER.fingerprint], record[ORDER.channel], extra,
-      [COUPON.order] = serial, [COUPON.paid] = item[ITEM.price],
-      [COUPON.points_paid] = item[ITEM.points_price] })
+    local function coupon(fingerprint, more)
+      return records.coupon({ id, revision, COUPON_STATE.ISSUED, now, from - now,
+        to > 0 and to - now or 0, fingerprint, record[ORDER.channel], more,
+        [COUPON.order] = serial, [COUPON.paid] = item[ITEM.price],
+        [COUPON.points_paid] = item[ITEM.points_price] })
+    end
+    local all = coupon(record[ORDER.fingerprint], extra)
     for _ = 1, item[ITEM.quantity] do
       at = at + 1
+      local own = at == 1 and claim or nil
       table.insert(record[ORDER.coupons], serials[at])
-      local code, own = '', coupon
-      if share.codes then code, own = campaigns.coded(share, coupon) end
-      redis.call('HSET', wallet, 'C' .. serials[at], own)
-      batch.fact('claimed', now, 'C' .. handle .. serials[at], record[ORDER.fingerprint], who,
-        user_id, id, revision, from, to, record[ORDER.channel], record[ORDER.source], '',
-        'O' .. handle .. serial, item[ITEM.price], item[ITEM.points_price],
-        code)
+      local code, packed = '', own and coupon(own.fingerprint, own.extra) or all
+      if share.codes then code, packed = campaigns.coded(share, packed) end
+      redis.call('HSET', wallet, 'C' .. serials[at], packed)
+      batch.fact('claimed', now, 'C' .. handle .. serials[at],
+        own and own.fingerprint or record[ORDER.fingerprint], who, user_id, id, revision, from, to,
+        record[ORDER.channel], own and own.source or record[ORDER.source],
+        own and own.metadata or '', 'O' .. handle .. serial, item[ITEM.price],
+        item[ITEM.points_price], code)
     end
   end
+end
+
+-- An offer of a waiting line is taken by a claim: as if it were paid now.
+function orders.take(handle, serial, record, now, claim)
+  record[ORDER.state], record[ORDER.paid_at] = ORDER_STATE.PAID, now
+  record[ORDER.channel] = claim.channel
+  orders.issue(handle, serial, record, { claim.serial, unpack(record[ORDER.spare]) }, now,
+    claim.who, claim)
+  local ids = {}
+  for i, coupon in ipairs(record[ORDER.coupons]) do ids[i] = 'C' .. handle .. coupon end
+  batch.fact('order_paid', now, 'O' .. handle .. serial, claim.fingerprint, claim.who,
+    record[ORDER.user_id], 0, 0, '', ids)
+  orders.put(handle, serial, record)
 end
