@@ -246,13 +246,10 @@ class Segments:
             dry.task = None
             self._forget(place, dry)
 
-    async def _round(self, what: str, name: str, cell: int, dry: _Dry, now: int) -> None:
-        """One look, and what follows from it: of the campaign, and of its quotas where it has."""
-
     async def _round(
         self, what: str, name: str, cell: int, dry: _Dry, now: int, head: bool
     ) -> None:
-        """One look, and what follows from it."""
+        """One look, and what follows from it: of the campaign, and of its quotas where it has."""
         look = await self._look(what, name, now, dry.queue[0].n)
         own = look.parts[cell]
         if own.promised_ms or (own.waits and not head):  # nobody here is given one, whatever comes

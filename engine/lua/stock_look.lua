@@ -29,16 +29,15 @@ end
 for i, id in ipairs(request[3]) do
   local part = segments.read(request[2], id)
   local share = request[2] == 'stock' and campaigns.share(id) or nil
-  local promise, names = 0, {}
+  local promise, names, waits = 0, {}, share and share.waiting and 1 or 0
   if share then promise, names = more(share) end
   if part then
     local _, free = segments.lapsed(part, now)
     local kept, last = segments.kept_now(part)
     found[i] = pack.array(segments.left(part) + free, kept, math.max(0, last - batch.now), promise,
-      part.sent, part.received, names)
+      part.sent, part.received, names, waits)
   elseif #names > 0 then  -- its quotas alone bound it
-    found[i] = pack.array(boundless, 0, 0, promise, {}, {}, names,
-      part.share.waiting and 1 or 0)
+    found[i] = pack.array(boundless, 0, 0, promise, {}, {}, names, waits)
   else
     found[i] = '\192'  -- nil
   end
