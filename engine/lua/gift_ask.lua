@@ -57,9 +57,7 @@ return batch.run(function(op)
   if not share then return batch.answer(OUTCOME.NOT_FOUND, now) end
   local person = orders.person(handle, op[ASK.user_id], nil, now, offset, { id })
   local outcome = orders.judge(person, share, freed, function(view, count)
-    return gifts.ladder(view, person.user, count, function(audience)
-      return redis.call('HEXISTS', wallet, 'a' .. audience) == 1
-    end, now, offset)
+    return gifts.ladder(view, person.user, count, wallet, now, offset)
   end)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
   local takes = gifts.takes(row[3])

@@ -14,6 +14,7 @@ from engine.books.definitions_campaigns import get_campaign
 from engine.definitions import Campaign, InvalidDefinitionError, checked
 from engine.outcomes import Outcome
 from tests.engine.harness import WHO, open_mall, reconciled, together
+from tests.engine.test_gifts import accept, give, status
 from tests.engine.test_orders import LASTS, PRICES, Shop, drive
 from tests.unit.rules_language import ms
 
@@ -89,8 +90,13 @@ async def test_a_party_is_all_or_nothing_and_what_it_gives_back_is_another_campa
 
         def order(user: str, adults: int, children: int, at: int = now) -> Any:
             return orders.place(
-                user_id=user, items=[("adult", adults), ("child", children)], channel="a",
-                key=f"{adults}", who=WHO, hold_seconds=60, now=at,
+                user_id=user,
+                items=[("adult", adults), ("child", children)],
+                channel="a",
+                key=f"{adults}",
+                who=WHO,
+                hold_seconds=60,
+                now=at,
             )
 
         def claim(user: str, at: int = now) -> Any:
@@ -108,20 +114,32 @@ async def test_a_party_is_all_or_nothing_and_what_it_gives_back_is_another_campa
         # judged anew, what it had set aside itself being free.
         assert (await claim("bob", now + 60_000)).outcome is Outcome.DONE
         late = await orders.pay(
-            order_id=placed.value.id, payment_ref="p", paid_amount=15, key="k", who=WHO,
+            order_id=placed.value.id,
+            payment_ref="p",
+            paid_amount=15,
+            key="k",
+            who=WHO,
             now=now + 60_000,
         )
         assert late.outcome is Outcome.ORDER_EXPIRED
         placed = await order("cat", 2, 1, now + 60_000)
         paid = await orders.pay(
-            order_id=placed.value.id, payment_ref="p", paid_amount=10, key="k", who=WHO,
+            order_id=placed.value.id,
+            payment_ref="p",
+            paid_amount=10,
+            key="k",
+            who=WHO,
             now=now + 120_000,
         )
         assert paid.value is not None
         assert (await claim("dan", now + 120_000)).outcome is Outcome.SOLD_OUT
         back = await orders.refund(
             coupon_id=keys.make_id("C", *placed.value.place)[:17] + paid.value.record.coupons[0],
-            reason="r", refund_ref="f", key="k", who=WHO, now=now + 120_000,
+            reason="r",
+            refund_ref="f",
+            key="k",
+            who=WHO,
+            now=now + 120_000,
         )
         assert back.value is not None
         assert (await claim("dan", now + 120_000)).outcome is Outcome.DONE
@@ -184,9 +202,7 @@ async def test_campaigns_of_an_event_agree_and_follow_each_other(
             return [(one.id, one.total, one.left) for one in await mall.engine.quotas("fair")]
 
         for n in range(6):
-            await mall.engine.claim(
-                user_id=f"u{n}", campaign_id="a", channel="a", key="k", who=WHO
-            )
+            await mall.engine.claim(user_id=f"u{n}", campaign_id="a", channel="a", key="k", who=WHO)
         assert await left() == [("hall", 10, 4), ("zone", 3, 3)]
         await mall.patch("a", {"event": {"quotas": [{"id": "hall", "total": 30}]}})
         assert await left() == [("hall", 30, 24), ("zone", 3, 3)]
@@ -203,4 +219,24 @@ async def test_campaigns_of_an_event_agree_and_follow_each_other(
         for cells in ([{"id": "zone", "total": 3}], None):
             with pytest.raises(InvalidDefinitionError, match="Only a quota's total"):
                 await mall.patch("a", {"event": {"quotas": cells}})
+        await reconciled(mall.books, redis_url, tenant)
+
+
+async def test_a_ticket_is_given_on_when_all_are_out(
+    tenant: str, redis_url: str, books_file: Path
+) -> None:
+    async with open_mall(tenant, redis_url, books_file) as mall:
+        one = ticket("vip", None, {"hall": 1}, transferable=True, issue={"audiences": ["vips"]})
+        await mall.publish(one)
+        await mall.engine.set_members(audience_id="vips", add=["ann", "bob"], remove=[], who=WHO)
+        claimed = await mall.engine.claim(
+            user_id="ann", campaign_id="vip", channel="a", key="k", who=WHO
+        )
+        assert claimed.value is not None
+        gift = (await give(mall, claimed.value.id)).value
+        assert (await accept(mall, gift.id, "cat")).outcome is Outcome.NOT_ELIGIBLE
+        taken = await accept(mall, gift.id, "bob")
+        assert taken.outcome is Outcome.DONE
+        assert await status(mall, taken.value) == "issued"
+        assert [quota.left for quota in await mall.engine.quotas("fair")] == [0]
         await reconciled(mall.books, redis_url, tenant)

@@ -45,17 +45,17 @@ function gifts.hold(coupon, serial, till, terms, now)
 end
 
 -- The ladder of a claim as far as it is about the person: it was issued long ago.
-function gifts.ladder(share, user, count, membership, now, offset)
+function gifts.ladder(share, user, count, wallet, now, offset)
   if share.issue[ISSUE.status] == 'frozen' then return OUTCOME.CAMPAIGN_FROZEN end
   local view, issue = {}, {}
   for name, value in pairs(share) do view[name] = value end
   for position, value in pairs(share.issue) do issue[position] = value end
-  view.left, view.codes, view.budget_left, view.issue = nil, nil, nil, issue
+  view.left, view.codes, view.quotas, view.budget_left, view.issue = nil, nil, nil, nil, issue
   view.waiting = nil
   issue[ISSUE.status], issue[ISSUE.start], issue[ISSUE.early] = 'active', 0, {}
   issue[ISSUE.end], issue[ISSUE.valid_end] = 0, 0
   issue[ISSUE.per_minute], issue[ISSUE.per_day] = -1, -1
-  return (issuing.ladder(view, user, count, membership, nil, now, offset))
+  return (issuing.ladder(view, user, count, wallet, nil, now, offset))
 end
 
 -- Coupons on their way to a person: field t of their wallet.
