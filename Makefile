@@ -17,7 +17,7 @@ ARGS ?=
 BENCHES := codes engine writer backlog redis-time quotes memory http lag workers pool waitlist
 
 .PHONY: help setup run test lint docs bench chaos replay loadtest clean
-.PHONY: $(addprefix bench-,$(BENCHES) growth peers)
+.PHONY: $(addprefix bench-,$(BENCHES) growth peers tables)
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -40,6 +40,9 @@ docs: $(DEV_READY) ## the documents that are generated from the code
 	$(BIN)/python -m engine.outcomes > docs/OUTCOMES.md
 
 bench: $(addprefix bench-,$(BENCHES)) ## all benchmarks, alone on the machine; JSON in reports/
+
+bench-tables: $(DEV_READY) ## the tables of docs/BENCHMARKS.md, from reports/*.json
+	$(BIN)/python -m benchmarks.tables $(ARGS)
 
 bench-codes: $(DEV_READY) ## codes against libcrypto alone and a JWT (ARGS are pytest's)
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only -s $(ARGS)

@@ -323,6 +323,9 @@ class EmbeddedRedis:
             "appendonly": "yes",
             "appendfsync": self.fsync,
             "maxmemory-policy": "noeviction",
+            # A wallet stays a packed list: a redeemed coupon, or one that tells where it came
+            # from, is longer than the usual 64 bytes, and would double what the wallet takes.
+            "hash-max-listpack-value": "256",
             "daemonize": "no",
         } | self.options
         return [str(self.binary), *(word for k, v in settings.items() for word in (f"--{k}", v))]

@@ -51,6 +51,8 @@ async def test_it_serves_for_as_long_as_asked(tmp_path: Path) -> None:
         assert server.port in PORTS
         with redis.Redis.from_url(server.tcp_url) as client:
             assert client.ping()
+            client.hset("wallet", "C1", "a coupon that tells where it came from " * 3)
+            assert client.object("encoding", "wallet") == b"listpack"
         pid = server.pid
     assert not alive(pid)
     assert running_url(tmp_path / "r") is None
