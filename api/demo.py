@@ -15,6 +15,7 @@ from api.demo_mall import (
     AUDIENCE,
     CAMPAIGNS,
     EARN,
+    GIFT,
     GRANT,
     KEYS,
     LOTS,
@@ -24,6 +25,7 @@ from api.demo_mall import (
     PARKING,
     POINTS,
     POOL,
+    PRINTS,
     PURCHASE,
     STORES,
     TRY,
@@ -104,6 +106,7 @@ async def build_demo(base_url: str, operator_key: str) -> list[str]:
         await _points(client)
         await _parking(client)
         await _order(client)
+        await _given(client)
         campaign, codes = POOL
         path = f"/v1/campaigns/{campaign}/pool"
         await client.ask("POST", path, codes, idempotency_key="demo-pool")
@@ -121,6 +124,16 @@ async def _order(client: Client) -> None:
     for user in people:
         path, body = f"/v1/campaigns/{campaign}/waitlist", {"user_id": user}
         await client.ask("POST", path, body, idempotency_key=f"demo-wait-{user}")
+
+
+async def _given(client: Client) -> None:
+    """A coupon is offered as a gift; others are printed."""
+    claimed = await client.ask("POST", "/v1/claims", GIFT, idempotency_key="demo-ice-cream")
+    path = f"/v1/coupons/{claimed['id']}/gifts"
+    await client.ask("POST", path, {}, idempotency_key="demo-gift")
+    campaign, body = PRINTS
+    path = f"/v1/campaigns/{campaign}/prints"
+    await client.ask("POST", path, body, idempotency_key="demo-prints")
 
 
 async def _points(client: Client) -> None:

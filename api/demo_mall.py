@@ -75,6 +75,10 @@ WAITERS = ("chef-table", ["ann", "bob"])
 # Codes of a video service: each coupon of this campaign carries one.
 POOL = ("video-month", "".join(f"VIDEO-{n:04}\n" for n in range(1, 201)).encode())
 
+# Bob offers an ice cream to whoever takes it; the cinema's popcorn coupons lie on its counter.
+GIFT = {"campaign_id": "icecream", "user_id": "bob", "channel": "miniapp"}
+PRINTS = ("popcorn-gift", {"count": 24})
+
 # A car park: 15 minutes free, the first hour 5 yuan, then 3 each half hour, 40 a day at most.
 LOTS = {
     "p1": {
@@ -187,7 +191,7 @@ CAMPAIGNS = [
     _campaign(
         "icecream", "冰淇淋兑换券", "One ice cream", "dining",
         {"type": "exchange", "item": "ice-cream", "value": 1200}, total=200,
-        usage={"stores": _COFFEES}, issue={"per_user": 1},
+        usage={"stores": _COFFEES}, issue={"per_user": 1}, transferable=True,
     ),
     _campaign(
         "coffee-pass", "咖啡次卡:10次,每次减8元", "Ten coffees, 8 off each", "dining",
