@@ -8,6 +8,7 @@ cut off is finished by the same key, or by the sweeper.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,8 @@ _coupon = msgspec.msgpack.Decoder(CouponRecord).decode
 _user = msgspec.msgpack.Decoder(UserRecord).decode
 _takes = msgspec.msgpack.Decoder(list[Take]).decode
 _text = msgspec.msgpack.Decoder(str | None).decode
+
+READS = 32  # at once: a gift may be asked for by a crowd, and connections are not without end
 
 
 @dataclass(slots=True, frozen=True)
@@ -59,6 +62,7 @@ class Gifts:
 
     def __init__(self, acting: Acting) -> None:
         self._acting = acting
+        self._few = asyncio.Semaphore(READS)
 
     async def offer(
         self, *, coupon_id: str, seconds: int, key: str, who: str, now: int = 0
@@ -111,7 +115,8 @@ class Gifts:
         if place is None:
             return None
         acting = self._acting
-        packed = await acting.read_key(keys.gift_key(acting.tag_of(place[0]), *place))
+        async with self._few:
+            packed = await acting.read_key(keys.gift_key(acting.tag_of(place[0]), *place))
         return Gift(gift_id, _gift(packed), now or acting.clock()) if packed else None
 
     # ---- giving on ---------------------------------------------------------------------------
@@ -213,9 +218,10 @@ class Gifts:
         """Fields of a wallet."""
         acting = self._acting
         try:
-            return await acting.server.fields(
-                keys.wallet_key(acting.tag_of(handle), handle), *names
-            )
+            async with self._few:
+                return await acting.server.fields(
+                    keys.wallet_key(acting.tag_of(handle), handle), *names
+                )
         except (RedisError, OSError) as error:
             raise Unavailable("Redis does not answer") from error
 

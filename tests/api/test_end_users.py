@@ -135,3 +135,37 @@ async def test_they_see_their_own_cars_and_stays(mall: Counter) -> None:
     ):
         assert (await method(path, body, key=me)).status == 403
     assert (await api.get(f"/v1/vehicles/{car}", key=me)).status == 403
+
+
+async def test_they_give_and_take_their_own(mall: Counter) -> None:
+    """Who has the code may look, accept for themselves and decline; only the giver takes back."""
+    campaign = await mall.campaign(transferable=True)
+    me, friend = token(mall.user()), token(mall.user() + "f")
+    body = {"campaign_id": campaign, "channel": "app"}
+    coupon = (await mall.api.post("/v1/claims", body, key=me)).json["id"]
+    path = f"/v1/coupons/{coupon}/gifts"
+    assert (await mall.api.post(path, {}, key=friend)).status == 404
+    made = await mall.api.post(path, {}, key=me)
+    assert (made.status, made.json["coupon_id"]) == (201, coupon)
+    gift = f"/v1/gifts/{made.json['gift_code']}"
+    shown = await mall.api.get(gift, key=friend)
+    assert (shown.json["status"], "coupon_id" in shown.json, "user_id" in shown.json) == (
+        "open", False, False
+    )  # fmt: skip
+    assert (await mall.api.delete(gift, key=friend)).status == 404
+    other = {"user_id": mall.user() + "g"}
+    assert (await mall.api.post(f"{gift}/accept", other, key=friend)).status == 403
+    got = await mall.api.post(f"{gift}/accept", {}, key=friend)
+    assert (got.status, got.json["user_id"]) == (201, mall.user() + "f")
+    assert "received_as" not in (await mall.api.get(gift, key=friend)).json
+    # A printed coupon is named by what is printed on it, not by an id from somewhere.
+    made = await mall.api.post(f"/v1/campaigns/{campaign}/prints", {"count": 1})
+    batch = f"/v1/prints/{made.json['id']}"
+    for _ in range(200):
+        if (await mall.api.get(batch)).json["status"] == "done":
+            break
+        await asyncio.sleep(0.02)
+    line = (await mall.api.get(f"{batch}/codes.csv")).content.decode().splitlines()[1].split(",")
+    assert (await mall.api.post(f"/v1/coupons/{line[1]}/take", {}, key=me)).status == 404
+    taken = await mall.api.post(f"/v1/coupons/{line[2]}/take", {}, key=me)
+    assert (taken.status, taken.json["came_from"]) == (201, line[1])
