@@ -84,6 +84,29 @@ async def test_two_gifts_at_once_do_not_pass_a_limit(mall: Running) -> None:
     assert sorted(one.status for one in left if one) == ["accepted", "open", "open", "open"]
 
 
+async def test_the_receivers_side_of_a_claims_rules(small_mall: Running) -> None:
+    """Who they are counts; that it is over, sold out, late or not theirs to claim does not."""
+    mall = small_mall
+    await mall.engine.set_members(audience_id="vip", add=["ann", "bob"], remove=[], who=WHO)
+    for user in ("ann", "bob", "cid"):
+        tier = "" if user == "cid" else "gold"
+        await mall.engine.set_profile(user_id=user, who=WHO, tier=tier)
+    coupon = await bought(
+        mall, stock={"total": 1}, issue={"tiers": ["gold"], "audiences": ["vip"], "per_minute": 1}
+    )
+    gift = (await give(mall, coupon)).value.id
+    assert (await accept(mall, gift, "cid")).outcome is Outcome.NOT_ELIGIBLE
+    await mall.engine.set_profile(user_id="cid", who=WHO, tier="gold")
+    assert (await accept(mall, gift, "cid")).outcome is Outcome.NOT_ELIGIBLE
+    await mall.engine.set_profile(user_id="bob", who=WHO, frozen=True)
+    assert (await accept(mall, gift, "bob")).outcome is Outcome.USER_FROZEN
+    await mall.engine.set_profile(user_id="bob", who=WHO, frozen=False)
+    await mall.patch("c", {"status": "frozen"})
+    assert (await accept(mall, gift, "bob")).outcome is Outcome.CAMPAIGN_FROZEN
+    await mall.patch("c", {"status": "ended"})
+    assert (await accept(mall, gift, "bob")).outcome is Outcome.DONE
+
+
 async def test_by_the_clock(small_mall: Running) -> None:
     """It lapses and is the giver's again; taken back; declined; cut at the coupon's end."""
     mall = small_mall
