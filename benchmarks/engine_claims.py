@@ -110,7 +110,7 @@ def main() -> int:
     """Exit code 1 where a count was wrong."""
     parser = argparse.ArgumentParser(description="The engine against plain redis-py.")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--json", type=Path, default=Path("reports/bench-engine.json"))
     arguments = parser.parse_args()
     report = run(contest(arguments))
