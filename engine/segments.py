@@ -92,6 +92,11 @@ class Look:
         return total if self.bound is None else min(total, self.bound)
 
     @property
+    def waits(self) -> bool:
+        """Whether people wait for it: what is left is theirs."""
+        return any(part.waits for part in self.parts)
+
+    @property
     def quotas(self) -> list[str]:
         """The quotas that the campaign counts against."""
         return self.parts[0].quotas
@@ -149,7 +154,8 @@ class Segments:
         if self._cells == 1:
             return False
         look = self._looks.get((what, campaign_id))
-        if look is not None and not now and look.total < at_least and _young(look):
+        known = look is not None and not now and _young(look)
+        if look and known and (look.total < at_least or (look.waits and not head)):
             return False
         place = what, campaign_id, cell, now, head
         dry = self._dry.setdefault(place, _Dry())
@@ -198,7 +204,8 @@ class Segments:
         return int(SHUT_MS - (time.monotonic() - look.at) * 1000)
 
     async def totals(self, campaign_ids: Sequence[str], now: int = 0) -> list[int | None]:
-        """What is left of each campaign in all cells together; None = unlimited, or unknown.
+        """What is left of each campaign in all cells together; None = unlimited, unknown, or of
+        those who wait for it.
 
         For showing: as of a moment ago, at most ``SHOWN_SECONDS``.
         """
@@ -213,7 +220,8 @@ class Segments:
                     await self._quotas(look, now)
                 if look is not None and not now:
                     self._keep(STOCK, name, look)
-        return [None if look is None else look.total for look in map(known.get, campaign_ids)]
+        seen = map(known.get, campaign_ids)
+        return [None if look is None or look.waits else look.total for look in seen]
 
     def forget(self) -> None:
         """What was seen is of before something changed: the next who asks looks anew."""
@@ -252,7 +260,7 @@ class Segments:
         """One look, and what follows from it: of the campaign, and of its quotas where it has."""
         look = await self._look(what, name, now, dry.queue[0].n)
         own = look.parts[cell]
-        if own.promised_ms or (own.waits and not head):  # nobody here is given one, whatever comes
+        if own.promised_ms or (look.waits and not head):  # nobody here is given one
             _answer(dry.queue, False, len(dry.queue))
             return
         found = [(what, name, look)] + await self._quotas(look, now, dry.queue[0].n)

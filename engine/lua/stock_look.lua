@@ -18,19 +18,20 @@ outcomes:
 local request = cmsgpack.unpack(ARGV[1])
 local now, found, boundless = batch.at(request[1]), {}, 2 ^ 50
 
--- Of a campaign: for how long nobody is given one, and the quotas that it counts against.
+-- Of a campaign: for how long nobody is given one, the quotas that it counts against, and whether
+-- people wait for it.
 local function more(share)
   local promise, names = share.promise[PROMISE.until_ms] - batch.now, {}
   if promise < 0 or promise > issuing.promise then promise = 0 end
   for i, quota in ipairs(share.quotas or {}) do names[i] = quota.name end
-  return promise, names
+  return promise, names, share.waiting and 1 or 0
 end
 
 for i, id in ipairs(request[3]) do
   local part = segments.read(request[2], id)
   local share = request[2] == 'stock' and campaigns.share(id) or nil
-  local promise, names, waits = 0, {}, share and share.waiting and 1 or 0
-  if share then promise, names = more(share) end
+  local promise, names, waits = 0, {}, 0
+  if share then promise, names, waits = more(share) end
   if part then
     local _, free = segments.lapsed(part, now)
     local kept, last = segments.kept_now(part)
