@@ -37,6 +37,7 @@ CHANNELS = (
     "api.office",
     "api.jobs",
     "api.invitations",
+    "api.groups",
     "api.pools",
     "api.directory",
     "api.parking_lots",

@@ -174,7 +174,7 @@ async def accept(call: Call) -> Reply:
     reply = await written(call, answer)
     if answer.value is not None:
         with contextlib.suppress(Unavailable, SQLAlchemyError, OSError):  # later, then
-            await social.reward(tenant.books, tenant.engine)
+            await social.reward(tenant.books, tenant.engine, code)
     return reply
 
 

@@ -12,9 +12,6 @@ from api.routes import ROLES, Call, Reply, Route
 from engine.outcomes import Outcome
 
 PATHS = (
-    "/v1/groups",
-    "/v1/groups/{id}",
-    "/v1/groups/{id}/join",
     "/console/",
 )
 

@@ -37,7 +37,7 @@ PRIORITY = (
     "stock_receive", "stock_send",
     "park", "redeem", "checkin", "commit", "release", "reverse", "void", "lapse", "profile",
     "member", "points_credit",
-    "order_pay", "order_cancel", "order_lapse", "refund", "refund_fail",
+    "order_pay", "order_ready", "order_cancel", "order_lapse", "refund", "refund_fail",
     "vehicle", "attend", "amend", "validate", "pocket",
     "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire",
     "gift_send", "gift_receive", "gift_end", "gift", "gift_ask",

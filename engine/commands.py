@@ -185,6 +185,14 @@ class Reserve(Command, frozen=True, kw_only=True):
     source: str  # JSON object or ""
     head: int = 0  # 1: whoever it is for is at the head of the waiting line
     spare: list[str] | None = None  # of an offer: serials for what a claim takes beside its own
+    waits: int = 0  # 1: it is paid once its group has formed
+
+
+class Ready(Command, frozen=True, kw_only=True):
+    """The group of an order has formed."""
+
+    order: str
+    pay_seconds: int  # how long it may be paid from now on, if it has not lapsed
 
 
 class Pay(Command, frozen=True, kw_only=True):
@@ -205,6 +213,7 @@ class Cancel(Command, frozen=True, kw_only=True):
     order: str
     key: str
     fingerprint: str
+    group: int = 0  # 1: its group did not form
 
 
 class Unpaid(Command, frozen=True, kw_only=True):

@@ -217,6 +217,13 @@ class OrderPaid(Fact, tag="order_paid", frozen=True):
     coupon_ids: list[str]
 
 
+class OrderReady(Fact, tag="order_ready", frozen=True):
+    """The group of an order has formed; ``act`` is the order's id."""
+
+    user_id: str
+    until: int
+
+
 class OrderEnded(Fact, tag="order_ended", frozen=True):
     """What an order set aside is free again: cancelled, or ``lapsed`` 1. ``act``: the order id."""
 
@@ -437,6 +444,7 @@ AnyFact = (
     | Published
     | Ordered
     | OrderPaid
+    | OrderReady
     | OrderEnded
     | Refunded
     | RefundFailed

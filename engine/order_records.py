@@ -64,6 +64,7 @@ class OrderRecord(msgspec.Struct, array_like=True):
     payment_ref: str = ""
     paid_at: int = 0
     refunds: list[RefundRecord] = []
+    waits: int = 0  # 1: for its group to form; until then it is neither paid nor cancelled
     spare: list[str] | None = None  # of a waiting line's offer: see commands.Reserve
 
 

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from engine import commands, keys
 from engine.acting import Acting, fingerprint_of, to_json
+from engine.batching import Reply
 from engine.errors import Unavailable
 from engine.fastpath import serial_of
 from engine.order_records import OpenOrder, OrderRecord, OrderState, RefundRecord
@@ -85,16 +86,19 @@ class Orders:
         who: str,
         hold_seconds: int = 900,
         source: dict[str, Any] | None = None,
+        waits: bool = False,
         now: int = 0,
     ) -> Answer[Order]:
         """Set ``items`` (campaign, quantity; each campaign once) aside until they are paid.
 
         All or nothing; a refusal names the first campaign that can't be had (``campaign_id``).
+        ``waits``: for its group to form (``ready``); neither paid nor cancelled until then.
         """
         acting = self._acting
         handle, told = acting.handle_of(user_id), to_json(source)
         wanted = list(items)
-        fingerprint = fingerprint_of(user_id, wanted, hold_seconds, channel, told)
+        lasts = 0 if waits else hold_seconds  # as long as its group may take
+        fingerprint = fingerprint_of(user_id, wanted, lasts, channel, told)
 
         def build(at: int) -> commands.Reserve:
             serial, before, window = acting.serials("order", handle, key, at)
@@ -112,6 +116,7 @@ class Orders:
                 hold_seconds=hold_seconds,
                 channel=channel,
                 source=told,
+                waits=int(waits),
             )
 
         reply = await acting.keyed("order", now, build)
@@ -242,12 +247,36 @@ class Orders:
                 return False
         return True
 
+    async def ready(
+        self, *, order_id: str, pay_seconds: int, who: str, now: int = 0
+    ) -> Answer[Order]:
+        """The order's group has formed: it may be paid for so long."""
+        handle, serial = keys.split_id("O", order_id) or ("", "")
+        command = commands.Ready(
+            handle=handle, now=now, who=who, order=serial, pay_seconds=pay_seconds
+        )
+        return self._order(order_id, await self._acting.act("order_ready", command))
+
+    def _order(self, order_id: str, reply: Reply) -> Answer[Order]:
+        outcome = Outcome(reply.outcome)
+        if outcome > Outcome.REPEATED:
+            return Answer(outcome)
+        return Answer(outcome, Order(order_id, _order(reply.value), reply.now))
+
     async def cancel(
-        self, *, order_id: str, key: str, who: str, now: int = 0, moves_on: bool = True
+        self,
+        *,
+        order_id: str,
+        key: str,
+        who: str,
+        now: int = 0,
+        moves_on: bool = True,
+        group: bool = False,
     ) -> Answer[Order]:
         """Cancel an order that is not paid: what it set aside is free again.
 
-        ``moves_on``: and is offered to those who wait for it.
+        ``moves_on``: and is offered to those who wait for it. ``group``: because its group did not
+        form; HELD where that is still open.
         """
         place = keys.split_id("O", order_id)
         if place is None:
@@ -260,6 +289,7 @@ class Orders:
             order=serial,
             key=serial_of(self._acting.mall.handle_key, "cancel", handle, key, 0),
             fingerprint=fingerprint_of("cancel", order_id),
+            group=int(group),
         )
         reply = await self._acting.act("order_cancel", command)
         outcome = Outcome(reply.outcome)

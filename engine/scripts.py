@@ -101,6 +101,7 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "LAPSE": commands.Lapse,
     "RESERVE": commands.Reserve,
     "PAY": commands.Pay,
+    "READY": commands.Ready,
     "CANCEL": commands.Cancel,
     "UNPAID": commands.Unpaid,
     "REPAY": commands.Repay,

@@ -107,16 +107,20 @@ async def read(books: Books, tenant: str, code: str) -> tuple[Row[Any], Sequence
         return found and (found, (await connection.execute(query)).all())
 
 
-async def due(books: Books, tenant: str, most: int) -> list[tuple[Row[Any], Row[Any]]]:
-    """Friends who have met the condition and are not rewarded yet, with their invitations."""
+async def due(
+    books: Books, tenant: str, most: int, code: str | None = None
+) -> list[tuple[Row[Any], Row[Any]]]:
+    """Friends (of one invitation) who have met the condition and are not rewarded yet.
+
+    Each with the invitation.
+    """
     f = friends.c
-    query = (
-        select(friends).where(f.tenant == tenant, f.state == WAITING, f.met_ms > 0)
-    ).order_by(f.met_ms).limit(most)  # fmt: skip
+    query = select(friends).where(f.tenant == tenant, f.state == WAITING, f.met_ms > 0)
+    if code is not None:
+        query = query.where(f.code == code)
     async with books.connect() as connection:
-        rows = (await connection.execute(query)).all()
         found = []
-        for row in rows:
+        for row in (await connection.execute(query.order_by(f.met_ms).limit(most))).all():
             invitation = await find(connection, tenant, row.code)
             assert invitation is not None
             found.append((row, invitation))

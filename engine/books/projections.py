@@ -23,11 +23,9 @@ from engine.books.projections_orders import OrdersPlan, OrderTold, RefundTold
 from engine.books.projections_parking import ParkingPlan, ParkingTold
 from engine.books.projections_points import PointsPlan, Told
 from engine.books.projections_sql import (
-    CODES_GIVEN,
     COUPONS_FREE,
     COUPONS_SET,
     COUPONS_USE,
-    FRIENDS_BOUGHT,
     MEMBERS_PUT,
     PARTS_BACK,
     PARTS_DROP,
@@ -81,8 +79,6 @@ class Plan:
         self._users: dict[str, Row] = {}
         self._members: dict[tuple[str, str], Row] = {}
         self._claims: dict[str, Row] = {}
-        self._codes: list[Row] = []
-        self._buyers: dict[str, int] = {}
         self._coupons: dict[str, Row] = {}
         self._redemptions: dict[str, Row] = {}
         self._parts: dict[str, list[Row]] = {}
@@ -136,8 +132,6 @@ class Plan:
             version_of(place), 0, 0, fact.order_id, fact.paid, 0, 0, "",
         )  # fmt: skip
         self._orders.sold(place, fact)
-        if fact.external_code:
-            self._codes.append((fact.campaign_id, fact.external_code, fact.act))
 
     def _profile_told(self, place: Position, fact: facts.ProfileTold) -> None:
         self._tiers[fact.user_id] = fact.tier, fact.tier_until
@@ -207,8 +201,6 @@ class Plan:
 
     def _points_told(self, place: Position, fact: Told) -> None:
         self._points.add(place, fact)
-        if isinstance(fact, facts.Purchased) and fact.amount > fact.refunded:
-            self._buyers.setdefault(fact.user_id, fact.at)
 
     def _parking_told(self, place: Position, fact: ParkingTold) -> None:
         self._parking.add(place, fact, version_of(place))
@@ -293,6 +285,7 @@ class Plan:
         facts.CodesLoaded: _published,
         facts.Ordered: _order_told,
         facts.OrderPaid: _order_told,
+        facts.OrderReady: _order_told,
         facts.OrderEnded: _order_told,
         facts.Refunded: _refund_told,
         facts.RefundFailed: _refund_told,
@@ -451,8 +444,6 @@ class Plan:
         await rows.run(USERS_PUT, tenant, list(self._users.values()))
         await rows.run(MEMBERS_PUT, tenant, list(self._members.values()))
         await rows.insert(schema.coupons, list(self._claims.values()))
-        await rows.run(CODES_GIVEN, tenant, self._codes)
-        await rows.run(FRIENDS_BOUGHT, tenant, list(self._buyers.items()))
         await rows.run(REDEMPTIONS_DROP, tenant, self._dropped)
         await rows.run(PARTS_DROP, tenant, self._dropped)
         await rows.insert(schema.redemptions, list(self._redemptions.values()))

@@ -21,6 +21,17 @@ ORDERS_SET = Bulk.of(
     " version = v.version FROM v"
     " WHERE orders.tenant = {tenant} AND orders.id = v.id AND orders.version < v.version",
 )
+CODES_GIVEN = Bulk.of(
+    "campaign_id text, code text, coupon_id text",
+    "UPDATE pool_codes SET coupon_id = v.coupon_id FROM v"
+    " WHERE pool_codes.tenant = {tenant} AND pool_codes.campaign_id = v.campaign_id"
+    " AND pool_codes.code = v.code",
+)
+ORDERS_READY = Bulk.of(
+    "id text, until_ms bigint, version bigint",
+    "UPDATE orders SET until_ms = v.until_ms, version = v.version FROM v"
+    " WHERE orders.tenant = {tenant} AND orders.id = v.id AND orders.version < v.version",
+)
 REFUNDS_FAIL = Bulk.of(
     "coupon_id text, ref text, failed_ms bigint, version bigint",
     "UPDATE refunds SET failed_ms = v.failed_ms, version = v.version FROM v"
@@ -45,7 +56,7 @@ PARTS_UNPAID = Bulk.of(
     " AND redemption_coupons.coupon_id = v.coupon_id",
 )
 
-OrderTold = facts.Ordered | facts.OrderPaid | facts.OrderEnded
+OrderTold = facts.Ordered | facts.OrderReady | facts.OrderPaid | facts.OrderEnded
 RefundTold = facts.Refunded | facts.RefundFailed
 _json = msgspec.json.Encoder().encode
 
@@ -71,6 +82,8 @@ class OrdersPlan:
         self._bought = dict(bought)
         self._orders: list[Row] = []
         self._states: dict[str, Row] = {}
+        self._ready: dict[str, Row] = {}
+        self._codes: list[Row] = []
         self._refunds: list[Row] = []
         self._failed: list[Row] = []
         self._used: dict[str, int] = {}
@@ -95,6 +108,8 @@ class OrdersPlan:
                 fact.channel, fact.source, fact.amount, fact.points, _json(items).decode(), "", 0,
                 version,
             ))  # fmt: skip
+        elif isinstance(fact, facts.OrderReady):
+            self._ready[fact.act] = fact.act, fact.until, version
         elif isinstance(fact, facts.OrderPaid):
             self._states[fact.act] = fact.act, "paid", fact.payment_ref, fact.at, version
         else:
@@ -105,6 +120,8 @@ class OrdersPlan:
 
     def sold(self, place: Position, fact: facts.Claimed) -> None:
         """A coupon was issued; if it was paid for, that is owed to its buyer."""
+        if fact.external_code:
+            self._codes.append((fact.campaign_id, fact.external_code, fact.act))
         if fact.paid:
             self._bought[fact.act] = fact.paid, 0
             self._post(place, fact, fact.campaign_id, prepaid.sold(fact.paid))
@@ -170,6 +187,8 @@ class OrdersPlan:
         """All but the postings; coupons and redemptions of the batch are there already."""
         tenant = self._tenant
         await rows.insert(schema.orders, self._orders)
+        await rows.run(CODES_GIVEN, tenant, self._codes)
+        await rows.run(ORDERS_READY, tenant, list(self._ready.values()))
         await rows.run(ORDERS_SET, tenant, list(self._states.values()))
         await rows.insert(schema.refunds, self._refunds)
         await rows.run(REFUNDS_FAIL, tenant, self._failed)

@@ -13,6 +13,12 @@ PURCHASES_BACK = Bulk.of(
     "UPDATE purchases SET refunded = v.refunded, points = purchases.points - v.points FROM v"
     " WHERE purchases.tenant = {tenant} AND purchases.transaction_id = v.transaction_id",
 )
+FRIENDS_BOUGHT = Bulk.of(  # a first purchase is what some invitations wait for
+    "user_id text, at_ms bigint",
+    "UPDATE invitation_friends SET met_ms = v.at_ms FROM v"
+    " WHERE invitation_friends.tenant = {tenant} AND invitation_friends.user_id = v.user_id"
+    " AND invitation_friends.met_ms = 0 AND invitation_friends.accepted_ms <= v.at_ms",
+)
 
 _REVERSAL = "_reversal"
 
@@ -32,6 +38,7 @@ class PointsPlan:
         self._purchases: dict[str, Row] = {}
         self._refunds: list[Row] = []
         self._back: dict[str, list[int]] = {}
+        self._buyers: dict[str, int] = {}
 
     def add(self, place: Position, fact: Told) -> None:
         """Take one fact in."""
@@ -75,6 +82,8 @@ class PointsPlan:
                 ref=fact.transaction_id, available=fact.available, expires=fact.expires,
                 transaction=fact.transaction_id,
             )  # fmt: skip
+        if fact.amount > fact.refunded:
+            self._buyers.setdefault(fact.user_id, fact.at)
         self._purchases[fact.transaction_id] = (
             self._tenant, fact.transaction_id, fact.act, fact.user_id, fact.store_id,
             fact.merchant_id, fact.amount, fact.refunded, fact.occurred, fact.at, fact.channel,
@@ -134,3 +143,4 @@ class PointsPlan:
         await rows.insert(schema.purchase_refunds, self._refunds)
         back = [(name, *sums) for name, sums in self._back.items()]
         await rows.run(PURCHASES_BACK, self._tenant, back)
+        await rows.run(FRIENDS_BOUGHT, self._tenant, list(self._buyers.items()))

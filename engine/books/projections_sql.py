@@ -34,18 +34,6 @@ STOCK_MOVES_PUT = Bulk.of(
     " ON CONFLICT (tenant, cell, what, item, direction, peer) DO UPDATE SET"
     " total = excluded.total WHERE stock_moves.total < excluded.total",
 )
-FRIENDS_BOUGHT = Bulk.of(  # a first purchase is what some invitations wait for
-    "user_id text, at_ms bigint",
-    "UPDATE invitation_friends SET met_ms = v.at_ms FROM v"
-    " WHERE invitation_friends.tenant = {tenant} AND invitation_friends.user_id = v.user_id"
-    " AND invitation_friends.met_ms = 0 AND invitation_friends.accepted_ms <= v.at_ms",
-)
-CODES_GIVEN = Bulk.of(
-    "campaign_id text, code text, coupon_id text",
-    "UPDATE pool_codes SET coupon_id = v.coupon_id FROM v"
-    " WHERE pool_codes.tenant = {tenant} AND pool_codes.campaign_id = v.campaign_id"
-    " AND pool_codes.code = v.code",
-)
 COUPONS_SET = Bulk.of(
     "id text, state text, redemption_id text, changed_ms bigint, version bigint",
     "UPDATE coupons SET state = v.state, redemption_id = v.redemption_id,"

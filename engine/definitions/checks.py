@@ -302,6 +302,8 @@ def _social(c: Campaign) -> Iterator[Problem]:
             "Not with invite or group: they are the only way.",
             "设置了 invite 或 group 时不能再限定领取渠道。",
         )
+    if c.group and c.issue.points_price:
+        yield Problem("issue.points_price", "Not with group.", "不能与 group 同时使用。")
     if c.invite and (c.issue.price or c.issue.points_price):
         field = "issue.price" if c.issue.price else "issue.points_price"
         yield Problem(field, "What is given for invitations is free.", "邀请奖励必须免费。")

@@ -75,7 +75,7 @@ return batch.run(function(op)
   if short > 0 then return batch.answer(OUTCOME.POINTS_INSUFFICIENT, now, short) end
   local record = { ORDER_STATE.PENDING, now, lapses, op[RESERVE.fingerprint], op[RESERVE.user_id],
     op[RESERVE.channel], op[RESERVE.source], amount, score, now, op[RESERVE.offset],
-    items, {}, {}, '', 0, {}, op[RESERVE.spare] }
+    items, {}, {}, '', 0, {}, op[RESERVE.waits], op[RESERVE.spare] }
   -- After this point the act must succeed.
   orders.tidy(freed, now)
   if not person.user then

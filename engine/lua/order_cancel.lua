@@ -20,6 +20,7 @@ arguments:
   1 batch       msgpack array of commands.Cancel
 outcomes:
   DONE REPEATED NOT_FOUND IDEMPOTENCY_KEY_REUSED ORDER_EXPIRED ORDER_CANCELLED NOT_REFUNDABLE
+  HELD
 ]]
 
 return batch.run(function(op)
@@ -39,6 +40,9 @@ return batch.run(function(op)
   if state == ORDER_STATE.CANCELLED then return batch.answer(OUTCOME.ORDER_CANCELLED, now) end
   if state == ORDER_STATE.LAPSED or now >= record[ORDER.until] then
     return batch.answer(OUTCOME.ORDER_EXPIRED, now)
+  end
+  if record[ORDER.waits] == 1 and op[CANCEL.group] ~= 1 then
+    return batch.answer(OUTCOME.HELD, now)
   end
   -- After this point the act must succeed.
   table.insert(record[ORDER.acts], { 'cancel', op[CANCEL.key], op[CANCEL.fingerprint], now })

@@ -75,6 +75,7 @@ return batch.run(function(op)
   local late = state ~= ORDER_STATE.PENDING or now >= record[ORDER.until]
   local freed = {}
   if state == ORDER_STATE.CANCELLED then return batch.answer(OUTCOME.ORDER_CANCELLED, now) end
+  if record[ORDER.waits] == 1 then return batch.answer(OUTCOME.NOT_STARTED, now) end
   if late and not room(op, handle, serial, record, now, freed) then
     return batch.answer(OUTCOME.ORDER_EXPIRED, now)
   end

@@ -244,6 +244,26 @@ function orders.open(handle, serial, record)
   end
 end
 
+-- Give an order another time to be paid by, as far as its coupons last.
+function orders.deadline(handle, serial, record, last)
+  local wallet = keys.wallet(handle)
+  for _, item in ipairs(record[ORDER.items]) do
+    local ends, delay = item[ITEM.validity][3], item[ITEM.validity][4]
+    if ends > 0 then last = math.min(last, math.max(1, ends - delay * 60000)) end
+  end
+  record[ORDER.until] = last
+  local open = cmsgpack.unpack(redis.call('HGET', wallet, 'q'))
+  for _, order in ipairs(open) do
+    if order[OPEN_ORDER.serial] == serial then order[OPEN_ORDER.until] = last end
+  end
+  write_open(wallet, open)
+  redis.call('ZADD', keys.orders(), last, handle .. serial)
+  for _, item in ipairs(record[ORDER.items]) do
+    redis.call('ZADD', keys.pending(item[ITEM.campaign_id]), last,
+      handle .. serial .. ':' .. item[ITEM.quantity])
+  end
+end
+
 -- A person's points.
 function orders.purse(handle, now)
   return points.read(redis.call('HGET', keys.wallet(handle), 'p'), now)

@@ -1,0 +1,101 @@
+"""Groups over HTTP: exactly so many, in time, or everybody's place is free again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.api.counter import Counter
+from tests.api.server import Answer
+from tests.api.test_concurrency import at_once, in_order, outcomes
+from tests.api.test_orders import DAY, NOON, Shop, shop
+
+__all__ = ["shop"]
+
+GROUP = {"size": 3, "minutes": 30}
+OVER = DAY + "12:30:00+08:00"
+
+
+async def begin(shop: Shop, campaign: str, user: str, now: str = NOON, **options: Any) -> Answer:
+    body = {"campaign_id": campaign, "user_id": user, "size": 3}
+    return await shop.post("/v1/groups", body, now=now, **options)
+
+
+async def join(shop: Shop, group: Answer, user: str, now: str = NOON, **options: Any) -> Answer:
+    path = f"/v1/groups/{group.json['id']}/join"
+    return await shop.post(path, {"user_id": user}, now=now, **options)
+
+
+async def states(shop: Shop, group: Answer, now: str = NOON) -> tuple[str, dict[str, str]]:
+    found = (await shop.get(f"/v1/groups/{group.json['id']}", now=now)).json
+    return found["status"], {one["user_id"]: one["status"] for one in found["members"]}
+
+
+async def test_three_make_a_group_and_each_has_one(shop: Shop) -> None:
+    await shop.sell("set", "stock 4 per_user 1", group=GROUP)
+    claim = {"campaign_id": "set", "user_id": "ann", "channel": "app"}
+    assert (await shop.post("/v1/claims", claim, now=NOON)).code == "channel_not_allowed"
+    assert (await shop.order(("set", 1))).code == "channel_not_allowed"
+    made = await begin(shop, "set", "ann", idem="g")
+    assert (made.status, made.json["status"], made.json["joined"]) == (201, "forming", 1)
+    assert made.json["expires_at"] == "2026-03-02T04:30:00.000Z"
+    again = await begin(shop, "set", "ann", idem="g")
+    assert (again.json, again.replayed) == (made.json, True)
+    wrong = {"campaign_id": "set", "user_id": "ann", "size": 4}
+    assert (await shop.post("/v1/groups", wrong)).json["field"] == "size"
+    assert (await begin(shop, "set", "ann")).code == "user_limit"  # one at a time
+    cancel = await shop.post(f"/v1/orders/{made.json['order_id']}/cancel", {}, now=NOON)
+    assert cancel.code == "held"
+    early = await shop.pay(made_order(made), 0)
+    assert (early.code, early.json["to_return"]["amount"]) == ("not_started", 0)
+    assert (await join(shop, made, "bob")).json["joined"] == 2
+    assert (await states(shop, made))[1] == {"ann": "held", "bob": "held"}
+    last = await join(shop, made, "cat", idem="c")
+    assert (last.json["status"], last.json["joined"]) == ("formed", 3)
+    assert (await join(shop, made, "cat", idem="c")).replayed
+    assert await states(shop, made) == ("formed", dict.fromkeys(("ann", "bob", "cat"), "issued"))
+    for user in ("ann", "bob", "cat"):
+        wallet = (await shop.get(f"/v1/users/{user}/coupons", now=NOON)).json["items"]
+        assert [one["campaign_id"] for one in wallet] == ["set"]
+    assert (await join(shop, made, "dan")).code == "sold_out"
+    live = await shop.live("set")
+    assert (live["left"], live["set_aside"], live["issued"]) == (1, 0, 3)
+    await in_order(shop.server, shop.tenant)
+
+
+def made_order(group: Answer) -> Answer:
+    """Its caller's order, as ``pay`` takes it."""
+    return Answer(201, {}, b"", {"id": group.json["order_id"]})
+
+
+async def test_a_price_is_paid_once_it_has_formed_or_nobody_pays(shop: Shop) -> None:
+    await shop.sell("meal", "stock 5 per_user 9", issue={"price": 900}, group=GROUP)
+    late = await begin(shop, "meal", "ann")
+    await join(shop, late, "bob")
+    assert (await join(shop, late, "cat", OVER)).code == "order_expired"
+    assert await states(shop, late, OVER) == ("released", {"ann": "released", "bob": "released"})
+    assert (await shop.live("meal"))["left"] == 5
+    members = [await begin(shop, "meal", "ann", OVER)]
+    members += [await join(shop, members[0], user, OVER) for user in ("bob", "cat")]
+    assert await states(shop, members[0], OVER) == (
+        "formed", {"ann": "ready", "bob": "ready", "cat": "ready"})  # fmt: skip
+    before, after = DAY + "12:44:59+08:00", DAY + "12:45:00+08:00"
+    paid = await shop.pay(made_order(members[0]), 900, now=before)
+    assert (paid.status, len(paid.json["coupons"])) == (200, 1)
+    read = await shop.get(f"/v1/orders/{members[1].json['order_id']}", now=after)
+    assert read.json["status"] == "expired"
+    await in_order(shop.server, shop.tenant)
+
+
+async def test_many_join_at_once_and_three_are_in(counter: Counter) -> None:
+    campaign = await counter.campaign("stock 50", group=GROUP)
+    first = {"campaign_id": campaign, "user_id": counter.user("u0")}
+    made = (await counter.api.post("/v1/groups", first)).json
+    path = f"/v1/groups/{made['id']}/join"
+    answers = await at_once(
+        counter.api.post(path, {"user_id": counter.user(f"u{n % 8}")}) for n in range(1, 17)
+    )
+    assert set(outcomes(answers)) == {"200", "sold_out"}
+    found = (await counter.api.get(f"/v1/groups/{made['id']}")).json
+    assert (found["status"], found["joined"], len(found["members"])) == ("formed", 3, 3)
+    assert {one["status"] for one in found["members"]} == {"issued"}
+    await in_order(counter.server, counter.server.tenant)
