@@ -23,6 +23,12 @@ PACKAGES = {
 SCHEMA = HOME / "pretix.sql"  # what its migrations make, to be loaded in seconds
 
 
+def alone(**more: str) -> dict[str, str]:
+    """The environment of a peer's process: ours, but that it finds nothing of ours to import."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return kept | more
+
+
 def python(name: str) -> Path:
     """The interpreter of an environment; it is made where it is missing."""
     place = HOME / name
@@ -31,7 +37,8 @@ def python(name: str) -> Path:
         print(f"installing {', '.join(PACKAGES[name])} into {place} ...", flush=True)
         subprocess.run([sys.executable, "-m", "venv", place], check=True)
         pip = [str(place / "bin" / "python"), "-m", "pip", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-input", "install", *PACKAGES[name]], check=True)
+        install = [*pip, "--no-input", "install", *PACKAGES[name]]
+        subprocess.run(install, check=True, env=alone())
         done.touch()
     return place / "bin" / "python"
 
@@ -66,7 +73,7 @@ def pretix_schema() -> Path:
         file = pretix_environment(directory, postgres, name, "")
         subprocess.run(
             [interpreter, "-m", "pretix", "migrate"], cwd=directory, check=True,
-            env={**os.environ, "PRETIX_CONFIG_FILE": str(file)}, stdout=subprocess.DEVNULL,
+            env=alone(PRETIX_CONFIG_FILE=str(file)), stdout=subprocess.DEVNULL,
         )  # fmt: skip
         SCHEMA.write_text(
             postgres.run("pg_dump", "-h", str(postgres.directory), "-U", "postgres", name)

@@ -25,7 +25,7 @@ from api.loops import run
 from benchmarks.common import machine, own_cpu_seconds, tree_cpu_seconds, write_report
 from benchmarks.http_load import quantile
 from benchmarks.ours import ours_on
-from benchmarks.peers.environments import python
+from benchmarks.peers.environments import alone, python
 from engine.embedded import EmbeddedRedis
 from tests.servers import Postgres, postgres_server
 
@@ -40,7 +40,10 @@ def by_package(which: str, postgres: Postgres) -> dict[str, Any]:
     server = tree_cpu_seconds(postgres.pid)
     words = [which, postgres.create(), str(postgres.directory), *map(str, (TRIES, LIMIT, THREADS))]
     done = subprocess.run(
-        [python("django"), SCRIPT, *words, "always"], stdout=subprocess.PIPE, check=True
+        [python("django"), SCRIPT, *words, "always"],
+        stdout=subprocess.PIPE,
+        check=True,
+        env=alone(),
     )
     found: dict[str, Any] = json.loads(done.stdout)
     server = tree_cpu_seconds(postgres.pid) - server  # its migrations included: some tenths

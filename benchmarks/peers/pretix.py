@@ -6,7 +6,6 @@ tickets, orders and the list of admission are made through its API. AGPL: nothin
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -17,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.peers.environments import pretix_environment, pretix_schema, python
+from benchmarks.peers.environments import alone, pretix_environment, pretix_schema, python
 from engine.embedded import EmbeddedRedis, free_port
 from tests.servers import Postgres
 
@@ -116,7 +115,7 @@ def pretix(directory: Path, postgres: Postgres) -> Iterator[Pretix]:
             [interpreter, "-m", "gunicorn", "pretix.wsgi", "--bind", f"127.0.0.1:{port}",
              "--worker-class", "gthread", "--workers", str(WORKERS), "--threads", str(THREADS),
              "--keep-alive", "60"],
-            cwd=directory, env={**os.environ, "PRETIX_CONFIG_FILE": str(file)}, stdout=log,
+            cwd=directory, env=alone(PRETIX_CONFIG_FILE=str(file)), stdout=log,
             stderr=log,
         )  # fmt: skip
     try:
