@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import tempfile
@@ -101,13 +102,12 @@ async def add_codes(call: Call) -> Reply:
         known = await answered(tenant.books, tenant.id, ticket)
         if known is not None:
             return await written(call, known)
-        marked = await pools.mark(tenant.books, tenant.id, by(call), campaign_id)
-        if marked.value is None:
-            raise Refused(marked.outcome)
-        await tenant.control.publish_campaign(campaign_id, who=call.who(), now=call.now)
+        if await get_campaign(tenant.books, tenant.id, campaign_id) is None:
+            raise Refused(Outcome.NOT_FOUND)
         report = Report(call.language)
         upload = hashlib.blake2b(f"{call.idempotency_key} {digest}".encode(), digest_size=16)
-        await _take(call, READERS[kind](file), upload.hexdigest(), report)
+        with contextlib.closing(READERS[kind](file)) as lines:
+            await _take(call, lines, upload.hexdigest(), report)
     tenant.engine.forget_live(campaign_id)
 
     async def work(doing: Any) -> dict[str, Any]:
@@ -144,7 +144,9 @@ def _kind(call: Call) -> str:
     headers = call.request.headers
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind not in READERS or headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Refused(Outcome.UNSUPPORTED_MEDIA_TYPE)
+        chinese = call.language != "en"
+        detail = f"请以 {CSV} 或 {NDJSON} 发送。" if chinese else f"Send {CSV} or {NDJSON}."
+        raise Refused(Outcome.UNSUPPORTED_MEDIA_TYPE, detail=detail)
     return kind
 
 
@@ -179,6 +181,15 @@ async def _spool(call: Call, file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+async def _mark(call: Call) -> None:
+    """Each coupon of the campaign takes a code along from now on, in every cell."""
+    tenant, campaign_id = call.tenant, call.path["id"]
+    marked = await pools.mark(tenant.books, tenant.id, by(call), campaign_id)
+    if marked.value is None:
+        raise Refused(marked.outcome)
+    await tenant.control.publish_campaign(campaign_id, who=call.who(), now=call.now)
+
+
 async def _take(call: Call, lines: Iterable[Line], upload: str, report: Report) -> None:
     """Bring the codes into the books, and from there to the cells, some thousand at once."""
     tenant, campaign_id, who = call.tenant, call.path["id"], call.who()
@@ -188,6 +199,8 @@ async def _take(call: Call, lines: Iterable[Line], upload: str, report: Report) 
         for line in some:
             if not line.fault:
                 codes.setdefault(line.code, line.number)
+        if codes and not report.accepted:  # without one, it stays a campaign without a pool
+            await _mark(call)
         taken = await pools.add_codes(
             tenant.books, tenant.id, tenant.cells, campaign_id, upload, codes
         )

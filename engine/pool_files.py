@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
@@ -45,7 +45,7 @@ class _Object(msgspec.Struct):
 _json = msgspec.json.Decoder(str | _Object).decode
 
 
-def read_csv(file: BinaryIO) -> Iterator[Line]:
+def read_csv(file: BinaryIO) -> Generator[Line, None, None]:
     """The rows of a CSV file; the number of a row is that of its last line."""
     text = io.TextIOWrapper(file, "utf-8", errors="replace", newline="")
     rows = csv.reader(text, strict=False)
@@ -74,7 +74,7 @@ def read_csv(file: BinaryIO) -> Iterator[Line]:
         text.detach()  # the file is not ours to close
 
 
-def read_ndjson(file: BinaryIO) -> Iterator[Line]:
+def read_ndjson(file: BinaryIO) -> Generator[Line, None, None]:
     """The lines of an NDJSON file."""
     for number, raw in enumerate(file, 1):
         line = raw.strip().removeprefix(_BOM.encode()) if number == 1 else raw.strip()

@@ -82,6 +82,9 @@ async def test_what_is_no_file_of_codes_is_refused(shop: Shop) -> None:
     assert (await upload(shop, "none", ["A"])).status == 404
     assert (await upload(shop, "park", ["A"])).json["field"] == "id"
     assert (await upload(shop, "film", ["A"], kind="application/json")).status == 415
+    assert (await upload(shop, "film", ["no code", ""])).json["invalid_total"] == 1
+    claim = {"campaign_id": "film", "user_id": "ann", "channel": "app"}
+    assert (await shop.post("/v1/claims", claim, now=NOON)).status == 201  # as before
     body = {"id": "p2", "name": "p", "kind": "pass", "benefit": {"type": "exchange", "item": "x"},
             "stock": {"pool": True}, "usage": {"uses": 2},
             "validity": {"type": "fixed"}}  # fmt: skip
