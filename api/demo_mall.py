@@ -204,6 +204,16 @@ CAMPAIGNS = [
         issue={"per_user": 1},
     ),
     _campaign(
+        "friend-cake", "邀请好友,各得一块蛋糕", "Invite a friend: cake for both of you", "dining",
+        {"type": "exchange", "item": "cake", "value": 1800},
+        usage={"stores": _COFFEES}, invite={"condition": "registered", "needs": 1},
+    ),
+    _campaign(
+        "tea-for-three", "三人拼团:免费奶茶", "Three together: tea for each", "dining",
+        {"type": "exchange", "item": "tea", "value": 1500},
+        usage={"stores": _COFFEES}, group={"size": 3, "minutes": 1440},
+    ),
+    _campaign(
         "noodle-set", "面馆双人餐,58元购", "A meal for two, bought for 58", "dining",
         {"type": "exchange", "item": "set-for-two", "value": 8800}, total=500,
         issue={"price": 5800, "per_user": 5}, usage={"stores": _NOODLES},
