@@ -24,7 +24,7 @@ local part = segments.read(what, id)
 local moving = part and (part.sent[tonumber(to) + 1] or 0) - tonumber(ARGV[3])
 -- After this point the act must succeed.
 if score and score == ARGV[2] then redis.call('ZREM', keys.sent(), ARGV[1]) end
-if part and part.share.codes then
+if part and segments.with_codes(part) then
   if moving > 0 then redis.call('LTRIM', keys.moving(to, id), -moving, -1)
   else redis.call('DEL', keys.moving(to, id)) end
 end
