@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from engine.fastpath import serial_of
 from engine.order_records import OpenOrder, OrderRecord, OrderState, RefundRecord
 from engine.outcomes import Outcome
 from engine.records import CouponRecord
+from engine.segments import QUOTA
 from engine.views import Answer
 
 MOST = 100  # coupons of one order
@@ -122,6 +124,8 @@ class Orders:
         reply = await acting.keyed("order", now, build)
         for _ in items:  # each campaign may have its stock elsewhere
             if reply.outcome != Outcome.SOLD_OUT or not acting.segments.several:
+                break
+            if not await self._gather(wanted, acting.cell_of(handle), now):
                 break
             name = str(_text(reply.detail))
             reply = await acting.segments.again(
@@ -241,6 +245,9 @@ class Orders:
         if order is None or not acting.segments.several:
             return False
         cell = acting.cell_of(order.place[0])
+        wanted = [(item.campaign_id, item.quantity) for item in order.record.items]
+        if not await self._gather(wanted, cell, now):
+            return False
         for item in order.record.items:
             at_least = item.quantity
             if not await acting.segments.refill(item.campaign_id, cell, at_least, now=now):
@@ -262,6 +269,23 @@ class Orders:
         if outcome > Outcome.REPEATED:
             return Answer(outcome)
         return Answer(outcome, Order(order_id, _order(reply.value), reply.now))
+
+    async def _gather(self, items: Sequence[tuple[str, int]], cell: int, now: int) -> bool:
+        """Bring to ``cell`` what these items need of quotas that several of them count against.
+
+        False: there is not so much in all cells together.
+        """
+        segments, needed = self._acting.segments, Counter[str]()
+        sharing = Counter[str]()
+        for name, quantity in items if len(items) > 1 else ():
+            for quota in await segments.quotas_of(name, now):
+                needed[quota] += quantity
+                sharing[quota] += 1
+        shared = ((name, n) for name, n in needed.items() if sharing[name] > 1)
+        for name, at_least in shared:
+            if not await segments.refill(name, cell, at_least, now=now, what=QUOTA):
+                return False
+        return True
 
     async def cancel(
         self,

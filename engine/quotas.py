@@ -19,6 +19,8 @@ from engine.outcomes import Outcome
 if TYPE_CHECKING:
     from engine.server import Server
 
+WITHDRAWALS = 4  # tries to take away what moves between cells meanwhile
+
 log = structlog.get_logger()
 _answer = msgspec.msgpack.Decoder(tuple[int, int]).decode
 
@@ -54,9 +56,19 @@ class Quotas:
 
         None, and nothing changed, when fewer than ``number`` are left.
         """
+        for _ in range(WITHDRAWALS):
+            changes, left = await self._withdraw(event_id, quota_id, number)
+            if changes is not None or left < number:
+                return changes
+        return None  # again and again others were faster: it is not there for long
+
+    async def _withdraw(
+        self, event_id: str, quota_id: str, number: int
+    ) -> tuple[list[int] | None, int]:
+        """One try, and how many were left then."""
         lefts = [await self._left(tag, event_id, quota_id) for tag in self._tags]
         if sum(lefts) < number:
-            return None
+            return None, sum(lefts)
         changes = [0] * len(lefts)
         for cell in sorted(range(len(lefts)), key=lambda c: -lefts[c]):
             taken = min(number + sum(changes), lefts[cell])
@@ -64,11 +76,11 @@ class Quotas:
                 outcome, _ = await self._run(cell, event_id, quota_id, -1, taken)
                 changes[cell] = -taken if outcome == Outcome.DONE else 0
         if number + sum(changes) == 0:
-            return changes
+            return changes, sum(lefts)
         for cell, change in enumerate(changes):  # others were faster
             if change:
                 await self._run(cell, event_id, quota_id, -1, change)
-        return None
+        return None, sum(lefts)
 
     async def _run(self, cell: int, *arguments: object) -> tuple[int, int]:
         return _answer(bytes(await self._write(cell, "quota", *arguments)))

@@ -166,6 +166,10 @@ class Segments:
             dry.task = asyncio.create_task(self._serve(place, dry), context=Context())
         return await waiting.future
 
+    async def quotas_of(self, campaign_id: str, now: int = 0) -> list[str]:
+        """The quotas that a campaign counts against."""
+        return (await self._look(STOCK, campaign_id, now)).quotas
+
     async def again(
         self,
         reply: Reply,

@@ -203,6 +203,7 @@ class Snapshots:
                     free = await self._lapsed(tag, keys.lapsing_key(tag, event_id, name))
                     before = found.get(name, QuotaLeft(name, 0, 0))
                     left = before.left + share + moved - used + free
+                    left += _on_its_way([[row.get(f"{one}{name}".encode()) for one in "oi"]], 0)
                     found[name] = QuotaLeft(name, before.total + share, left)
         except (RedisError, OSError) as error:
             raise Unavailable("Redis does not answer") from error
@@ -216,9 +217,11 @@ class Snapshots:
         return sum(int(name.split(b":")[1]) for name in names)
 
 
-def _on_its_way(rows: list[list[bytes | None]]) -> int:
-    """What cells have sent to each other and not received yet."""
-    return sum(sum(_totals(row[6] or b"\x90")) - sum(_totals(row[7] or b"\x90")) for row in rows)
+def _on_its_way(rows: list[list[bytes | None]], at: int = 6) -> int:
+    """What cells have sent to each other and not received yet; ``at``: where the two totals are."""
+    return sum(
+        sum(_totals(row[at] or b"\x90")) - sum(_totals(row[at + 1] or b"\x90")) for row in rows
+    )
 
 
 def _total(rows: list[list[bytes | None]], lapsed: int, now: int) -> Live | None:

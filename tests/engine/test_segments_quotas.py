@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from engine import facts, keys
 from engine.outcomes import Outcome
-from tests.engine.harness import Running, mall_on, reconciled
+from tests.engine.harness import WHO, Running, mall_on, reconciled
 from tests.engine.test_quotas import ticket
 from tests.engine.test_segments import CELLS, claim, crowd, order, people
 from tests.engine.test_segments import wide as wide
@@ -77,3 +78,33 @@ async def test_a_full_hall_is_no_storm_and_a_cut_transfer_is_named(
     with pytest.raises(AssertionError, match="quota law"):
         await reconciled(wide.books, redis_url, tenant)
     await redis_client.hincrby(key, "mhall", -1)
+
+
+async def test_a_party_of_two_kinds_has_its_seats_from_other_cells(
+    wide: Running, tenant: str, redis_url: str
+) -> None:
+    """Neither item needs more than is in the cell, both together do."""
+    await wide.publish(ticket("adult", None, {"hall": 2 * CELLS}))
+    await wide.publish(ticket("child", 2, {"hall": 2 * CELLS}))
+    (ann,), (bob,) = people(wide, 2, 1), people(wide, 13, 1)
+
+    async def party(user: str, adults: int, children: int, now: int) -> Any:
+        return await wide.engine.orders.place(
+            user_id=user, items=[("adult", adults), ("child", children)], channel="a",
+            key=f"{adults}", who=WHO, now=now, hold_seconds=60,
+        )  # fmt: skip
+
+    start = wide.server.clock()
+    too_many = await party(ann, 2 * CELLS - 1, 2, start)
+    assert too_many.outcome is Outcome.SOLD_OUT
+    placed = await party(ann, 2 * CELLS - 2, 2, start)
+    assert placed.outcome is Outcome.DONE
+    other = await party(bob, 1, 1, start + 60_000)  # what has lapsed gives way
+    assert other.outcome is Outcome.DONE
+    late = await wide.engine.orders.pay(
+        order_id=placed.value.id, payment_ref="p", paid_amount=0, key="k", who=WHO,
+        now=start + 60_001,
+    )  # fmt: skip
+    assert late.outcome is Outcome.ORDER_EXPIRED
+    assert [quota.left for quota in await wide.engine.quotas("fair")] == [2 * CELLS - 2]
+    await reconciled(wide.books, redis_url, tenant)

@@ -37,15 +37,21 @@ end
 -- Whether coupons of it take a code of a third party along.
 function segments.with_codes(part) return part.share and part.share.codes end
 
--- Orders that have lapsed and set some of it aside: {handle, serial, n} each, and the sum of n.
+-- Orders that have lapsed and set some of it aside: {handle, serial, n} each, and the sum of n. An
+-- order may count against a quota through several campaigns.
 function segments.lapsed(part, now)
-  local found, sum = {}, 0
+  local found, at, sum = {}, {}, 0
   if part.share and part.share.aside == 0 then return found, sum end
   local list = part.quota and keys.lapsing(part.id) or keys.pending(part.id)
-  for i, name in ipairs(redis.call('ZRANGEBYSCORE', list, '-inf', now, 'LIMIT', 0,
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', list, '-inf', now, 'LIMIT', 0,
     segments.most)) do
     local n = tonumber(string.match(name, ':(%d+)', 28))
-    found[i], sum = { string.sub(name, 1, 16), string.sub(name, 17, 27), n }, sum + n
+    local order = string.sub(name, 1, 27)
+    if not at[order] then
+      at[order] = { string.sub(name, 1, 16), string.sub(name, 17, 27), 0 }
+      found[#found + 1] = at[order]
+    end
+    at[order][3], sum = at[order][3] + n, sum + n
   end
   return found, sum
 end
