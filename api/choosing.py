@@ -32,8 +32,9 @@ TRIES = 5  # searches before a wallet that never rests is given up
 
 # Nothing can be done about these; a reason to look for something else comes first.
 _OVER = frozenset(
-    {Outcome.ALREADY_REDEEMED, Outcome.VOIDED, Outcome.REFUNDED, Outcome.EXPIRED}
-)
+    {Outcome.ALREADY_REDEEMED, Outcome.VOIDED, Outcome.REFUNDED, Outcome.TRANSFERRED,
+     Outcome.EXPIRED}
+)  # fmt: skip
 
 
 @dataclass(slots=True, frozen=True)

@@ -55,7 +55,7 @@ async def _reply(
     if wallet is None:
         raise Refused(Outcome.NOT_FOUND)
     view = wallet.view(found.record.coupon)
-    coupon = wire.claimed(view)  # as it was: a coupon that was used is not given on
+    coupon = wire.as_given(view, view.record.used, view.record.spent)
     await lookups.explain(call, [coupon])
     mine = call.key.role != "user" or engine.handle_of(call.key.user_id) == wallet.handle
     code = call.tenant.gift_codes.code(found.id)

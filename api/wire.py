@@ -270,7 +270,16 @@ def external_code(record: CouponRecord) -> str | UnsetType:
 
 def claimed(view: CouponView) -> CouponReply:
     """A coupon as its claim first answered it, whatever became of it since."""
+    record = view.record
+    if record.came_from:
+        return as_given(view, record.came_used, record.came_spent)
     return _coupon(view, view.kind, "issued", view.uses, view.value)
+
+
+def as_given(view: CouponView, used: int, spent: int) -> CouponReply:
+    """A coupon that is given on, with what was left of it then."""
+    value = None if view.value is None else view.value - spent
+    return _coupon(view, view.kind, "issued", view.uses - used, value)
 
 
 def coupon(view: CouponView, kind: str = "", uses: int = 0) -> CouponReply:

@@ -493,3 +493,5 @@ class Receive(Command, frozen=True, kw_only=True):
     told_source: str  # JSON object or "", for the fact
     told_metadata: str
     paid: int  # fen that were paid for it
+    used: int  # uses and fen of it that are gone
+    spent: int

@@ -54,3 +54,5 @@ class Received(Fact, tag="received", frozen=True):
     metadata: str
     came_from: str  # id of the coupon that it was
     paid: int
+    used: int = 0  # uses and fen that were gone when it came
+    spent: int = 0

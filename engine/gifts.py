@@ -250,4 +250,6 @@ def _receive(
         told_source=to_json(extra.get("source")),
         told_metadata=to_json(extra.get("metadata")),
         paid=given.paid if given else 0,
+        used=given.used if given else 0,
+        spent=given.spent if given else 0,
     )

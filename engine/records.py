@@ -80,6 +80,8 @@ class CouponRecord(msgspec.Struct, array_like=True):
     points_paid: int = 0
     given_to: str = ""  # id of the coupon that it went on as
     came_from: str = ""  # id of the coupon that was given to this person
+    came_used: int = 0  # of ``used`` and ``spent``, what others had used before it came
+    came_spent: int = 0
 
 
 class CountRecord(msgspec.Struct, array_like=True):

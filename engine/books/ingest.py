@@ -282,6 +282,8 @@ class Turn:
         for fact in batch:
             if isinstance(fact, facts.Claimed | facts.Received):
                 users.add(fact.user_id)
+                if isinstance(fact, facts.Received) and fact.paid:
+                    terms.add((fact.campaign_id, fact.terms_revision))
             elif isinstance(fact, facts.Redeemed | facts.Committed):
                 terms.update((used.campaign_id, used.terms_revision) for used in fact.coupons)
                 coupons.update(used.coupon_id for used in fact.coupons)

@@ -129,7 +129,7 @@ class Plan:
             self.tenant, fact.act, self.cell, fact.campaign_id, fact.terms_revision, fact.user_id,
             "issued", fact.at, fact.valid_from, fact.valid_until, fact.channel,
             entry_of(fact.source), tier, fact.source, fact.metadata, None, fact.at,
-            version_of(place), 0, 0, fact.order_id, fact.paid, 0, 0, "",
+            version_of(place), 0, 0, fact.order_id, fact.paid, 0, 0, "", 0,
         )  # fmt: skip
         self._orders.sold(place, fact)
 
@@ -184,10 +184,9 @@ class Plan:
             self.tenant, fact.act, self.cell, fact.campaign_id, fact.terms_revision, fact.user_id,
             "issued", fact.issued, fact.valid_from, fact.valid_until, fact.channel,
             entry_of(fact.source), "" if until and fact.at >= until else tier, fact.source,
-            fact.metadata, None, fact.at, version_of(place), 0, 0, "", fact.paid, 0, 0,
-            fact.came_from,
+            fact.metadata, None, fact.at, version_of(place), fact.used, fact.spent, "", fact.paid,
+            self._orders.received(fact, self._known.terms_of), 0, fact.came_from, fact.used,
         )  # fmt: skip
-        self._orders.received(fact)
 
     def _order_told(self, place: Position, fact: OrderTold) -> None:
         self._orders.told(fact, version_of(place))

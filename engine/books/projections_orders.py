@@ -126,10 +126,14 @@ class OrdersPlan:
             self._bought[fact.act] = fact.paid, 0
             self._post(place, fact, fact.campaign_id, prepaid.sold(fact.paid))
 
-    def received(self, fact: facts.Received) -> None:
-        """A coupon was given on, and what was paid for it with it."""
-        if fact.paid:
-            self._bought[fact.act] = fact.paid, 0
+    def received(self, fact: facts.Received, terms_of: TermsOf) -> int:
+        """A coupon was given on, and its price with it: how much of that is used up."""
+        if not fact.paid:
+            return 0
+        uses = terms_of(fact.campaign_id, fact.terms_revision).uses
+        used = prepaid.used_up(fact.paid, uses, fact.used)
+        self._bought[fact.act] = fact.paid, used
+        return used
 
     def uses(self, fact: facts.Redeemed | facts.Committed, terms_of: TermsOf) -> list[int]:
         """What each coupon of a redemption uses up of its price; nothing is changed yet."""

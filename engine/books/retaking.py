@@ -192,6 +192,8 @@ def _after(coupon_id: str, before: dict[str, Any], fact: facts.AnyFact) -> dict[
         return {"state": "refunded", "redemption_id": None}
     if isinstance(fact, facts.RefundFailed):
         return {"state": "voided" if fact.voided else "issued", "redemption_id": None}
+    if isinstance(fact, facts.Received):
+        return {"used": fact.used, "spent": fact.spent}
     if isinstance(fact, facts.Given):
         return {"state": "transferred", "redemption_id": None}
     if isinstance(fact, facts.Gifted):

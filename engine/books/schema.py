@@ -287,6 +287,7 @@ coupons = Table(
     Column("restocked", Integer, nullable=False, default=0, server_default="0"),
     # Of one that was given on: the coupon that it was, which stands for it in what was issued.
     Column("came_from", Id, nullable=False, default="", server_default=text("''")),
+    Column("came_used", BigInteger, nullable=False, default=0, server_default="0"),  # of ``used``
     Index("coupons_user", "tenant", "user_id", "issued_ms"),
     Index("coupons_campaign", "tenant", "campaign_id", "issued_ms"),
     Index("coupons_ends", "tenant", "valid_until_ms"),

@@ -51,9 +51,7 @@ return batch.run(function(op)
   if user[USER.frozen] == 1 then return batch.answer(OUTCOME.USER_FROZEN, now) end
   local outcome = gifts.state(coupon, now)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
-  -- What was used in part stays with who used it: its reversals bring it back to them.
-  if terms[TERMS.transferable] ~= true or (coupon[COUPON.used] or 0) > 0
-    or (coupon[COUPON.spent] or 0) > 0
+  if terms[TERMS.transferable] ~= true
     or string.sub(user[USER.user_id], 1, #gifts.printed) == gifts.printed then
     return batch.answer(OUTCOME.NOT_TRANSFERABLE, now)
   end

@@ -30,7 +30,9 @@ return batch.run(function(op)
   local coupon = records.coupon({ id, op[RECEIVE.terms_revision], COUPON_STATE.ISSUED, at,
     op[RECEIVE.valid_from] - at, ends > 0 and ends - at or 0, op[RECEIVE.fingerprint],
     op[RECEIVE.channel], op[RECEIVE.extra], [COUPON.paid] = op[RECEIVE.paid],
-    [COUPON.came_from] = op[RECEIVE.source] })
+    [COUPON.came_from] = op[RECEIVE.source], [COUPON.used] = op[RECEIVE.used],
+    [COUPON.spent] = op[RECEIVE.spent], [COUPON.came_used] = op[RECEIVE.used],
+    [COUPON.came_spent] = op[RECEIVE.spent] })
   -- After this point the act must succeed.
   if take then
     table.remove(takes, position)
@@ -50,6 +52,6 @@ return batch.run(function(op)
   batch.fact('received', now, 'C' .. handle .. serial, op[RECEIVE.fingerprint], op[RECEIVE.who],
     op[RECEIVE.user_id], id, op[RECEIVE.terms_revision], at, op[RECEIVE.valid_from], ends,
     op[RECEIVE.channel], op[RECEIVE.told_source], op[RECEIVE.told_metadata], op[RECEIVE.source],
-    op[RECEIVE.paid])
+    op[RECEIVE.paid], op[RECEIVE.used], op[RECEIVE.spent])
   return batch.record(OUTCOME.DONE, now, coupon)
 end)

@@ -32,10 +32,7 @@ local function judge(op, coupon, user, now)
     local outcome = gifts.state(coupon, now)
     if outcome ~= OUTCOME.DONE then return outcome end
     local printed = string.sub(user[USER.user_id], 1, #gifts.printed) == gifts.printed
-    if (coupon[COUPON.used] or 0) > 0 or (coupon[COUPON.spent] or 0) > 0 or not printed then
-      return OUTCOME.NOT_TRANSFERABLE
-    end
-    return OUTCOME.DONE
+    return printed and OUTCOME.DONE or OUTCOME.NOT_TRANSFERABLE
   end
   local record = gifts.get(op[SEND.handle], gift)
   if not record then return OUTCOME.NOT_FOUND end

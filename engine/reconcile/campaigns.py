@@ -45,7 +45,7 @@ async def check_campaigns(check: Check, only: Collection[str] | None) -> None:
         coupons.c.state,
         func.sum(case((coupons.c.came_from == "", 1), else_=0)),  # given on, it was issued there
         func.sum(case((once, 1), else_=0)),
-        func.sum(coupons.c.used),
+        func.sum(coupons.c.used - coupons.c.came_used),
     ).where(coupons.c.tenant == check.tenant, coupons.c.restocked == 0)
     given = select(
         parking_validations.c.cell, parking_validations.c.campaign_id, func.count()

@@ -43,8 +43,9 @@ async def check_uses(check: Check, conn: AsyncConnection, coupons: Mapping[str, 
         records = await _records(check, coupon.handle, named[coupon_id])
         serial = coupon_id[-keys.SERIAL_LENGTH :]
         taken = [_taken(name, record, serial) for name, record in records]
-        used, spent = sum(t[0] for t in taken), sum(t[1] for t in taken)
         mine = coupon.record
+        used = mine.came_used + sum(t[0] for t in taken)
+        spent = mine.came_spent + sum(t[1] for t in taken)
         if (mine.used, mine.spent) != (used, spent):
             live = f"used {mine.used}, spent {mine.spent}"
             check.differs("use of a coupon", coupon_id, live, f"{used}, {spent}", coupon.again)

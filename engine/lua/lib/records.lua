@@ -2,7 +2,8 @@
 -- Packing records; positions such as COUPON.state come from engine/records.py at load.
 local records = {}
 local blank = { [COUPON.step] = 0, [COUPON.held_until] = 0, [COUPON.voided] = 0,
-  [COUPON.used] = 0, [COUPON.spent] = 0, [COUPON.paid] = 0, [COUPON.points_paid] = 0 }
+  [COUPON.used] = 0, [COUPON.spent] = 0, [COUPON.paid] = 0, [COUPON.points_paid] = 0,
+  [COUPON.came_used] = 0, [COUPON.came_spent] = 0 }
 
 -- A coupon: the tail is written only as far as it says something.
 function records.coupon(c)
@@ -16,6 +17,9 @@ function records.coupon(c)
   end
   if (c[COUPON.order] or '') ~= '' then last = COUPON.points_paid end
   if c[COUPON.given_to] or c[COUPON.came_from] then last = COUPON.came_from end
+  if (c[COUPON.came_used] or 0) > 0 or (c[COUPON.came_spent] or 0) > 0 then
+    last = COUPON.came_spent
+  end
   for i = 9, last do
     if not c[i] then c[i] = i == COUPON.holds and {} or blank[i] or '' end
   end
