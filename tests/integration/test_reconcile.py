@@ -83,6 +83,7 @@ async def test_nothing_differs_after_acts_of_every_kind(mall: Mall) -> None:
         "open holds": 2,  # one has lapsed by the clock and nobody has told so
         "campaigns": 3,
         "stores": 4,
+        "quotas": 0,
         "books: facts": 3 + 1 + 4 + 7 + 6 + 3 + 1,
         "books: refused_facts": 0,
         "books: numbers": report.checked["books: postings"],
