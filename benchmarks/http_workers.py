@@ -43,6 +43,7 @@ class Round(msgspec.Struct):
     per_second: float
     p50: float
     p99: float
+    p999: float
     cpu: float  # of all API processes
     redis_cpu: float
     load_cpu: float
@@ -98,6 +99,7 @@ async def load(bench: Bench, crowd: Crowd, workers: int, connections: int, secon
         per_second=sum(one.measured / one.seconds for one in results) * given / asked,
         p50=statistics.mean(one.p50_of["201"] for one in results) * 1e6,
         p99=max(one.p99_of["201"] for one in results) * 1e6,
+        p999=max(one.p999 for one in results) * 1e6,
         cpu=sum(used) / asked * 1e6, redis_cpu=redis_cpu / asked * 1e6,
         load_cpu=sum(one.cpu for one in results) / measured * 1e6,
         batch=claims / calls, script=script / claims,

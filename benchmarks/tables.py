@@ -192,10 +192,10 @@ def lag(report: Report) -> str:
 
 
 def workers(report: Report) -> str:
-    heads = ("processes, connections", "claims/s", "p50 µs", "p99", "API CPU µs", "Redis CPU",
-             "script", "batch", "503", "least share")  # fmt: skip
-    names = ("per_second", "p50", "p99", "cpu", "redis_cpu", "script", "batch", "turned_away",
-             "least_share")  # fmt: skip
+    heads = ("processes, connections", "claims/s", "p50 µs", "p99", "p99.9", "API CPU µs",
+             "Redis CPU", "script", "batch", "503", "least share")  # fmt: skip
+    names = ("per_second", "p50", "p99", "p999", "cpu", "redis_cpu", "script", "batch",
+             "turned_away", "least_share")  # fmt: skip
     rows = [
         [f"{row['workers']}, {row['connections']}", *picked([row], *names)[0]]
         for row in report["medians"]
@@ -244,8 +244,10 @@ def peers_claims(report: Report) -> str:
 
 def sides(report: Report) -> str:
     """Two servers over HTTP."""
-    heads = ("server", "requests/s", "a core", "p50 µs", "p99", "CPU µs")
-    rows = picked(report["medians"], "server", "per_second", "per_core", "p50", "p99", "cpu")
+    heads = ("server", "requests/s", "a core", "p50 µs", "p99", "p99.9", "CPU µs")
+    rows = picked(
+        report["medians"], "server", "per_second", "per_core", "p50", "p99", "p999", "cpu"
+    )
     return table(heads, rows) + (
         f"\nOurs: {shown(report['times'])} times the requests a second,"
         f" {shown(report['times_a_core'])} times a core's.\n"

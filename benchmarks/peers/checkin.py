@@ -62,6 +62,7 @@ class Round(msgspec.Struct):
     per_core: float  # a second of CPU time, of all processes that serve
     p50: float
     p99: float
+    p999: float
     cpu: float
 
 
@@ -106,7 +107,7 @@ def turn(side: Side, seconds: float, scratch: Path) -> Round:
     one = Round(
         server=side.name, requests=result.requests, per_second=result.measured / result.seconds,
         per_core=result.requests / cpu, p50=result.p50 * 1e6, p99=result.p99 * 1e6,
-        cpu=cpu / result.requests * 1e6,
+        p999=result.p999 * 1e6, cpu=cpu / result.requests * 1e6,
     )  # fmt: skip
     print(
         f"  {side.name:18}{one.per_second:8.0f}/s  p50 {one.p50:8.0f}  p99 {one.p99:8.0f} us"
