@@ -17,7 +17,7 @@ from api.office import by, written
 from api.problems import Refused
 from api.routes import MIB, Call, Reply, route
 from engine.books import pools
-from engine.books.definitions import Receipt, answered, change
+from engine.books.definitions import Receipt, answered, change, fingerprint_of
 from engine.books.definitions_campaigns import get_campaign
 from engine.errors import InvalidRequest
 from engine.outcomes import Outcome
@@ -98,7 +98,7 @@ async def add_codes(call: Call) -> Reply:
         digest = await _spool(call, file)
         file.seek(0)
         scope = f"campaigns/{campaign_id}/pool"
-        ticket = Receipt(scope, call.idempotency_key, f"{kind} {digest}", 200)
+        ticket = Receipt(scope, call.idempotency_key, fingerprint_of(kind, digest), 200)
         known = await answered(tenant.books, tenant.id, ticket)
         if known is not None:
             return await written(call, known)
