@@ -359,7 +359,11 @@ def test_orders_are_as_the_model_says(redis_url: str, tenant: str, books_file: P
 
 
 def drive(
-    machine: type[Shop], examples: int, redis_url: str, tenant: str, books_file: Path
+    machine: type[RuleBasedStateMachine],
+    examples: int,
+    redis_url: str,
+    tenant: str,
+    books_file: Path,
 ) -> None:
     """Run so many examples on malls of their own (300 with HEXIAO_LONG), then reconcile."""
     with asyncio.Runner() as runner:
