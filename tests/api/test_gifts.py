@@ -134,6 +134,7 @@ async def test_back_to_the_giver(giving: Giving) -> None:
     await in_order(giving.server, giving.tenant)
 
 
+@pytest.mark.slow
 async def test_what_was_paid_goes_along(giving: Giving) -> None:
     """It is owed until the receiver uses it; it is no refund to anybody any more."""
     await giving.sell("meal", "stock 9 off 10000", issue={"price": 8000}, transferable=True)
@@ -195,6 +196,7 @@ async def test_what_is_left_goes_along(giving: Giving) -> None:
     assert owed == -33
 
 
+@pytest.mark.slow
 async def test_a_third_partys_code_goes_along(giving: Giving) -> None:
     await giving.sell("film", "stock 9", transferable=True)
     path = "/v1/campaigns/film/pool"
