@@ -6,9 +6,12 @@ keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
   wallet        hash    the person's live state, their open orders in field q
+  campaign      hash    which quotas its campaign counts against
+  quotas        hash    those quotas
   order         string  the order
   orders        zset    open orders by the time they lapse
   pending       zset    open orders of a campaign
+  lapsing       zset    open orders of a quota
   facts         stream  the outbox
 arguments:
   1 batch       msgpack array of commands.Ready

@@ -86,6 +86,25 @@ async def test_a_price_is_paid_once_it_has_formed_or_nobody_pays(shop: Shop) -> 
     await in_order(shop.server, shop.tenant)
 
 
+async def test_seats_of_a_group_are_held_as_long_as_it_may_pay(shop: Shop) -> None:
+    times = {"starts_at": DAY + "20:00:00+08:00", "ends_at": DAY + "22:00:00+08:00"}
+    event = {"id": "show", **times, "quotas": [{"id": "hall", "total": 3}]}
+    for name, price, more in (("seat", 900, {"group": GROUP}), ("single", 999, {})):
+        body = {"id": name, "name": name, "kind": "ticket", "stock": {"total": 9}, "event": event,
+                "benefit": {"type": "admission", "value": 0}, "issue": {"price": price},
+                "validity": {"type": "fixed"}, **more}  # fmt: skip
+        assert (await shop.post("/v1/campaigns", body)).status == 201
+    made = await begin(shop, "seat", "ann")
+    await join(shop, made, "bob")
+    assert (await join(shop, made, "cat")).json["status"] == "formed"
+    before, after = DAY + "12:14:59+08:00", DAY + "12:15:00+08:00"
+    assert (await shop.order(("single", 1), user="dan", now=before)).code == "sold_out"
+    assert (await shop.pay(made_order(made), 900, now=before)).status == 200
+    assert (await shop.order(("single", 3), user="dan", now=after)).code == "sold_out"
+    assert (await shop.order(("single", 2), user="dan", now=after)).status == 201
+    await in_order(shop.server, shop.tenant)
+
+
 async def test_many_join_at_once_and_three_are_in(counter: Counter) -> None:
     campaign = await counter.campaign("stock 50", group=GROUP)
     first = {"campaign_id": campaign, "user_id": counter.user("u0")}

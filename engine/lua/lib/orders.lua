@@ -259,8 +259,9 @@ function orders.deadline(handle, serial, record, last)
   write_open(wallet, open)
   redis.call('ZADD', keys.orders(), last, handle .. serial)
   for _, item in ipairs(record[ORDER.items]) do
-    redis.call('ZADD', keys.pending(item[ITEM.campaign_id]), last,
-      handle .. serial .. ':' .. item[ITEM.quantity])
+    local id, n = item[ITEM.campaign_id], item[ITEM.quantity]
+    redis.call('ZADD', keys.pending(id), last, handle .. serial .. ':' .. n)
+    quotas.open(campaigns.share(id).quotas or {}, handle .. serial, id, n, last)
   end
 end
 
