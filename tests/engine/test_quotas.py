@@ -13,7 +13,7 @@ from engine import keys
 from engine.books.definitions_campaigns import get_campaign
 from engine.definitions import Campaign, InvalidDefinitionError, checked
 from engine.outcomes import Outcome
-from tests.engine.harness import WHO, open_mall, reconciled, together
+from tests.engine.harness import WHO, Running, open_mall, reconciled, together
 from tests.engine.test_gifts import accept, give, status
 from tests.engine.test_orders import LASTS, PRICES, Shop, drive
 from tests.unit.rules_language import ms
@@ -81,74 +81,75 @@ def test_tickets_are_as_the_model_says(redis_url: str, tenant: str, books_file: 
 
 
 async def test_a_party_is_all_or_nothing_and_what_it_gives_back_is_another_campaigns(
-    tenant: str, redis_url: str, books_file: Path
+    mall: Running, place: Any
 ) -> None:
-    async with open_mall(tenant, redis_url, books_file) as mall:
-        await mall.publish(ticket("adult", 30, {"hall": 4}, issue={"price": 5}))
-        await mall.publish(ticket("child", None, {"hall": 4}))
-        engine, orders, now = mall.engine, mall.engine.orders, ms("2026-02-06 12:00")
+    await mall.publish(ticket("adult", 30, {"hall": 4}, issue={"price": 5}))
+    await mall.publish(ticket("child", None, {"hall": 4}))
+    engine, orders, now = mall.engine, mall.engine.orders, ms("2026-02-06 12:00")
 
-        def order(user: str, adults: int, children: int, at: int = now) -> Any:
-            return orders.place(
-                user_id=user,
-                items=[("adult", adults), ("child", children)],
-                channel="a",
-                key=f"{adults}",
-                who=WHO,
-                hold_seconds=60,
-                now=at,
-            )
+    def order(user: str, adults: int, children: int, at: int = now) -> Any:
+        return orders.place(
+            user_id=user,
+            items=[("adult", adults), ("child", children)],
+            channel="a",
+            key=f"{adults}",
+            who=WHO,
+            hold_seconds=60,
+            now=at,
+        )
 
-        def claim(user: str, at: int = now) -> Any:
-            return engine.claim(
-                user_id=user, campaign_id="child", channel="a", key="k", who=WHO, now=at
-            )
+    def claim(user: str, at: int = now) -> Any:
+        return engine.claim(
+            user_id=user, campaign_id="child", channel="a", key="k", who=WHO, now=at
+        )
 
-        # What the first item takes is gone for the second, in the same order.
-        refused = await order("ann", 2, 3)
-        assert (refused.outcome, refused.details) == (Outcome.SOLD_OUT, {"campaign_id": "child"})
-        placed = await order("ann", 3, 1)
-        assert placed.outcome is Outcome.DONE
-        assert (await claim("bob")).outcome is Outcome.SOLD_OUT
-        # Lapsed, all of it is free for another campaign and another person, and paid late it is
-        # judged anew, what it had set aside itself being free.
-        assert (await claim("bob", now + 60_000)).outcome is Outcome.DONE
-        late = await orders.pay(
-            order_id=placed.value.id,
-            payment_ref="p",
-            paid_amount=15,
-            key="k",
-            who=WHO,
-            now=now + 60_000,
-        )
-        assert late.outcome is Outcome.ORDER_EXPIRED
-        placed = await order("cat", 2, 1, now + 60_000)
-        paid = await orders.pay(
-            order_id=placed.value.id,
-            payment_ref="p",
-            paid_amount=10,
-            key="k",
-            who=WHO,
-            now=now + 120_000,
-        )
-        assert paid.value is not None
-        assert (await claim("dan", now + 120_000)).outcome is Outcome.SOLD_OUT
-        back = await orders.refund(
-            coupon_id=keys.make_id("C", *placed.value.place)[:17] + paid.value.record.coupons[0],
-            reason="r",
-            refund_ref="f",
-            key="k",
-            who=WHO,
-            now=now + 120_000,
-        )
-        assert back.value is not None
-        assert (await claim("dan", now + 120_000)).outcome is Outcome.DONE
-        failed = await orders.refund_failed(
-            coupon_id=back.value.coupon_id, refund_ref="f", key="f", who=WHO, now=now + 120_000
-        )
-        assert failed.outcome is Outcome.SOLD_OUT  # its seat is taken meanwhile
-        assert [one.left for one in await engine.quotas("fair")] == [0]
-        await reconciled(mall.books, redis_url, tenant)
+    # What the first item takes is gone for the second, in the same order.
+    refused = await order("ann", 2, 3)
+    assert refused.outcome is Outcome.SOLD_OUT
+    if place.cells == 1:  # of several, the first that has too little in its own cell is named
+        assert refused.details == {"campaign_id": "child"}
+    placed = await order("ann", 3, 1)
+    assert placed.outcome is Outcome.DONE
+    assert (await claim("bob")).outcome is Outcome.SOLD_OUT
+    # Lapsed, all of it is free for another campaign and another person, and paid late it is
+    # judged anew, what it had set aside itself being free.
+    assert (await claim("bob", now + 60_000)).outcome is Outcome.DONE
+    late = await orders.pay(
+        order_id=placed.value.id,
+        payment_ref="p",
+        paid_amount=15,
+        key="k",
+        who=WHO,
+        now=now + 60_000,
+    )
+    assert late.outcome is Outcome.ORDER_EXPIRED
+    placed = await order("cat", 2, 1, now + 60_000)
+    paid = await orders.pay(
+        order_id=placed.value.id,
+        payment_ref="p",
+        paid_amount=10,
+        key="k",
+        who=WHO,
+        now=now + 120_000,
+    )
+    assert paid.value is not None
+    assert (await claim("dan", now + 120_000)).outcome is Outcome.SOLD_OUT
+    back = await orders.refund(
+        coupon_id=keys.make_id("C", *placed.value.place)[:17] + paid.value.record.coupons[0],
+        reason="r",
+        refund_ref="f",
+        key="k",
+        who=WHO,
+        now=now + 120_000,
+    )
+    assert back.value is not None
+    assert (await claim("dan", now + 120_000)).outcome is Outcome.DONE
+    failed = await orders.refund_failed(
+        coupon_id=back.value.coupon_id, refund_ref="f", key="f", who=WHO, now=now + 120_000
+    )
+    assert failed.outcome is Outcome.SOLD_OUT  # its seat is taken meanwhile
+    assert [one.left for one in await engine.quotas("fair")] == [0]
+    await reconciled(mall.books, place.url, mall.id)
 
 
 @pytest.mark.parametrize("cells", [1, 3])
