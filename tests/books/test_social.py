@@ -34,20 +34,24 @@ async def test_a_group_that_was_cut_off_is_settled_by_whoever_comes(mall: Mall) 
     assert await enter(mall, "g1", "cat") is Outcome.SOLD_OUT
     assert await enter(mall, "g2", "dan") is Outcome.DONE
     live = await mall.engine.live("set")
-    assert live and (live.set_aside, live.issued) == (4, 0)
+    assert live
+    assert (live.set_aside, live.issued) == (4, 0)
     assert await social.round(mall.books, mall.engine)
     assert not await social.round(mall.books, mall.engine)
     found = await groups.read(mall.books, mall.id, "g1")
-    assert found and [one.state for one in found.members] == ["issued", "issued"]
+    assert found
+    assert [one.state for one in found.members] == ["issued", "issued"]
     # One that has not formed is released, again and again to the same effect.
     for _ in range(2):
         await social.settle(mall.books, mall.engine, "g2", MARCH + MINUTE)
     found = await groups.read(mall.books, mall.id, "g2")
-    assert found and [one.state for one in found.members] == ["released"]
+    assert found
+    assert [one.state for one in found.members] == ["released"]
     mall.engine.forget_live("set")
     live = await mall.engine.live("set")
     # The place of who came too late lapses by itself: here nobody gave it up.
-    assert live and (live.set_aside, live.issued) == (1, 2)
+    assert live
+    assert (live.set_aside, live.issued) == (1, 2)
 
 
 async def test_rewards_that_were_cut_off_are_given_once(mall: Mall) -> None:
@@ -66,4 +70,5 @@ async def test_rewards_that_were_cut_off_are_given_once(mall: Mall) -> None:
     await social._reward(mall.books, mall.engine, *due)
     assert not await social.round(mall.books, mall.engine)
     live = await mall.engine.live("cake")
-    assert live and live.issued == 2
+    assert live
+    assert live.issued == 2
