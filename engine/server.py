@@ -21,6 +21,7 @@ from engine import scripts
 from engine.errors import CannotStart
 
 CONNECT_SECONDS = 3.0
+READS = 64  # at once: redis-py opens a connection for each, and refuses the 101st
 _OLDEST = {"redis": (7, 0), "valkey": (7, 2)}
 
 
@@ -33,6 +34,7 @@ class Server:
         self.cluster = cluster
         self.offset = 0  # the server's clock minus ours, ms; every answer refreshes it
         self.info: dict[str, Any] = {}
+        self._reads = asyncio.Semaphore(READS)
         self.slowed = 0.0  # a test's hook: seconds that each operation of a batch is made to take
 
     @classmethod
@@ -100,7 +102,10 @@ class Server:
 
     async def read(self, key: str, script: scripts.Script, argument: bytes) -> bytes:
         """Run a ``no-writes`` script; may be retried."""
-        reply: bytes = await self._reading.execute_command("EVALSHA", script.sha, 1, key, argument)
+        async with self._reads:
+            reply: bytes = await self._reading.execute_command(
+                "EVALSHA", script.sha, 1, key, argument
+            )
         return reply
 
     async def read_all(
@@ -128,12 +133,14 @@ class Server:
 
     async def get(self, key: str) -> bytes | None:
         """GET."""
-        value: bytes | None = await self._reading.get(key)
+        async with self._reads:
+            value: bytes | None = await self._reading.get(key)
         return value
 
     async def fields(self, key: str, *names: str) -> list[bytes | None]:
         """HMGET."""
-        values: list[bytes | None] = await self._reading.hmget(key, list(names))
+        async with self._reads:
+            values: list[bytes | None] = await self._reading.hmget(key, list(names))
         return values
 
     async def all_fields(self, key: str) -> dict[bytes, bytes]:
@@ -143,7 +150,8 @@ class Server:
 
     async def due(self, key: str, until: int, most: int) -> list[bytes]:
         """Members of a sorted set with a score up to ``until``, lowest first."""
-        found: list[bytes] = await self._reading.zrangebyscore(key, 0, until, start=0, num=most)
+        async with self._reads:
+            found: list[bytes] = await self._reading.zrangebyscore(key, 0, until, start=0, num=most)
         return found
 
     # ---- what the servers say of themselves --------------------------------------------------

@@ -311,6 +311,8 @@ class Waiting:
             if refused is Outcome.SOLD_OUT and free > 0 and not now:
                 self._later(campaign_id)  # a door was shut, perhaps
             why = int(refused) if refused is not None and refused is not Outcome.SOLD_OUT else 0
+            if refused is Outcome.SOLD_OUT and free > self._acting.mall.cells and heads[0][3] > 1:
+                why = TOO_MANY  # a quota has room, but not for so many
             rooms = await self._lines.rooms(campaign_id, now)
         return min((room.next for room in rooms if room.next), default=0)
 

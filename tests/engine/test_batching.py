@@ -225,3 +225,10 @@ async def test_redeem_reverse_and_void_at_once_happen_in_a_legal_order(
         assert wallet
         assert wallet.view(coupon[17:]).status == status
     await mall.check_facts()
+
+
+async def test_hundreds_who_read_at_once_take_turns(small_mall: Running) -> None:
+    """More than redis-py has connections for: each waits for one, nobody is refused."""
+    engine = small_mall.engine
+    found = await asyncio.gather(*(engine.wallet(engine.handle_of(f"u{n}")) for n in range(300)))
+    assert len(found) == 300
