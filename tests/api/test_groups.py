@@ -35,6 +35,9 @@ async def test_three_make_a_group_and_each_has_one(shop: Shop) -> None:
     claim = {"campaign_id": "set", "user_id": "ann", "channel": "app"}
     assert (await shop.post("/v1/claims", claim, now=NOON)).code == "channel_not_allowed"
     assert (await shop.order(("set", 1))).code == "channel_not_allowed"
+    asked = {"user_id": "ann", "campaign_ids": ["set"]}
+    (offer,) = (await shop.post("/v1/offers", asked, now=NOON)).json["items"]
+    assert (offer["claimable"], offer["code"]) == (False, "channel_not_allowed")
     made = await begin(shop, "set", "ann", idem="g")
     assert (made.status, made.json["status"], made.json["joined"]) == (201, "forming", 1)
     assert made.json["expires_at"] == "2026-03-02T04:30:00.000Z"
