@@ -33,9 +33,9 @@ for i, id in ipairs(request[5]) do
     local counted = redis.call('HGET', wallet, 'n' .. id)
     -- By invitation or in groups alone: by no channel that a caller can name.
     local only = (share.issue[ISSUE.channels] or {})[1]
-    local alone = only and string.find(only, ' ', 1, true) and ''
+    local channel = request[4] or only and string.find(only, ' ', 1, true) and '' or nil
     local person = { handle = request[2], wallet = wallet, user = user, now = now,
-      counts = { [id] = counted and cmsgpack.unpack(counted) or nil }, channel = request[4] or alone or nil,
+      counts = { [id] = counted and cmsgpack.unpack(counted) or nil }, channel = channel,
       offset = request[3] }
     local outcome, opens = orders.may_have(person, share, {}, 1)
     if outcome > OUTCOME.CHANNEL_NOT_ALLOWED and orders.offer(person, share) then
