@@ -178,8 +178,16 @@ async def _notices(conn: AsyncConnection, tenant: str, after: int, end: int | No
             break
         at = max(at, row.at_ms)
         body = msgspec.json.decode(row.body)
-        found.append(Event(at, (-1, 0, row.n), row.type, {"at": row.at_ms, **body}))
+        told = _somebodys({"at": row.at_ms, **body})
+        found.append(Event(at, (-1, 0, row.n), row.type, told))
     return found
+
+
+def _somebodys(told: dict[str, Any]) -> dict[str, Any]:
+    """An event without the name of nobody, who owns a printed coupon."""
+    if str(told.get("user_id", "")).startswith(PRINTED):
+        del told["user_id"]
+    return told
 
 
 def _told(name: str, row: Any, body: dict[str, Any]) -> dict[str, Any]:
@@ -187,12 +195,10 @@ def _told(name: str, row: Any, body: dict[str, Any]) -> dict[str, Any]:
     if name:
         told[_ID.get(name, "redemption_id")] = row.act
         told |= {field: body[field] for field in _SHOWN if body.get(field) not in (None, "")}
-        if str(told.get("user_id", "")).startswith(PRINTED):
-            del told["user_id"]  # of a printed coupon: nobody
         used = [one["coupon_id"] for one in body.get("coupons", ())]
         if used:
             told["coupon_ids"] = used
     if name == "checkin":
         told["direction"] = "out" if body["out"] else "in"
         told["code"] = Outcome(body["outcome"]).code if body["outcome"] else None
-    return told
+    return _somebodys(told)

@@ -107,6 +107,8 @@ async def test_coupons_of_nobody(giving: Giving) -> None:
     assert (await giving.post(void, {"reason": "lost"}, now=NOON)).status == 200
     assert (await giving.redeem(won[0].json["id"], 5000)).status == 201
     await in_order(giving.server, giving.tenant)
+    (row,) = (await giving.get("/v1/reports/funnel")).json["items"]
+    assert (row["claim"], row["redeem"]) == (0, 1)  # the winner's is the one person known
     for event in (await giving.get("/v1/events?limit=200")).json["items"]:
         assert not str(event.get("user_id", "")).startswith("print/")
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Select, func, select, union
 
 from engine.books.reports.attribution import by_redemption, people_of
 from engine.books.schema import coupons, track_events
+from engine.keys import PRINTED
 
 if TYPE_CHECKING:
     from engine.books.db import Books
@@ -107,8 +108,11 @@ def _events(
 
 def _claims(tenant: str, groups: Sequence[str], start: int | None, end: int | None) -> Select[Any]:
     columns = [_CLAIMED[group].label(group) for group in groups]
-    claimed = coupons.c.came_from == ""  # not what somebody else gave them
-    query = select(*columns, coupons.c.user_id).where(coupons.c.tenant == tenant, claimed)
+    query = select(*columns, coupons.c.user_id).where(
+        coupons.c.tenant == tenant,
+        coupons.c.came_from == "",  # not what somebody else gave them
+        ~coupons.c.user_id.startswith(PRINTED),  # and a printed coupon is nobody's
+    )
     return query.where(*_within(coupons.c.issued_ms, start, end))
 
 

@@ -23,6 +23,7 @@ from engine.books.schema import (
     redemptions,
 )
 from engine.books.settlement import total
+from engine.keys import PRINTED
 
 if TYPE_CHECKING:
     from engine.books.db import Books
@@ -204,7 +205,8 @@ async def _repurchases(conn: AsyncConnection, tenant: str, within: Any) -> tuple
         redemptions.c.tenant == tenant,
         exists().where(of_period, *later_redemptions(first, redemptions)),
     )
-    people = select(func.count(first.c.user_id.distinct())).where(of_period)
+    known = ~first.c.user_id.startswith(PRINTED)  # who had a printed coupon, nobody knows
+    people = select(func.count(first.c.user_id.distinct())).where(of_period, known)
     counts = [await conn.scalar(query) or 0 for query in (bought, again, people)]
     return counts[0] + counts[1], counts[2]
 
