@@ -55,8 +55,8 @@ async def make_jobs(
     tried = (
         select(i.coupon_id)
         .join(jobs_table, and_(j.tenant == i.tenant, j.id == i.job_id))
-        .where(j.tenant == tenant, j.kind == EXPIRED, j.campaign_id == c.campaign_id)
-        .where(or_(j.state.in_(jobs.OPEN), j.created_ms > now - AGAIN_MS), i.coupon_id == c.id)
+        .where(j.tenant == tenant, j.kind == EXPIRED)
+        .where(or_(j.state.in_(jobs.OPEN), j.created_ms > now - AGAIN_MS))
     )
     due = (
         select(c.campaign_id, c.id, c.user_id, c.valid_until_ms)
@@ -68,7 +68,7 @@ async def make_jobs(
             c.order_id != "",  # paid with money or points
             tuple_(c.campaign_id, c.terms_revision).in_(said),
             ~told.exists(),
-            ~tried.exists(),
+            c.id.not_in(tried),
         )
         .order_by(c.valid_until_ms, c.id)
         .limit(AT_ONCE)
