@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from api import unbuilt
+from api.express import Front, Server
 from api.frame import PATH, Endpoint, Gate
 from api.problems import PROBLEM, Refused, problem
 from api.routes import REGISTRY, ROLES, Call, Reply, Route
@@ -71,7 +72,8 @@ class Site:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._router = web.UrlDispatcher()
-        self._plain: dict[tuple[str, str], Endpoint] = {}
+        self.plain: dict[tuple[str, str], Endpoint] = {}
+        self.fronts: dict[RequestHandler, Front] = {}  # of the connections that are open
         built = all_routes()
         for route in built:
             self._add(route.method, route.path, Endpoint(route, gate))
@@ -86,18 +88,22 @@ class Site:
     def _add(self, method: str, path: str, endpoint: Endpoint) -> None:
         self._router.add_route(method, path, endpoint.handle)
         if not endpoint.params and method != "*":
-            self._plain[method, path] = endpoint
+            self.plain[method, path] = endpoint
 
-    def handle(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The handler of a low-level aiohttp server."""
         assert isinstance(request, web.Request)
-        endpoint = self._plain.get((request.method, request.raw_path))
-        return self._resolve(request) if endpoint is None else endpoint.handle(request)
-
-    async def _resolve(self, request: web.Request) -> web.StreamResponse:
-        match = await self._router.resolve(request)
-        request[PATH] = match
-        return await match.handler(request)
+        front = self.fronts[request.protocol]
+        front.begun()
+        try:
+            endpoint = self.plain.get((request.method, request.raw_path))
+            if endpoint is not None:
+                return await endpoint.handle(request)
+            match = await self._router.resolve(request)
+            request[PATH] = match
+            return await match.handler(request)
+        finally:
+            front.ended()
 
     async def _nowhere(self, call: Call) -> Reply:
         """404, or 405 where the path is served by another method."""
@@ -127,10 +133,10 @@ class Site:
         return allowed
 
 
-def make_server(gate: Gate, **options: Any) -> web.Server:
+def make_server(gate: Gate, **options: Any) -> Server:
     """A low-level aiohttp server of all routes; ``options`` are its own."""
     make_request = partial(web.Request, loop=asyncio.get_running_loop(), client_max_size=BODY_BYTES)
-    return web.Server(Site(gate).handle, request_factory=make_request, **options)
+    return Server(Site(gate), request_factory=make_request, **options)
 
 
 class Anything(Endpoint):

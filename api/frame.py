@@ -13,7 +13,7 @@ import math
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 import orjson
@@ -37,7 +37,7 @@ from api.reading import (
     read_body,
     storable,
 )
-from api.responses import respond
+from api.responses import respond, whole
 from api.routes import SAYING, Call, NoQuery, Reply, Route, refusal
 from engine import batching
 from engine.config import ID_PATTERN
@@ -48,11 +48,13 @@ from engine.outcomes import Outcome
 
 if TYPE_CHECKING:
     from api.auth import Auth, Key
+    from api.express import Asked
     from api.metrics import Metrics
     from api.readiness import Readiness
     from api.refusals import Refusals
 
 log = structlog.get_logger()
+R = TypeVar("R")
 
 MAX_IN_FLIGHT = 4096  # requests of one process; more are told to come back
 SPARED = 1024  # that may come in beyond that, to take coupons back or let a car out
@@ -130,8 +132,48 @@ class Endpoint:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The aiohttp handler."""
+        call = self._call(request)
+        reply = await self._reply(call, self._answer(call, request.headers))
+        return self._told(call, reply, respond)
+
+    # ---- the short way (express.py): these three, one after the other ------------------------
+
+    def known(self, headers: CIMultiDictProxy[str]) -> Key | None:
+        """The key of a request that may go the short way, None where it may not."""
         gate = self.gate
-        headers = request.headers
+        if self.route.public or gate.draining or _DEADLINE in headers:
+            return None
+        return gate.auth.known(headers.get(_AUTHORIZATION))
+
+    def judge(self, asked: Asked, key: Key, raw: bytes) -> tuple[Call, Reply | None]:
+        """Everything before the handler, at once; the reply where that is one already."""
+        call = self._call(cast("web.Request", asked))
+        headers = asked.headers
+        try:
+            self._let_in(call, key)
+            call.deadline = None
+            self._head(call, headers, key)
+            if self.decoder is not None:
+                self._check_media(headers, there=bool(raw))
+                if len(raw) > self.route.max_body:
+                    raise Refused(Outcome.BODY_TOO_LARGE)
+                self._take(call, raw, key)
+            return call, self.route.at_once(call) if self.route.at_once else None
+        except Exception as error:  # noqa: BLE001 - the last resort: told, logged, counted
+            return call, told(call, error)
+
+    async def piece(self, call: Call) -> bytes:
+        """The handler's answer as it leaves, head and body."""
+        return self.written(call, await self._reply(call, self.route.handler(call)))
+
+    def written(self, call: Call, reply: Reply) -> bytes:
+        """A reply as it leaves."""
+        return self._told(call, reply, whole)
+
+    # ---- what both ways do -------------------------------------------------------------------
+
+    def _call(self, request: web.Request) -> Call:
+        gate, headers = self.gate, request.headers
         call = Call()
         call.gate = gate
         call.request = request
@@ -140,35 +182,39 @@ class Endpoint:
         call.request_id = gate.request_id(headers.get(_REQUEST_ID))
         call.say = self.route.say
         call.language = language_of(headers.get(_LANGUAGE, ""))
+        return call
+
+    async def _reply(self, call: Call, answer: Awaitable[Reply]) -> Reply:
+        gate = self.gate
         gate.in_flight += 1
         try:
-            reply = await self._answer(call, headers)
+            return await answer
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the last resort: told, logged, counted
-            reply = told(call, error)
+            return told(call, error)
         finally:
             gate.in_flight -= 1
+
+    def _told(self, call: Call, reply: Reply, write: Callable[[Call, Reply], R]) -> R:
+        """A reply written, counted, and kept where it is a refused try."""
         try:
-            response = respond(call, reply)
+            written = write(call, reply)
         except (TypeError, ValueError, RecursionError):  # an answer that is no JSON: our mistake
             log.exception("unexpected", route=self.route.path, request=call.request_id)
             reply = fault(call)
-            response = respond(call, reply)
-        self.count(response.status, reply.code)
-        if self.route.attempts and response.status in _JUDGED:
-            gate.refusals.saw(call, reply)
-        return response
+            written = write(call, reply)
+        status = reply.status or self.route.status
+        self.count(status, reply.code)
+        if self.route.attempts and status in _JUDGED:
+            self.gate.refusals.saw(call, reply)
+        return written
 
-    async def _answer(self, call: Call, headers: CIMultiDictProxy[str]) -> Reply:
+    def _let_in(self, call: Call, key: Key | None) -> None:
+        """Whether there is room, and the key may come here."""
         route = self.route
-        gate = self.gate
-        if route.public:
-            return await route.handler(call)
-        if gate.in_flight > self.most:
+        if self.gate.in_flight > self.most:
             raise Unavailable("too many requests in flight")
-        header = headers.get(_AUTHORIZATION)
-        key = gate.auth.known(header) or await gate.auth.find(header)
         if key is None:
             raise Refused(Outcome.UNAUTHENTICATED)
         call.key = key
@@ -176,13 +222,23 @@ class Endpoint:
         call.say = route.say or key.role in SAYING
         if key.role not in route.roles:
             raise Refused(Outcome.FORBIDDEN)
+
+    async def _answer(self, call: Call, headers: CIMultiDictProxy[str]) -> Reply:
+        route = self.route
+        gate = self.gate
+        if route.public:
+            return await route.handler(call)
+        header = headers.get(_AUTHORIZATION)
+        key = gate.auth.known(header) or await gate.auth.find(header)
+        self._let_in(call, key)
+        assert key is not None
         deadline = headers.get(_DEADLINE)
         if deadline is None:
             call.deadline = None
             self._head(call, headers, key)
             if self.decoder is not None and not self._body_at_hand(call, headers, key):
                 await self._body(call, key)
-            return await route.handler(call)
+            return await self._handled(call)
         return await self._in_time(call, headers, key, deadline_ms(deadline))
 
     async def _in_time(
@@ -202,9 +258,14 @@ class Endpoint:
                 await self._body(call, key)
             if loop.time() >= until:
                 raise Unavailable("the deadline of the request has passed")
-            return await self.route.handler(call)
+            return await self._handled(call)
         finally:
             batching.deadline.reset(token)
+
+    async def _handled(self, call: Call) -> Reply:
+        at_once = self.route.at_once
+        known = at_once(call) if at_once else None
+        return known if known is not None else await self.route.handler(call)
 
     def _head(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> None:
         """Everything that can be wrong with a request before its body is looked at."""
@@ -282,11 +343,7 @@ class Endpoint:
     def _body_at_hand(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> bool:
         """Take the body where it came with the head, as it does mostly; else False."""
         request = call.request
-        media = headers.get(_MEDIA)
-        if _ENCODING in headers and headers[_ENCODING].lower() != "identity":
-            raise Refused(Outcome.UNSUPPORTED_MEDIA_TYPE)
-        if media != "application/json" and not self._media_fits(media, request):
-            raise Refused(Outcome.UNSUPPORTED_MEDIA_TYPE)
+        self._check_media(headers, there=request.body_exists)
         raw = at_hand(request, self.route.max_body)
         if raw is None:
             return False
@@ -319,9 +376,17 @@ class Endpoint:
             if isinstance(user_id, str):
                 call.own(user_id)
 
-    def _media_fits(self, media: str | None, request: web.Request) -> bool:
+    def _check_media(self, headers: CIMultiDictProxy[str], *, there: bool) -> None:
+        """``there``: whether a body comes with the request."""
+        media = headers.get(_MEDIA)
+        if _ENCODING in headers and headers[_ENCODING].lower() != "identity":
+            raise Refused(Outcome.UNSUPPORTED_MEDIA_TYPE)
+        if media != "application/json" and not self._media_fits(media, there):
+            raise Refused(Outcome.UNSUPPORTED_MEDIA_TYPE)
+
+    def _media_fits(self, media: str | None, there: bool) -> bool:
         if media is None:
-            return not request.body_exists
+            return not there
         name = media.partition(";")[0].strip()
         return name.lower() in self.route.accepts or bool(_JSON_MEDIA.fullmatch(name))
 

@@ -46,28 +46,41 @@ class Whole(web.StreamResponse):
 
 def respond(call: Call, reply: Reply) -> web.StreamResponse:
     """The HTTP response of a reply."""
-    body = reply.body
-    if isinstance(body, dict | list):
-        body = orjson.dumps(body, default=msgspec.to_builtins)
-    elif body is not None and not isinstance(body, bytes):
-        body = msgspec.json.encode(body)
-    status = reply.status or call.route.status
     request = call.request
     if (
-        body is None
-        or reply.headers
+        reply.body is None
         or call.gate.draining
         or request.method == "HEAD"
         or request.version != HttpVersion11
         or not request.keep_alive
     ):
-        return _by_field(call, reply, status, body)
-    replayed = "\r\nIdempotent-Replayed: true" if reply.replayed else ""
+        return _by_field(call, reply)
+    return Whole(reply.status or call.route.status, whole(call, reply))
+
+
+def whole(call: Call, reply: Reply) -> bytes:
+    """A reply as it leaves on a connection of HTTP/1.1 that is kept open, head and body."""
+    body = _bytes_of(reply) or b""
+    status = reply.status or call.route.status
+    more = "\r\nIdempotent-Replayed: true" if reply.replayed else ""
+    if reply.headers:
+        more += "".join(f"\r\n{name}: {value}" for name, value in reply.headers.items())
+    if call.gate.draining:
+        more += "\r\nConnection: close"
     head = (
-        f"{_start(status, reply.content_type, int(time.time()))}{call.request_id}{replayed}"
+        f"{_start(status, reply.content_type, int(time.time()))}{call.request_id}{more}"
         f"\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    return Whole(status, head.encode() + body)
+    return head.encode() + body
+
+
+def _bytes_of(reply: Reply) -> bytes | None:
+    body = reply.body
+    if body is None or isinstance(body, bytes):
+        return body
+    if isinstance(body, dict | list):
+        return orjson.dumps(body, default=msgspec.to_builtins)
+    return msgspec.json.encode(body)
 
 
 @lru_cache(maxsize=256)
@@ -89,8 +102,9 @@ def _of_status(status: int) -> dict[str, str]:
     return {"Retry-After": "1"} if status in (429, 503) else {}
 
 
-def _by_field(call: Call, reply: Reply, status: int, body: bytes | None) -> web.Response:
-    """The rare ones: of other headers, to HEAD or HTTP/1.0, or the last on their connection."""
+def _by_field(call: Call, reply: Reply) -> web.Response:
+    """The rare ones: without a body, to HEAD or HTTP/1.0, or the last on their connection."""
+    status, body = reply.status or call.route.status, _bytes_of(reply)
     headers: CIMultiDict[str] = CIMultiDict(_of_status(status))
     headers["Server"] = SERVER
     headers["Content-Type"] = reply.content_type

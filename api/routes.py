@@ -108,6 +108,7 @@ class Route:
     errors: tuple[Outcome, ...] = ()  # refusals beyond those of every route, for OpenAPI
     hidden: bool = False  # not in OpenAPI
     sheds: bool = False  # gives out: turned away first when the process is full
+    at_once: Callable[[Call], Reply | None] | None = None  # a reply that needs no waiting
     extra: Mapping[str, Any] = field(default_factory=dict)  # merged into the OpenAPI operation
 
 

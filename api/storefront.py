@@ -38,6 +38,18 @@ CLAIM_REFUSALS = (
 )
 
 
+def claim_refused(call: Call) -> Reply | None:
+    """The refusal of a claim that this process can tell by itself (engine/doors.py)."""
+    body: wire.ClaimRequest = call.body
+    if call.now or body.user_id is None or body.member_code is not None:
+        return None
+    wire.checked_metadata(body.metadata)
+    refused = call.tenant.engine.refused_here(
+        body.user_id, body.campaign_id, body.channel, call.idempotency_key
+    )
+    return refusal(call, refused.outcome, refused.details) if refused else None
+
+
 @route(
     "POST",
     "/v1/claims",
@@ -49,6 +61,7 @@ CLAIM_REFUSALS = (
     tags=("storefront",),
     errors=CLAIM_REFUSALS,
     sheds=True,
+    at_once=claim_refused,
 )
 async def claim(call: Call) -> Reply:
     body: wire.ClaimRequest = call.body
@@ -56,16 +69,11 @@ async def claim(call: Call) -> Reply:
     if user_id is None or body.member_code is not None:
         user_id = await naming.person_of(call, body)
     metadata = wire.checked_metadata(body.metadata)
-    engine, key = call.tenant.engine, call.idempotency_key
-    if call.now == 0:
-        refused = engine.refused_here(user_id, body.campaign_id, body.channel, key)
-        if refused is not None:
-            return refusal(call, refused.outcome, refused.details)
-    answer = await engine.claim(
+    answer = await call.tenant.engine.claim(
         user_id=user_id,
         campaign_id=body.campaign_id,
         channel=body.channel,
-        key=key,
+        key=call.idempotency_key,
         who=call.who(),
         source=body.source,
         metadata=metadata,

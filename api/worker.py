@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
@@ -24,11 +25,13 @@ from api.service import Service
 from engine.config import Settings, load_settings
 from engine.errors import CannotStart
 
-KEEPALIVE_SECONDS = 30.0
 DRAIN_SECONDS = 1.0  # for callers whose request is on its way to us
 FINISH_SECONDS = 20.0  # for what is in flight
 BACKLOG = 2048
 GARBAGE_OBJECTS = 50_000  # more of them than what was let go, before cycles are looked for
+
+if TYPE_CHECKING:
+    from api.frame import Gate
 
 log = structlog.get_logger()
 
@@ -39,7 +42,6 @@ async def serve(settings: Settings, listener: socket.socket, *, first: bool, rea
     server = make_server(
         service.gate,
         access_log=None,
-        keepalive_timeout=KEEPALIVE_SECONDS,
         handler_cancellation=False,  # a till that hangs up must not stop half an act
         auto_decompress=False,  # a compressed body would be a bomb; it is refused instead
     )
@@ -55,15 +57,18 @@ async def serve(settings: Settings, listener: socket.socket, *, first: bool, rea
     # sends a request into a connection that we are closing.
     service.gate.draining = True
     await site.stop()
-    await drained(server)
+    await drained(server, service.gate)
     await runner.cleanup()
     await service.close()
 
 
-async def drained(server: web.Server) -> None:
+async def drained(server: web.Server, gate: Gate) -> None:
     """Return when every connection is closed, or idle for so long that it asks for nothing."""
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while server.connections and time.monotonic() < deadline:  # noqa: ASYNC110 - nobody tells
+    began = time.monotonic()
+    while server.connections:
+        past = time.monotonic() - began
+        if past > (FINISH_SECONDS if gate.in_flight else DRAIN_SECONDS):
+            return
         await asyncio.sleep(0.01)
 
 

@@ -1,0 +1,180 @@
+"""The short way of a request that came in one piece: read, judge, answer, one write.
+
+aiohttp makes a request, a task, a writer and a response of each request, and goes round its loop
+three times; for an answer that is known at once, or one of a few lines, that costs more than the
+answer. So a ``Front`` stands before aiohttp's protocol on every connection. It reads with aiohttp's
+own parser, and serves by itself what is whole, plain (a path without parameters), of a key that is
+known, and alone on its connection. Everything else goes to aiohttp as it came, byte for byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+from aiohttp import HttpVersion11, web
+from aiohttp.http import HttpRequestParser
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDictProxy
+
+if TYPE_CHECKING:
+    from api.app import Site
+    from api.frame import Endpoint
+    from api.routes import Call
+
+KEEPALIVE_SECONDS = 30.0  # a connection on which nothing is asked for so long is closed
+NEVER = 1e9  # aiohttp's own clock for that does not see what goes the short way
+MOST_BYTES = 1 << 20  # of a piece; what a read brings is less
+
+log = structlog.get_logger()
+
+
+class Asked:
+    """What handlers of plain routes read of a request."""
+
+    __slots__ = ("headers", "method", "raw_path")
+    query: Mapping[str, str] = {}  # a path with a query is not plain
+
+    def __init__(self, method: str, raw_path: str, headers: CIMultiDictProxy[str]) -> None:
+        self.method = method
+        self.raw_path = raw_path
+        self.headers = headers
+
+
+class Front(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, inner: RequestHandler, site: Site, loop: asyncio.AbstractEventLoop) -> None:
+        self._inner = inner
+        self._site = site
+        self._loop = loop
+        self._parser = HttpRequestParser(
+            inner, loop, MOST_BYTES, payload_exception=web.RequestPayloadError,
+            auto_decompress=False,
+        )  # fmt: skip
+        self._answering: asyncio.Task[None] | None = None
+        self._held: list[bytes] = []  # what came meanwhile
+        self._inside = False  # aiohttp has a request that is not answered yet
+        self._through = False  # from now on everything goes to aiohttp
+        self._handling = 0  # requests that aiohttp's handlers are at
+        self._heard = loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport
+
+    # ---- the connection ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._site.fronts[self._inner] = self
+        self._timer = self._loop.call_later(KEEPALIVE_SECONDS, self._rest)
+        self._inner.connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._site.fronts.pop(self._inner, None)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._inner.connection_lost(exc)
+
+    def eof_received(self) -> None:
+        self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def _rest(self) -> None:
+        """Close a connection that nobody uses."""
+        quiet = self._loop.time() - self._heard
+        if self._answering is None and not self._handling and quiet >= KEEPALIVE_SECONDS:
+            self._transport.close()
+        else:
+            wait = max(1.0, KEEPALIVE_SECONDS - quiet)
+            self._timer = self._loop.call_later(wait, self._rest)
+
+    # ---- requests ----------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self._loop.time()
+        if self._answering is not None:  # a caller who does not wait: in its turn
+            self._held.append(data)
+            self._transport.pause_reading()
+        elif self._inside or self._transport.get_write_buffer_size():
+            self._through = True  # aiohttp knows what comes after what
+            self._inner.data_received(data)
+        elif self._through or not self._served(data):
+            self._inside = True
+            self._inner.data_received(data)
+
+    def _served(self, data: bytes) -> bool:
+        """Whether it is a request for the short way; then it is on it."""
+        try:
+            messages, upgraded, tail = self._parser.feed_data(data)
+            whole = len(messages) == 1 and not upgraded and not tail and messages[0][1].is_eof()
+        except HttpProcessingError:
+            whole = False
+        if not whole:
+            self._through = True  # our parser has lost the place
+            return False
+        self._parser.message_consumed()
+        message, payload = messages[0]
+        endpoint = self._site.plain.get((message.method, message.path))
+        if endpoint is None or message.should_close or message.version != HttpVersion11:
+            return False
+        key = endpoint.known(message.headers)
+        if key is None:
+            return False
+        asked = Asked(message.method, message.path, message.headers)
+        call, reply = endpoint.judge(asked, key, payload.read_nowait())
+        if reply is None:
+            self._answering = self._loop.create_task(self._answer(endpoint, call))
+        else:
+            self._transport.write(endpoint.written(call, reply))
+        return True
+
+    async def _answer(self, endpoint: Endpoint, call: Call) -> None:
+        try:
+            piece = await endpoint.piece(call)
+        finally:
+            self._answering = None
+        if self._transport.is_closing():
+            return
+        self._transport.write(piece)
+        if call.gate.draining:
+            self._transport.close()
+        elif self._held:
+            held, self._held = self._held, []
+            self._transport.resume_reading()
+            self.data_received(b"".join(held))
+
+    # ---- what goes to aiohttp ----------------------------------------------------------------
+
+    def begun(self) -> None:
+        """A handler has a request of this connection."""
+        self._handling += 1
+
+    def ended(self) -> None:
+        """It has answered; aiohttp writes the answer before the loop comes round."""
+        self._handling -= 1
+        self._heard = self._loop.time()
+        self._loop.call_soon(self._outside)
+
+    def _outside(self) -> None:
+        self._inside = self._handling > 0
+
+
+class Server(web.Server):
+    """aiohttp's low-level server with a ``Front`` on each connection."""
+
+    def __init__(self, site: Site, **options: Any) -> None:
+        super().__init__(site.handle, keepalive_timeout=NEVER, **options)
+        self._site = site
+        self._running = asyncio.get_running_loop()
+
+    def __call__(self) -> RequestHandler:
+        front = Front(super().__call__(), self._site, self._running)
+        return cast("RequestHandler", front)  # an asyncio.Protocol, which is what is asked
