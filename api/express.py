@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from aiohttp import HttpVersion11, web
-from aiohttp.http import HttpRequestParser
+from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDictProxy, istr
 
 if TYPE_CHECKING:
     from api.app import Site
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 KEEPALIVE_SECONDS = 30.0  # a connection on which nothing is asked for so long is closed
 NEVER = 1e9  # aiohttp's own clock for that does not see what goes the short way
+_LENGTH = istr("Content-Length")
 MOST_BYTES = 1 << 20  # of a piece; what a read brings is less
 
 log = structlog.get_logger()
@@ -113,12 +114,11 @@ class Front(asyncio.Protocol):
     def _served(self, data: bytes) -> bool:
         """Whether it is a request for the short way; then it is on it."""
         try:
-            messages, upgraded, tail = self._parser.feed_data(data)
-            whole = len(messages) == 1 and not upgraded and not tail and messages[0][1].is_eof()
+            messages, upgraded, _ = self._parser.feed_data(data)
         except HttpProcessingError:
-            whole = False
-        if not whole:
-            self._through = True  # our parser has lost the place
+            messages, upgraded = [], False
+        if len(messages) != 1 or upgraded or not _ends_with(messages[0][0], data):
+            self._through = True  # aiohttp has the rest of it, or the beginning of another
             return False
         self._parser.message_consumed()
         message, payload = messages[0]
@@ -158,13 +158,19 @@ class Front(asyncio.Protocol):
         self._handling += 1
 
     def ended(self) -> None:
-        """It has answered; aiohttp writes the answer before the loop comes round."""
-        self._handling -= 1
-        self._heard = self._loop.time()
-        self._loop.call_soon(self._outside)
+        """It has answered; aiohttp writes the answer before the loop comes round.
 
-    def _outside(self) -> None:
+        What it could not write at once lies in the transport's buffer, and is seen there.
+        """
+        self._handling -= 1
         self._inside = self._handling > 0
+        self._heard = self._loop.time()
+
+
+def _ends_with(message: RawRequestMessage, data: bytes) -> bool:
+    """Whether the data end where the one request in them does, so that no parser keeps a part."""
+    length = 0 if message.chunked else int(message.headers.get(_LENGTH, 0))
+    return data.find(b"\r\n\r\n") + 4 + length == len(data) and not message.chunked
 
 
 class Server(web.Server):
