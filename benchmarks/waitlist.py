@@ -27,6 +27,7 @@ from tests.engine.harness import WHO, Running, open_mall
 from tests.unit.rules_language import campaign
 
 NAME = "show"
+ROUNDS = 5
 
 
 async def timed(
@@ -101,6 +102,22 @@ class Hall:
         return told
 
 
+async def rounds(hall: Hall, mark: str, acts: int) -> dict[str, dict[str, float]]:
+    """The least of each act over some rounds: what else the machine does only ever adds."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for n in range(ROUNDS):
+        told = {
+            "claim": await hall.claims(f"{mark}{n}-", acts), "join": await hall.join(2 * acts),
+            "ask": await hall.ask(acts), "move on": await hall.move(acts),
+        }  # fmt: skip
+        for act, figure in told.items():
+            found.setdefault(act, []).append(figure)
+    return {
+        act: {name: min(one[name] for one in figures) for name in figures[0]}
+        for act, figures in found.items()
+    }
+
+
 async def measure(url: str, directory: Path, people: int, acts: int) -> dict[str, Any]:
     """All figures: in a short line, and in a long one."""
     books = directory / "hexiao.db"
@@ -111,19 +128,11 @@ async def measure(url: str, directory: Path, people: int, acts: int) -> dict[str
         hall = Hall(mall, client)
         await hall.claims("warm", 1000)
         await mall.publish(campaign("amount_off amount=1", id=NAME, stock={"total": 1}))
-        await mall.engine.claim(
-            user_id="owner", campaign_id=NAME, channel="app", key="k", who=WHO
-        )
+        await mall.engine.claim(user_id="owner", campaign_id=NAME, channel="app", key="k", who=WHO)
         await hall.join(1)
-        figures["short"] = {
-            "claim": await hall.claims("a", acts), "join": await hall.join(2 * acts),
-            "ask": await hall.ask(acts), "move on": await hall.move(acts),
-        }  # fmt: skip
+        figures["short"] = await rounds(hall, "a", acts)
         await hall.join(max(0, people - hall.waiting))
-        figures["long"] = {
-            "claim": await hall.claims("b", acts), "join": await hall.join(acts),
-            "ask": await hall.ask(acts), "move on": await hall.move(acts),
-        }  # fmt: skip
+        figures["long"] = await rounds(hall, "b", acts)
         figures["server"] = server_name(await client.info("server"))
     return figures
 
@@ -132,7 +141,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=200_000)
-    parser.add_argument("--acts", type=int, default=5_000)
+    parser.add_argument("--acts", type=int, default=2_000)
     parser.add_argument("--json", type=Path, default=Path("reports/bench-waitlist.json"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -19,6 +19,7 @@ from engine.orders import ENGINE
 from engine.outcomes import Outcome
 from engine.waiting_records import Waiter
 
+MOST_KNOWN = 4096  # campaigns whose handle is kept
 AT_ONCE = 64  # offers that are made together
 PROMISE_SECONDS = 0.12  # after which a door that was shut has opened (lua/shut.lua)
 
@@ -75,10 +76,17 @@ class Lines:
     def __init__(self, acting: Acting) -> None:
         self._acting = acting
         self.marked: dict[str, int] = {}  # by campaign: the version every cell was told
+        self._handles: dict[str, str] = {}
 
     def handle(self, campaign_id: str) -> str:
         """The handle that stands for a campaign's line: it names the cell. No user id has a /."""
-        return self._acting.handle_of(f"waitlist/{campaign_id}")
+        handle = self._handles.get(campaign_id)
+        if handle is None:
+            if len(self._handles) > MOST_KNOWN:
+                self._handles.clear()
+            handle = self._acting.handle_of(f"waitlist/{campaign_id}")
+            self._handles[campaign_id] = handle
+        return handle
 
     async def open(self, line: str, campaign_id: str, now: int) -> None:
         command = line_commands.LineOpen(handle=line, now=now, campaign_id=campaign_id)

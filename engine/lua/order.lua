@@ -30,16 +30,13 @@ outcomes:
 
 -- The first answer again: the record of this key, in this window or the one before.
 local function receipt(op, handle, now)
-  for _, serial in ipairs({ op[RESERVE.serial], op[RESERVE.serial_before] }) do
-    local record, packed = orders.get(handle, serial)
-    if record then
-      if record[ORDER.fingerprint] ~= op[RESERVE.fingerprint] then
-        return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
-      end
-      return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed
-        .. cmsgpack.pack(serial)
-    end
+  local record, packed, serial = orders.either(handle, op[RESERVE.serial],
+    op[RESERVE.serial_before])
+  if not record then return nil end
+  if record[ORDER.fingerprint] ~= op[RESERVE.fingerprint] then
+    return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
   end
+  return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed .. cmsgpack.pack(serial)
 end
 
 return batch.run(function(op)
@@ -78,10 +75,7 @@ return batch.run(function(op)
     items, {}, {}, '', 0, {}, op[RESERVE.waits], op[RESERVE.spare] }
   -- After this point the act must succeed.
   orders.tidy(freed, now)
-  if not person.user then
-    redis.call('HSET', person.wallet, 'u', pack.array(op[RESERVE.user_id], '', 0, 0, 0))
-  end
-  orders.open(handle, serial, record)
+  orders.open(handle, serial, record, not person.user)
   if mine then
     points.hold(mine, serial, lapses, points.take(mine, score, now))
     points.put(handle, op[RESERVE.user_id], mine, now)

@@ -8,6 +8,13 @@ function orders.get(handle, serial)
   return packed and cmsgpack.unpack(packed), packed
 end
 
+-- The one of two that there is: the record, as it is packed, and its serial.
+function orders.either(handle, serial, before)
+  local row = redis.call('MGET', keys.order(handle, serial), keys.order(handle, before))
+  local packed = row[1] or row[2]
+  return packed and cmsgpack.unpack(packed), packed, row[1] and serial or before
+end
+
 function orders.put(handle, serial, record)
   local packed = cmsgpack.pack(record)
   redis.call('SET', keys.order(handle, serial), packed)
@@ -226,22 +233,29 @@ function orders.recount(handle, id, change, at, offset, n)
   redis.call('HSET', wallet, 'n' .. id, pack.array(unpack(count, 1, 7)))
 end
 
--- Set aside what an order asks for, until its time is over.
-function orders.open(handle, serial, record)
-  local wallet = keys.wallet(handle)
-  local packed = redis.call('HGET', wallet, 'q')
-  local open = packed and cmsgpack.unpack(packed) or {}
+-- Set aside what an order asks for, until its time is over. stranger: the person is not known yet.
+function orders.open(handle, serial, record, stranger)
+  local wallet, fields, set = keys.wallet(handle), { 'q' }, {}
+  for i, item in ipairs(record[ORDER.items]) do fields[i + 1] = 'n' .. item[ITEM.campaign_id] end
+  local row = redis.call('HMGET', wallet, unpack(fields))
+  local open = row[1] and cmsgpack.unpack(row[1]) or {}
   open[#open + 1] = { serial, record[ORDER.until] }
-  write_open(wallet, open)
   redis.call('ZADD', keys.orders(), record[ORDER.until], handle .. serial)
-  for _, item in ipairs(record[ORDER.items]) do
+  for i, item in ipairs(record[ORDER.items]) do
     local id, n = item[ITEM.campaign_id], item[ITEM.quantity]
     redis.call('ZADD', keys.pending(id), record[ORDER.until], handle .. serial .. ':' .. n)
     local share = campaigns.share(id)
     quotas.open(share.quotas or {}, handle .. serial, id, n, record[ORDER.until])
     campaigns.set_aside(share, handle, n, windows(record))
-    orders.recount(handle, id, issuing.more, record[ORDER.counted], record[ORDER.offset], n)
+    local count = row[i + 1] and cmsgpack.unpack(row[i + 1])
+    set[2 * i - 1], set[2 * i] = fields[i + 1], cmsgpack.pack(issuing.more(count or nil,
+      record[ORDER.counted], record[ORDER.offset], n))
   end
+  set[#set + 1], set[#set + 2] = 'q', cmsgpack.pack(open)
+  if stranger then
+    set[#set + 1], set[#set + 2] = 'u', cmsgpack.pack({ record[ORDER.user_id], '', 0, 0, 0 })
+  end
+  redis.call('HSET', wallet, unpack(set))
 end
 
 -- Give an order another time to be paid by, as far as its coupons last.
