@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import pytest
+
+from tests.api.conftest import OwnServer
 from tests.api.counter import Counter
+from tests.api.server import Answer, Api
+from tests.api.test_concurrency import at_once, in_order
 
 NOON = "2026-03-02T12:00:00.000+08:00"
 EVENT = {
@@ -125,3 +131,48 @@ async def test_quotas_are_shared_shown_and_raised(rehearsed: Counter) -> None:
     assert other["event"]["ends_at"] == moved.json["event"]["ends_at"]
     assert (await rehearsed.claim(adult, "u9", now=NOON)).status == 201
     assert (await rehearsed.claim(adult, "u8", now=NOON)).code == "sold_out"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cells", ["1", "3"])
+async def test_two_campaigns_sell_a_hall_to_the_last_seat(
+    own_server: OwnServer, cells: str
+) -> None:
+    """Two processes, people in all cells, claims and parties at once: 40 seats, 40 tickets."""
+    server = own_server(HEXIAO_CELLS=cells, HEXIAO_WORKERS="2")
+    begins, ends = "2036-01-01T00:00:00Z", "2036-01-02T00:00:00Z"
+    hall = {"id": "hall", "total": 40}
+    async with Api(server.url, server.operator_key) as api:
+        for name, quotas in (("a", [hall, {"id": "stalls", "total": 30}]), ("b", [hall])):
+            event = {"id": "gala", "starts_at": begins, "ends_at": ends, "quotas": quotas}
+            body = {"id": name, "name": name, "stock": {"total": None}, "event": event, **TICKET}
+            assert (await api.post("/v1/campaigns", body)).status == 201
+
+        async def claim(user: int, name: str = "b") -> Answer:
+            body = {"campaign_id": name, "user_id": f"u{user}", "channel": "app"}
+            return await api.post("/v1/claims", body)
+
+        async def party(user: int) -> Answer:
+            items = [{"campaign_id": "a", "quantity": 2}, {"campaign_id": "b", "quantity": 1}]
+            body = {"user_id": f"p{user}", "items": items, "channel": "app", "hold_seconds": 900}
+            return await api.post("/v1/orders", body)
+
+        answers = await at_once(
+            party(n) if n % 3 == 0 else claim(n, "ab"[n % 2]) for n in range(120)
+        )
+        assert {one.code for one in answers if one.status != 201} <= {"sold_out"}
+        for n in range(120, 150):  # one after another, whoever wants what is left
+            if (await claim(n)).status != 201:
+                break
+        orders = [one.json["id"] for one in answers if one.status == 201 and "items" in one.json]
+        for order in orders:
+            paid = {"payment_ref": order, "paid_amount": 0}
+            assert (await api.post(f"/v1/orders/{order}/pay", paid)).status == 200
+        await asyncio.sleep(1.1)
+        lives = [(await api.get(f"/v1/campaigns/{name}")).json["live"] for name in "ab"]
+        assert sum(live["issued"] for live in lives) == 40
+        assert lives[0]["issued"] <= 30
+        assert [live["left"] for live in lives] == [0, 0]
+        await in_order(server, "mall")
+        report = (await api.get("/v1/reports/stock")).json["items"]
+        assert [row["left"] for row in report] == [0, 0]

@@ -11,9 +11,10 @@ from hypothesis.stateful import invariant
 
 from engine import keys
 from engine.books.definitions_campaigns import get_campaign
+from engine.books.definitions_events import restate_quotas
 from engine.definitions import Campaign, InvalidDefinitionError, checked
 from engine.outcomes import Outcome
-from tests.engine.harness import WHO, Running, open_mall, reconciled, together
+from tests.engine.harness import ANN, WHO, Running, open_mall, reconciled, together
 from tests.engine.test_gifts import accept, give, status
 from tests.engine.test_orders import LASTS, PRICES, Shop, drive
 from tests.unit.rules_language import ms
@@ -216,6 +217,12 @@ async def test_campaigns_of_an_event_agree_and_follow_each_other(
                 {"id": "hall", "total": 5}, {"id": "zone", "total": 3}
             ]}})  # fmt: skip
         await mall.patch("a", {"event": {"quotas": [{"id": "hall", "total": 6}]}})
+        assert await left() == [("hall", 6, 0), ("zone", 3, 3)]
+        # An API that dies between taking from the cells and telling the books: it is given back.
+        assert await mall.control.quotas.withdraw("fair", "zone", 2) is not None
+        assert await left() == [("hall", 6, 0), ("zone", 1, 1)]
+        await restate_quotas(mall.books, tenant, ANN, "fair")
+        await mall.control.quotas.publish("fair")
         assert await left() == [("hall", 6, 0), ("zone", 3, 3)]
         for cells in ([{"id": "zone", "total": 3}], None):
             with pytest.raises(InvalidDefinitionError, match="Only a quota's total"):

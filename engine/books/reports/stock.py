@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import and_, case, func, select
 
-from engine.books.schema import campaigns, coupons, entries
+from engine.books.schema import campaigns, coupons, entries, quotas
 from engine.books.settlement import total
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from engine.books.db import Books
 
 COLUMNS = (
@@ -28,7 +30,8 @@ async def stock(
 
     ``held`` counts holds that nobody ended yet, lapsed ones included; ``expired`` those of the
     issued and held whose time is over at ``now`` (ms). ``total``, ``left`` and ``budget`` are None
-    where there is no bound; ``spent`` (fen) is net of reversals.
+    where there is no bound; of tickets ``left`` is bounded by their quotas as well, whatever
+    campaign has used them; ``spent`` (fen) is net of reversals.
     """
     c, e = coupons.c, entries.c
     listed = select(
@@ -54,19 +57,23 @@ async def stock(
         ):
             by_state.setdefault(campaign, {})[state] = count
             expired[campaign] += over_now
+        room = await _room_in_quotas(conn, tenant)
         taken = taken.group_by(e.campaign_id)
         spent = {row.campaign_id: row[1] for row in await conn.execute(taken)}
     rows = []
     for campaign in found:
         states = by_state.get(campaign.id, {})
         issued = sum(states.values())
+        bounds = [*room.get(campaign.id, [])]
+        if campaign.total is not None:
+            bounds.append(campaign.total - issued)
         rows.append(
             {
                 "campaign_id": campaign.id,
                 "status": campaign.status,
                 "total": campaign.total,
                 "issued": issued,
-                "left": None if campaign.total is None else campaign.total - issued,
+                "left": min(bounds, default=None),
                 "redeemed": states.get("redeemed", 0),
                 "held": states.get("held", 0),
                 "voided": states.get("voided", 0),
@@ -76,3 +83,29 @@ async def stock(
             }
         )
     return rows
+
+
+async def _room_in_quotas(conn: AsyncConnection, tenant: str) -> dict[str, list[int]]:
+    """What is left of each quota that a campaign's tickets count against, by campaign."""
+    listed = select(campaigns.c.id, campaigns.c.body).where(
+        campaigns.c.tenant == tenant, campaigns.c.event_id != ""
+    )
+    named: dict[str, list[tuple[str, str]]] = {}
+    for row in await conn.execute(listed):
+        event = orjson.loads(row.body)["event"]
+        named[row.id] = [(event["id"], quota["id"]) for quota in event["quotas"] or []]
+    if not any(named.values()):
+        return {}
+    bounds = select(quotas.c.event_id, quotas.c.id, quotas.c.total).where(quotas.c.tenant == tenant)
+    left = {(event, name): number for event, name, number in await conn.execute(bounds)}
+    c = coupons.c
+    counted = select(c.campaign_id, func.count()).where(
+        c.tenant == tenant,
+        c.restocked == 0,
+        c.state != "transferred",
+        c.campaign_id.in_(list(named)),
+    )
+    for campaign, number in await conn.execute(counted.group_by(c.campaign_id)):
+        for quota in named[campaign]:
+            left[quota] -= number
+    return {campaign: [left[quota] for quota in names] for campaign, names in named.items()}
