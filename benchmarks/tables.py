@@ -203,6 +203,16 @@ def workers(report: Report) -> str:
     return table(heads, rows)
 
 
+def waitlist(report: Report) -> str:
+    rows = []
+    for line in ("short", "long"):
+        claim = report[line]["claim"]
+        for act, told in report[line].items():
+            times = (told["redis_us"] / claim["redis_us"], told["cpu_us"] / claim["cpu_us"])
+            rows.append([line, act, told["redis_us"], times[0], told["cpu_us"], times[1]])
+    return table(("line", "act", "script µs", "of a claim", "client CPU µs", "of a claim"), rows)
+
+
 def growth(report: Report) -> str:
     points = report["points"]
     axes = list(dict.fromkeys(row["axis"] for row in points))
@@ -289,6 +299,7 @@ TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "backlog": ("bench-backlog", backlog),
     "lag": ("bench-lag", lag),
     "workers": ("bench-workers", workers),
+    "waitlist": ("bench-waitlist", waitlist),
     "growth": ("bench-growth", growth),
     "codes": ("bench-codes", codes),
     "peers-claims": ("peers-claims", peers_claims),

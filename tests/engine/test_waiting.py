@@ -12,6 +12,7 @@ from engine.outcomes import Outcome
 from engine.views import Answer
 from engine.waiting import Place
 from tests.engine.harness import WHO, Running, open_mall, reconciled, together
+from tests.servers import Cluster
 from tests.unit.rules_language import campaign, ms
 
 NOON = ms("2026-02-06 12:00")
@@ -292,6 +293,15 @@ async def test_what_a_crash_left_is_finished(line: Line) -> None:
 async def test_over_several_cells_the_order_is_one(
     redis_url: str, tenant: str, books_file: Path
 ) -> None:
+    await _over_several_cells(redis_url, tenant, books_file)
+
+
+@pytest.mark.cluster
+async def test_on_a_cluster_too(redis_cluster: Cluster, tenant: str, books_file: Path) -> None:
+    await _over_several_cells(redis_cluster.url, tenant, books_file)
+
+
+async def _over_several_cells(redis_url: str, tenant: str, books_file: Path) -> None:
     """The line is in one cell, the stock wherever it is: it goes to whose turn it is."""
     async with open_mall(tenant, redis_url, books_file, cells=5) as mall:
         line = Line(mall)
