@@ -93,7 +93,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     # The cache (32 MiB) is what keeps scattered ids quick once the books are large: 57 against
     # 49 µs of CPU a fact at 300,000 facts.
-    pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32768")
+    # A checkpoint holds up the disk that Redis syncs to: at 32 MiB of log rather than 4, the
+    # slowest hundredth of claims beside a busy writer took 23 ms instead of 49.
+    pragmas = (
+        "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32768",
+        "wal_autocheckpoint=8000",
+    )  # fmt: skip
     for pragma in pragmas:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
