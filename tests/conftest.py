@@ -13,10 +13,10 @@ One server serves the whole session: a test takes a ``tenant`` of its own and to
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import pytest
 import redis.asyncio
@@ -34,6 +34,7 @@ from tests.servers import (
     redis_binary,
 )
 
+T = TypeVar("T")
 REDIS = "redis_kind"
 DATABASE = "database_kind"
 # Begun first where several workers share a run, so that none is left with one of them at the end.
@@ -134,15 +135,44 @@ def redis_program(redis_kind: str) -> Path:
     return program
 
 
+class Kept:
+    """``kept(key, make)`` → what was made for this key, once a session, and is closed at its end.
+
+    A fixture with a parameter is closed each time another parameter is asked for: servers of the
+    matrix would be stopped and started again whenever tests of one and of the other alternate.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._made: dict[Hashable, Any] = {}
+
+    def __call__(self, key: Hashable, make: Callable[[ExitStack], T]) -> T:
+        if key not in self._made:
+            self._made[key] = make(self._stack)
+        made: T = self._made[key]
+        return made
+
+
+@pytest.fixture(scope="session")
+def kept() -> Iterator[Kept]:
+    """What lasts for the session, whatever parameters come and go."""
+    with ExitStack() as stack:
+        yield Kept(stack)
+
+
 @pytest.fixture(scope="session")
 def redis_server(
-    redis_program: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[EmbeddedRedis]:
+    redis_program: Path, kept: Kept, tmp_path_factory: pytest.TempPathFactory
+) -> EmbeddedRedis:
     """The session's server: not to be stopped, flushed or stalled."""
-    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), binary=redis_program)
-    server.start()
-    yield server
-    server.stop()
+
+    def make(stack: ExitStack) -> EmbeddedRedis:
+        server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), binary=redis_program)
+        server.start()
+        stack.callback(server.stop)
+        return server
+
+    return kept(("redis", redis_program), make)
 
 
 @pytest.fixture(scope="session")
@@ -160,11 +190,14 @@ async def redis_client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
 
 @pytest.fixture(scope="session")
 def redis_cluster(
-    redis_program: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
+    redis_program: Path, kept: Kept, tmp_path_factory: pytest.TempPathFactory
+) -> Cluster:
     """The session's cluster of three nodes: not to be stopped, flushed or stalled."""
-    with cluster(tmp_path_factory.mktemp("cluster"), redis_program) as running:
-        yield running
+
+    def make(stack: ExitStack) -> Cluster:
+        return stack.enter_context(cluster(tmp_path_factory.mktemp("cluster"), redis_program))
+
+    return kept(("cluster", redis_program), make)
 
 
 class OwnRedis(Protocol):
@@ -192,10 +225,10 @@ def own_redis(redis_program: Path, tmp_path: Path) -> Iterator[OwnRedis]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+def postgres(kept: Kept) -> Postgres:
     """The session's PostgreSQL, with no database of ours yet; not to be stopped."""
-    with postgres_server() as server:
-        yield server or _missing(NO_POSTGRES)
+    server = kept("postgres", lambda stack: stack.enter_context(postgres_server()))
+    return server or _missing(NO_POSTGRES)
 
 
 @pytest.fixture

@@ -363,6 +363,7 @@ async def test_stock_that_cannot_move(api: Api) -> None:
 
 @pytest.mark.servers("valkey")
 @pytest.mark.databases("sqlite")
+@pytest.mark.slow
 async def test_stock_over_several_cells(own_server: OwnServer) -> None:
     """Taken away in copies at once while others claim; then all of it goes out."""
     server = own_server(HEXIAO_CELLS="3")

@@ -138,7 +138,7 @@ def test_refusals_at_the_start_are_sentences(
     ("options", "sentence"),
     [
         ({"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"}, "maxmemory-policy noeviction"),
-        ({"appendonly": "no"}, "appendonly yes"),
+        pytest.param({"appendonly": "no"}, "appendonly yes", marks=pytest.mark.slow),
     ],
 )
 def test_a_redis_that_loses_things_is_refused(
@@ -180,6 +180,7 @@ async def test_keys(api: Api, api_server: ApiServer) -> None:
 
 @pytest.mark.servers("valkey")
 @pytest.mark.databases("sqlite")
+@pytest.mark.slow
 async def test_tenants(api_server: ApiServer, tenant: str) -> None:
     """A new mall is served without a restart."""
     assert on(api_server, "tenants", "add", tenant, "--currency", "USD").returncode == 0
@@ -192,6 +193,7 @@ async def test_tenants(api_server: ApiServer, tenant: str) -> None:
 
 @pytest.mark.servers("valkey")
 @pytest.mark.databases("sqlite")
+@pytest.mark.slow
 def test_checks(api_server: ApiServer) -> None:
     """A mall at work has nothing to complain of."""
     for command in ("doctor", "recover", "reconcile"):

@@ -174,6 +174,7 @@ async def test_kills_lose_nothing(own_server: OwnServer) -> None:
     await reconciled(server)
 
 
+@pytest.mark.slow
 async def test_the_parent_killed(own_server: OwnServer) -> None:
     """Nothing of it stays behind, and the next start finds everything."""
     server = own_server()

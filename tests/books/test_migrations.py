@@ -33,6 +33,7 @@ async def test_migrations_make_exactly_the_schema(database_url: str) -> None:
     await books.close()
 
 
+@pytest.mark.slow
 async def test_processes_that_migrate_at_once(database_url: str) -> None:
     program = (
         "import asyncio, sys; from engine.books.db import migrate;"

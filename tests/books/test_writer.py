@@ -96,6 +96,7 @@ async def _is(found: Awaitable[Any], wanted: object) -> bool:
     return bool(await found == wanted)
 
 
+@pytest.mark.slow
 async def test_cells_on_a_real_cluster(books: Books, redis_cluster: Cluster, tenant: str) -> None:
     await found_tenant(books, tenant, cells=6)
     story = Story(tenant, cells=6)

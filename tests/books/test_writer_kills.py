@@ -81,6 +81,7 @@ async def test_killed_at_each_step_and_started_again(
 
 @pytest.mark.servers("valkey")
 @pytest.mark.databases("postgres")
+@pytest.mark.slow
 async def test_killed_at_each_step_beside_one_that_lives_while_the_engine_works(
     books: Books, own_books_url: str, redis_url: str, tenant: str
 ) -> None:

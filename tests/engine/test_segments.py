@@ -267,6 +267,7 @@ async def test_reconcile_names_what_moved_wrongly(
 @pytest.mark.parametrize(
     ("seed", "steps"), [(1, 50), *(pytest.param(n, 300, marks=pytest.mark.slow) for n in (2, 3))]
 )
+@pytest.mark.slow
 async def test_random_acts_keep_the_law(
     wide: Running, tenant: str, redis_url: str, seed: int, steps: int
 ) -> None:
@@ -314,6 +315,7 @@ async def test_random_acts_keep_the_law(
     await reconciled(wide.books, redis_url, tenant)
 
 
+@pytest.mark.slow
 async def test_codes_of_a_third_party_go_along(wide: Running, tenant: str, redis_url: str) -> None:
     """As many winners as codes, each another one; a transfer cut in two keeps its codes."""
     codes = {f"x{n:02}": n for n in range(40)}

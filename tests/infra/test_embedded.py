@@ -135,6 +135,7 @@ def test_the_next_start_waits_for_what_a_dead_parent_left(tmp_path: Path) -> Non
         server.stop()
 
 
+@pytest.mark.slow
 def test_a_big_file_is_loaded_before_start_returns(own_redis: OwnRedis) -> None:
     keys = 15_000
     server = own_redis(options={"enable-debug-command": "local"})
