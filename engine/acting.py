@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import orjson
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
-from engine import commands, keys
+from engine import commands, keys, scripts
 from engine.batching import Fence, Lane, Observer, Reply
 from engine.errors import Unavailable
 from engine.fastpath import handle_of, serial_of
@@ -109,6 +109,19 @@ class Acting:
             serial_of(secret, kind, handle, key, window - 1),
             window,
         )
+
+    async def read_script(self, cell: int, verb: str, request: object) -> bytes:
+        """Ask a cell by a script that writes nothing; Unavailable where it does not answer."""
+        key, script, packed = keys.cell_key(self.tags[cell]), scripts.load(verb), _pack(request)
+        try:
+            try:
+                return await self._server.read(key, script, packed)
+            except NoScriptError:
+                self.fence.doubt()
+                await self.fence.verify(cell)
+                return await self._server.read(key, script, packed)
+        except (RedisError, OSError) as error:  # a TimeoutError is one
+            raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
 
     async def read_key(self, key: str) -> bytes | None:
         """The string at a key; Unavailable where Redis does not answer."""

@@ -200,14 +200,15 @@ class Doors:
         acting = self._acting
         # Sold out in all cells, if it is that; what else shuts a door is the same in each.
         sold_out = door.answer.outcome is Outcome.SOLD_OUT
-        lasts = await acting.segments.empty_for(campaign_id) if sold_out else 0
+        several = acting.segments.several
+        lasts = await acting.segments.empty_for(campaign_id) if sold_out and several else 0
         asked = time.monotonic()  # the promise is counted from here: it is made after this
         question = commands.Shut(
             campaign_id=campaign_id,
             offset=acting.offset(acting.clock()),
             known=door.holders.known,
             freezes=self._freezes[cell],
-            lasts=lasts if acting.segments.several else LASTS_MS,
+            lasts=lasts if several else LASTS_MS,
         )
         reply = await acting.lane(cell).submit("shut", _pack(question))
         if self._doubts != acting.fence.doubts:  # it may be another server: nothing learnt holds

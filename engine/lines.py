@@ -9,12 +9,10 @@ import asyncio
 from typing import NamedTuple
 
 import msgspec
-from redis.exceptions import NoScriptError, RedisError
 
-from engine import keys, line_commands, scripts
+from engine import line_commands
 from engine.acting import Acting
 from engine.batching import Reply
-from engine.errors import Unavailable
 from engine.orders import ENGINE
 from engine.outcomes import Outcome
 from engine.waiting_records import Waiter
@@ -109,7 +107,9 @@ class Lines:
         """What each cell has to offer."""
         cells = range(self._acting.mall.cells)
         request = [now, campaign_id]
-        packed = await asyncio.gather(*(self._ask(cell, "line_room", request) for cell in cells))
+        packed = await asyncio.gather(
+            *(self._acting.read_script(cell, "line_room", request) for cell in cells)
+        )
         return [_room(one) for one in packed]
 
     async def read(self, campaign_id: str, handle: str, now: int) -> Read:
@@ -124,19 +124,6 @@ class Lines:
             return Read(reply.outcome, None, 0, 0)
         position, why = _pair(reply.detail)
         return Read(reply.outcome, _waiter(reply.value), position, why)
-
-    async def _ask(self, cell: int, verb: str, request: object) -> bytes:
-        acting, script = self._acting, scripts.load(verb)
-        key, packed = keys.cell_key(acting.tags[cell]), _pack(request)
-        try:
-            try:
-                return await acting.server.read(key, script, packed)
-            except NoScriptError:
-                acting.fence.doubt()
-                await acting.fence.verify(cell)
-                return await acting.server.read(key, script, packed)
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
 
     async def step(
         self,

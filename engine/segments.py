@@ -86,8 +86,7 @@ class Look:
     @property
     def total(self) -> int:
         """Left everywhere and on its way; what moves between the cells' moments changes nothing."""
-        cells = range(len(self.parts))
-        moving = sum(self.on_its_way(a, b) for a in cells for b in cells)
+        moving = sum(sum(part.sent) - sum(part.received) for part in self.parts)
         total = sum(part.left for part in self.parts) + moving
         return total if self.bound is None else min(total, self.bound)
 
@@ -199,8 +198,6 @@ class Segments:
 
     async def empty_for(self, campaign_id: str) -> int:
         """For how many ms from now "sold out" may be told without asking; 0 = there is some."""
-        if not self.several:
-            return SHUT_MS
         look = await self._look(STOCK, campaign_id, 0)
         await self._quotas(look, 0)
         if look.total:
@@ -226,10 +223,6 @@ class Segments:
                     self._keep(STOCK, name, look)
         seen = map(known.get, campaign_ids)
         return [None if look is None or look.waits else look.total for look in seen]
-
-    def forget(self) -> None:
-        """What was seen is of before something changed: the next who asks looks anew."""
-        self._looks.clear()
 
     async def drain(self) -> None:
         """Wait until nobody waits and nothing is being moved."""
@@ -381,7 +374,7 @@ class Segments:
         lane = self._acting.lane(to)
         reply = await lane.submit("stock_receive", _pack(command))
         if reply.outcome == Outcome.INVALID_REQUEST:  # codes of a third party go along
-            total, codes = _codes(await self._ask(sender, "stock_codes", [name, to]))
+            total, codes = _codes(await self._acting.read_script(sender, "stock_codes", [name, to]))
             command = msgspec.structs.replace(command, total=total, codes=codes)
             reply = await lane.submit("stock_receive", _pack(command))
             await self._settle(sender, f"{to}:{what}:{name}", "", total)
@@ -410,13 +403,6 @@ class Segments:
         """Have a cell forget what it has sent: the other has received so much, in all."""
         place, script = keys.cell_key(self._acting.tags[sender]), scripts.load("stock_settle")
         await self._acting.server.write_once(place, script, member, at, received)
-
-    async def _ask(self, cell: int, verb: str, request: object) -> bytes:
-        place, script = keys.cell_key(self._acting.tags[cell]), scripts.load(verb)
-        try:
-            return await self._acting.server.read(place, script, _pack(request))
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
 
     # ---- looking -------------------------------------------------------------------------------
 

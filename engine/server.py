@@ -93,9 +93,7 @@ class Server:
 
     async def _one(self, key: str, script: scripts.Script, argument: bytes) -> bytes | Exception:
         try:
-            reply: bytes = await self._hot.execute_command(
-                "EVALSHA", script.sha, 1, key, argument
-            )
+            reply: bytes = await self._hot.execute_command("EVALSHA", script.sha, 1, key, argument)
         except RedisError as error:
             return error
         return reply
@@ -117,7 +115,8 @@ class Server:
         pipe = self._reading.pipeline(transaction=False)
         for key in keys:
             pipe.execute_command("EVALSHA", script.sha, 1, key, argument)
-        replies: list[bytes] = await pipe.execute()
+        async with self._reads:
+            replies: list[bytes] = await pipe.execute()
         return replies
 
     async def write_once(self, key: str, script: scripts.Script, *arguments: Any) -> Any:
@@ -126,9 +125,10 @@ class Server:
 
     async def due_scores(self, key: str, until: int, most: int) -> list[tuple[bytes, float]]:
         """As ``due``, with their scores."""
-        found: list[tuple[bytes, float]] = await self._reading.zrangebyscore(
-            key, 0, until, start=0, num=most, withscores=True
-        )
+        async with self._reads:
+            found: list[tuple[bytes, float]] = await self._reading.zrangebyscore(
+                key, 0, until, start=0, num=most, withscores=True
+            )
         return [(member, float(score)) for member, score in found]
 
     async def get(self, key: str) -> bytes | None:
@@ -145,7 +145,8 @@ class Server:
 
     async def all_fields(self, key: str) -> dict[bytes, bytes]:
         """HGETALL."""
-        found: dict[bytes, bytes] = await self._reading.hgetall(key)
+        async with self._reads:
+            found: dict[bytes, bytes] = await self._reading.hgetall(key)
         return found
 
     async def due(self, key: str, until: int, most: int) -> list[bytes]:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
-from engine import keys, scripts
+from engine import keys
 from engine.errors import Unavailable
 from engine.outcomes import Outcome
 from engine.records import (
@@ -65,16 +65,7 @@ class Snapshots:
         self._live: dict[str, tuple[float, Live | None]] = {}
 
     async def _read(self, handle: str, verb: str, request: object) -> bytes:
-        key = keys.cell_key(self._engine.tag_of(handle))
-        script = scripts.load(verb)
-        try:
-            try:
-                return await self._server.read(key, script, _pack(request))
-            except NoScriptError:
-                await self._engine.trust(handle)
-                return await self._server.read(key, script, _pack(request))
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
+        return await self._engine.read_script(self._engine.cell_of(handle), verb, request)
 
     async def wallet(
         self, handle: str, serials: Sequence[str] | None, now: int, store_id: str = ""
@@ -116,9 +107,10 @@ class Snapshots:
                 offers.append(None)
                 continue
             outcome, mine, left, opens, price, points = row
-            left = everywhere.get(name, left)
-            if outcome == Outcome.SOLD_OUT and left:
-                outcome = Outcome.DONE  # it comes from another cell when it is asked for
+            if name in everywhere:
+                left = everywhere[name]
+                if outcome == Outcome.SOLD_OUT and left:
+                    outcome = Outcome.DONE  # it comes from another cell when it is asked for
             offers.append(Offer(name, Outcome(outcome), mine, left, opens, price, points))
         return found.now, offers
 
@@ -159,8 +151,17 @@ class Snapshots:
             rows = await asyncio.gather(
                 *(
                     self._server.fields(
-                        keys.campaign_key(tag, campaign_id), "issued", "redeemed", "share", "left",
-                        "budget_left", "aside", "sent", "received", "codes", "issue",
+                        keys.campaign_key(tag, campaign_id),
+                        "issued",
+                        "redeemed",
+                        "share",
+                        "left",
+                        "budget_left",
+                        "aside",
+                        "sent",
+                        "received",
+                        "codes",
+                        "issue",
                     )
                     for tag in self._engine.tags
                 )

@@ -396,7 +396,13 @@ class Waiting:
                 campaign_id = name.decode()
                 if campaign_id in self._moving or campaign_id in self._next:
                     continue
-                lapses = await self._move(campaign_id, now)
+                try:
+                    lapses = await self._move(campaign_id, now)
+                except (Unavailable, RedisError, OSError):
+                    raise
+                except Exception:  # a fault in one line is not the end of the others
+                    log.exception("line_not_moved", campaign=campaign_id)
+                    continue
                 due = min(due or lapses, lapses or due)
         return due
 

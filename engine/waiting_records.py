@@ -6,8 +6,6 @@ from enum import IntEnum
 
 import msgspec
 
-MOST_EARLIER = 100  # receipts that are kept of somebody who joins again and again
-
 
 class WaiterState(IntEnum):
     """What became of somebody's place last. What became of an offer stands in its order."""

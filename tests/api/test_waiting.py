@@ -167,3 +167,13 @@ async def test_a_seat_is_offered_by_the_clock_alone(api: Api) -> None:
     assert (order["status"], order["channel"]) == ("pending", "waitlist")
     claim = {"campaign_id": name, "user_id": "bob", "channel": "app"}
     assert (await api.post("/v1/claims", claim)).status == 201
+
+
+async def test_what_waits_for_a_party_is_offered_to_nobody_else(line: Line) -> None:
+    await line.offer_of("stock 2 per_user 2")
+    assert (await line.claim("ann")).status == 201
+    assert (await line.join("bob", party=2)).json["status"] == "waiting"
+    body = {"user_id": "zoe", "campaign_ids": ["show"]}
+    shown = (await line.post("/v1/offers", body, now=NOON)).json["items"][0]
+    assert (shown["claimable"], shown["code"]) == (False, "sold_out")
+    assert (await line.claim("zoe")).code == "sold_out"
