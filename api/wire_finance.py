@@ -34,6 +34,7 @@ class Amounts(msgspec.Struct, kw_only=True):
     stored_value: Fen
     points_value: Fen
     commission: Fen
+    breakage: Fen  # the merchant's part of what was paid beyond the discount
     payable_to_merchant: Fen
 
 
@@ -47,7 +48,8 @@ class Counted(Amounts, kw_only=True):
 class Totals(Counted, kw_only=True):
     """The sums of all lines; payable_to_merchant is theirs and the adjustments'.
 
-    net_payable = payable_to_merchant − bears_elsewhere: what is paid, or asked for if negative.
+    net_payable = payable_to_merchant + breakage − bears_elsewhere: what is paid, or asked for if
+    negative.
     """
 
     adjustments: Fen

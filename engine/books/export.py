@@ -59,6 +59,7 @@ FIELDS = {
     "click": Field("count", "Click", "点击人数"),
     "code": Field("text", "Code", "原因代码"),
     "commission": Field("money", "Commission", "佣金"),
+    "breakage": Field("money", "Breakage", "预付余额归商户"),
     "count": Field("count", "How many", "数量"),
     "coupon_code": Field("text", "Code", "券码"),
     "number": Field("count", "Number", "编号"),

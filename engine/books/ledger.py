@@ -12,7 +12,8 @@ account                  party              meaning
 ``other.subsidy``        any other party    what that party bears of it
 ``customer.prepaid``     ``customers``      what the customer had paid for the coupon (prepaid)
 ``customer.breakage``    ``customers``      what of that was more than the discount (prepaid)
-``mall.breakage``        ``mall``           the same, as the mall's gain
+``mall.breakage``        ``mall``           the same, as the mall's gain; or, where the campaign says so,
+``merchant.breakage``    ``merchant:ID``    the redeeming merchant's, who is owed it
 ``merchant.discount``    ``merchant:ID``    the discount that the merchant gave at its till
 ``merchant.stored_value``  ``merchant:ID``  stored value that customers paid with
 ``merchant.points``      ``merchant:ID``    points that customers paid with, in money
@@ -25,8 +26,8 @@ account                  party              meaning
 =======================  =================  ==================================================
 
 A merchant is owed ``-(merchant.discount + merchant.subsidy + merchant.stored_value +
-merchant.points + merchant.commission + merchant.adjustment)``. Stored value given for free was
-never paid for, so nothing was credited when it was issued: it is a promise of the mall, and what
+merchant.points + merchant.commission + merchant.breakage + merchant.adjustment)``. Stored value
+given for free was never paid for, so nothing was credited when it was issued: it is a promise of the mall, and what
 of it was kept is the debit balance of ``stored_value.liability`` (no funding splits a tender). For
 settlement a coupon's discount is what it took off plus its ``value`` (exchange and admission
 coupons are settled at their value).
@@ -72,6 +73,7 @@ class Terms:
     funding: tuple[tuple[str, int], ...]  # (party, percent) as named; "redeeming" = who redeems
     commission: int = 0
     uses: int = 1  # of a pass
+    breakage: str = MALL  # whose the excess is: the mall's, or the redeeming "merchant"'s
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class Entry:
     others_bear: int
     commission: int
     postings: tuple[Posting, ...]
+    breakage: int = 0  # the excess that is the merchant's
     stored_value: int = 0
     points_value: int = 0
 
@@ -150,7 +153,8 @@ def read_terms(body: Mapping[str, Any]) -> Terms:
         raise LedgerError(f"funding adds up to something else than 100 %: {funding}")
     settlement = body.get("settlement") or {}
     uses = (body.get("usage") or {}).get("uses") or 1
-    return Terms(shares, _hundredths(settlement.get("commission_percent") or 0), uses)
+    commission = _hundredths(settlement.get("commission_percent") or 0)
+    return Terms(shares, commission, uses, settlement.get("breakage") or MALL)
 
 
 def _hundredths(percent: object) -> int:
@@ -204,7 +208,10 @@ def balance_postings(
             post("other.subsidy", party, amount)
     post("customer.prepaid", CUSTOMERS, balance.prepaid)
     post("customer.breakage", CUSTOMERS, balance.excess)
-    post("mall.breakage", MALL, -balance.excess)
+    if terms.breakage == MALL or not merchant_id:
+        post("mall.breakage", MALL, -balance.excess)
+    else:
+        post("merchant.breakage", merchant, -balance.excess)
     post("merchant.discount", merchant, -balance.discount)
     commission = _commission(balance.prepaid, terms.commission)
     post("merchant.commission", merchant, commission)
@@ -443,6 +450,7 @@ def _entry(
         merchant_bears=sums.get("merchant.subsidy", 0),
         others_bear=sums.get("other.subsidy", 0),
         commission=sums["merchant.commission"],
+        breakage=-sums.get("merchant.breakage", 0),
         postings=tuple(
             Posting(account, party, amount) for (account, party), amount in moved.items() if amount
         ),

@@ -422,6 +422,7 @@ class Plan:
                 fact.order_ref,
                 fact.at, e.sales, e.discount, e.prepaid, e.mall_bears, e.merchant_bears,
                 e.others_bear, e.stored_value, e.points_value, e.commission, None, 0,
+                e.breakage,
             ))  # fmt: skip
             for posting in e.postings:
                 if posting.account == "other.subsidy" and posting.party.startswith(_MERCHANT):

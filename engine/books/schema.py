@@ -411,6 +411,8 @@ entries = Table(  # one settled act on one coupon: what a statement lists
     Column("commission", Fen, nullable=False, default=0),
     Column("statement_id", Id),
     Column("late", Integer, nullable=False, default=0),
+    # Of what was paid and came to nothing, the merchant's.
+    Column("breakage", Fen, nullable=False, default=0, server_default="0"),
     Index("entries_open", "tenant", "merchant_id", "statement_id", "at_ms"),
     Index("entries_statement", "tenant", "statement_id"),
     Index("entries_redemption", "tenant", "redemption_id"),

@@ -8,7 +8,8 @@ Beside the lines of what a merchant redeemed, its statement has ``elsewhere``, w
 coupons that others redeemed, and ``adjustments``, those that two people agreed on since the last.
 ``payable_to_merchant`` of the totals is that of the lines and the adjustments; what it bears
 elsewhere is not taken off that (section 8 says what is in it) but off ``net_payable``, which is
-what is really paid, or asked for when it is negative.
+what is really paid, or asked for when it is negative; ``breakage``, what customers paid beyond the
+discount where the campaign leaves that to the merchant, is added there for the same reason.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ AMOUNTS = (
     "stored_value",
     "points_value",
     "commission",
+    "breakage",
 )
 LINE = ("store_id", "lot_id", "campaign_id", "redemptions", "reversals", *AMOUNTS)
 LINE_COLUMNS = (*LINE, "payable_to_merchant")
@@ -317,7 +319,9 @@ async def sums(
     for body in bodies.values():
         totals = body["totals"]
         totals["payable_to_merchant"] += totals["adjustments"]
-        totals["net_payable"] = totals["payable_to_merchant"] - totals["bears_elsewhere"]
+        totals["net_payable"] = (
+            totals["payable_to_merchant"] + totals["breakage"] - totals["bears_elsewhere"]
+        )
     return bodies
 
 
@@ -410,6 +414,8 @@ def statement_row(row: Any) -> dict[str, Any]:
         body |= {"elsewhere": [], "adjustments": []}
         totals |= {"adjustments": 0, "bears_elsewhere": 0}
         totals["net_payable"] = totals["payable_to_merchant"]
+    for sums in (*body["lines"], totals):  # an older version knew of none
+        sums.setdefault("breakage", 0)
     return {
         "id": row.id,
         "merchant_id": row.merchant_id,

@@ -28,7 +28,8 @@ def rows_of(statement: dict[str, Any], language: str) -> Iterator[dict[str, Any]
     chinese = language.startswith("zh")
     nothing = {**dict.fromkeys(LINE_COLUMNS[:3], None), **dict.fromkeys(TOTAL_COLUMNS, 0)}
     for line in statement["lines"]:
-        yield {**nothing, **line, "net_payable": line["payable_to_merchant"], "note": ""}
+        yield {**nothing, **line, "net_payable": line["payable_to_merchant"] + line["breakage"],
+               "note": ""}  # fmt: skip
     for line in statement["elsewhere"]:
         at = line["merchant_id"]
         note = f"承担 {at} 核销的券" if chinese else f"redeemed by {at}, borne here"

@@ -134,6 +134,7 @@ ACCOUNTS = {
     "stored_value": ("merchant.stored_value", -1),
     "points_value": ("merchant.points", -1),
     "commission": ("merchant.commission", 1),
+    "breakage": ("merchant.breakage", -1),
 }
 # What is owed to a merchant is the credit of its own accounts.
 OWED = (
@@ -188,7 +189,7 @@ def _compare(line: Any, told: dict[str, int], booked: dict[str, int]) -> list[di
     return [
         {"line": line, "field": name, "statement": told[name], "postings": amount}
         for name, amount in booked.items()
-        if told[name] != amount
+        if told.get(name, 0) != amount  # an older version knew of no breakage
     ]
 
 

@@ -285,11 +285,6 @@ def _funding(c: Campaign) -> Iterator[Problem]:
 
 def _rest(c: Campaign) -> Iterator[Problem]:
     yield from _percent("settlement.commission_percent", c.settlement.commission_percent)
-    unbuilt = {
-        # A merchant's breakage is no part of what the contract's statement pays it.
-        "settlement.breakage": c.issue.price != 0 and c.settlement.breakage == "merchant",
-    }
-    yield from (_unbuilt(field) for field, is_set in unbuilt.items() if is_set)
 
 
 def _social(c: Campaign) -> Iterator[Problem]:

@@ -134,7 +134,6 @@ async def test_copies_at_once(api: Api) -> None:
     ("change", "field"),
     [
         ({"benefit": {"type": "parking_minutes", "minutes": 60}}, "benefit.type"),
-        ({"issue": {"price": 1}, "settlement": {"breakage": "merchant"}}, "settlement.breakage"),
         ({"usage": {"uses": 2}}, "usage.uses"),
         ({"status": "sketch"}, "status"),
         ({"stock": {"total": -1}}, "stock.total"),

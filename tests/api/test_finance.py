@@ -142,14 +142,14 @@ async def test_a_statement_from_closing_to_its_files(office: Office) -> None:
             "store_id": "s1", "lot_id": None, "campaign_id": "half", "redemptions": 1,
             "reversals": 0, "sales": 7999, "discount": 2001, "prepaid": 0, "mall_bears": 1001,
             "merchant_bears": 1000, "others_bear": 0, "stored_value": 0, "points_value": 0,
-            "commission": 0, "payable_to_merchant": 1001,
+            "commission": 0, "breakage": 0, "payable_to_merchant": 1001,
         },
         {
             # 2500 of 5000 came back: 2001 / 2 rounds to 1001 back, 1000 stays.
             "store_id": "s2", "lot_id": None, "campaign_id": "half", "redemptions": 1,
             "reversals": 1, "sales": 1500, "discount": 1000, "prepaid": 0, "mall_bears": 500,
             "merchant_bears": 500, "others_bear": 0, "stored_value": 0, "points_value": 0,
-            "commission": 0, "payable_to_merchant": 500,
+            "commission": 0, "breakage": 0, "payable_to_merchant": 500,
         },
     ]  # fmt: skip
     assert m1["totals"]["discount"] == 3001

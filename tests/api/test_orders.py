@@ -198,11 +198,10 @@ async def test_who_may_and_what_is_wrong(shop: Shop) -> None:
     for path in ("/v1/orders/O1/pay", f"/v1/orders/O{'0' * 27}/pay"):
         body = {"payment_ref": "p", "paid_amount": 1}
         assert (await shop.post(path, body)).status == 404
-    gift = {"price": 10}
-    for parts in ({"kind": "stored_value", "benefit": {"type": "stored_value", "amount": 100}},
-                  {"settlement": {"breakage": "merchant"}}):  # fmt: skip
-        body = {**campaign_body("no", []), "issue": gift, **parts}
-        assert (await shop.post("/v1/campaigns", body)).status == 400
+    value = {"type": "stored_value", "amount": 100}
+    body = {**campaign_body("no", []), "issue": {"price": 10}, "kind": "stored_value",
+            "benefit": value}  # fmt: skip
+    assert (await shop.post("/v1/campaigns", body)).status == 400
 
 
 async def test_money_paid_before_use_is_owed_until_then(shop: Shop) -> None:
@@ -236,6 +235,15 @@ async def test_money_paid_before_use_is_owed_until_then(shop: Shop) -> None:
     again = await shop.post(refund, body | {"refund_ref": "b2"}, now=NOON)
     assert again.json["refund_amount"] == 8000
 
+    # Worth less than it cost, and the campaign leaves the rest to the merchant.
+    await shop.sell("keep", "stock 9 off 500", issue={"price": 600},
+                    settlement={"breakage": "merchant"})  # fmt: skip
+    for name in ("p2", "p3"):
+        kept = await shop.pay(await shop.order(("keep", 1)), 600, name)
+        kept = await shop.redeem(kept.json["coupon_ids"][0], 2000)
+    path = f"/v1/redemptions/{kept.json['id']}/reversals"
+    assert (await shop.post(path, {"reason": "r"}, now=NOON)).status == 201
+
     april = "2026-04-01T00:00:00+08:00"
     end = time.monotonic() + 20
     while time.monotonic() < end:
@@ -245,18 +253,21 @@ async def test_money_paid_before_use_is_owed_until_then(shop: Shop) -> None:
             break
         await asyncio.sleep(0.1)
     totals = settled.json["items"][0]["totals"]
-    # 100.00: 80 prepaid, 20 subsidy (8 mall, 12 merchant); 50.00: all of it prepaid.
-    assert totals["discount"] == 15_000
-    assert (totals["prepaid"], totals["commission"]) == (13_000, 1300)
+    # 100.00: 80 prepaid, 20 subsidy (8 mall, 12 merchant); 50.00 and 5.00: all of it prepaid.
+    assert totals["discount"] == 15_500
+    assert (totals["prepaid"], totals["commission"]) == (13_500, 1300)
     assert (totals["mall_bears"], totals["merchant_bears"]) == (800, 1200)
-    assert totals["payable_to_merchant"] == 800 + 13_000 - 1300
+    assert totals["payable_to_merchant"] == 800 + 13_500 - 1300
+    assert (totals["breakage"], totals["net_payable"]) == (100, totals["payable_to_merchant"] + 100)
+    assert [line["breakage"] for line in settled.json["items"][0]["lines"]] == [100, 0]
     balances = await shop.get("/v1/books/balances", params={"as_of": "2026-04-02T00:00:00Z"})
     rows = {(row["account"], row["party"]): row["balance"] for row in balances.json["items"]}
-    assert rows["mall.received", "mall"] == 24_000
+    assert rows["mall.received", "mall"] == 24_000 + 1200
     assert rows["mall.breakage", "mall"] == -3000
-    # What is left is the coupon that came back.
+    # What is left is the coupons that came back.
     owed = rows["customer.prepaid", "customers"] + rows["customer.breakage", "customers"]
-    assert owed == -8000
+    assert owed == -8600
+    await in_order(shop.server, shop.tenant)
     # An order paid here counts as paid, whatever the app told of it.
     (row,) = (await shop.get("/v1/reports/funnel")).json["items"]
     assert (row["claim"], row["pay"], row["redeem"]) == (1, 1, 1)

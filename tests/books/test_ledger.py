@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 
 import msgspec
 import pytest
@@ -275,6 +276,14 @@ def test_what_was_paid_before(
     assert books.get(("mall.breakage", "mall"), 0) == -excess
     assert books.get(("customer.breakage", "customers"), 0) == excess
     assert sum(books.values()) == 0
+    # The same where the campaign leaves it to the merchant, unless there is none (mall's own event).
+    theirs = dataclasses.replace(terms, breakage="merchant")
+    (entry,) = ledger.redemption_entries(fact, lambda *_: theirs, [paid])
+    assert (entry.breakage, entry.prepaid, entry.commission) == (excess, prepaid, commission)
+    assert booked([entry]).get(("merchant.breakage", f"merchant:{fact.merchant_id}"), 0) == -excess
+    nobody = msgspec.structs.replace(fact, merchant_id="")
+    (entry,) = ledger.redemption_entries(nobody, lambda *_: theirs, [paid])
+    assert (entry.breakage, booked([entry]).get(("mall.breakage", "mall"), 0)) == (0, -excess)
 
 
 @given(

@@ -80,7 +80,7 @@ async def test_a_statement_line_by_line(mall: Mall) -> None:
     ]
     # 2001 split in halves: the odd fen goes to the first party named, the mall.
     assert shown(m1["lines"][0], *settlement.LINE_COLUMNS[3:]) == (
-        1, 0, 7999, 2001, 0, 1001, 1000, 0, 0, 0, 0, 1001,
+        1, 0, 7999, 2001, 0, 1001, 1000, 0, 0, 0, 0, 0, 1001,
     )  # fmt: skip
     assert shown(m1["totals"], "redemptions", "sales", "discount", "payable_to_merchant") == (
         2, 10_998, 4002, 2002,
