@@ -12,7 +12,7 @@ from api.routes import Call, Page, Reply, decode_cursor, encode_cursor, refusal,
 from api.storefront import CLAIM_REFUSALS, coupon_reply
 from engine.books import feeds_orders
 from engine.errors import InvalidRequest
-from engine.keys import split_id
+from engine.keys import make_id, split_id
 from engine.orders import MOST, Order
 from engine.outcomes import Outcome
 from engine.views import Wallet
@@ -169,9 +169,13 @@ async def of_user(call: Call) -> Reply:
     tenant, user_id = call.tenant, call.path["id"]
     after = decode_cursor(query.cursor, tuple[int, str]) if query.cursor else None
     names = await feeds_orders.orders_of(tenant.books, tenant.id, user_id, after, query.limit + 1)
-    if after is None:  # what was just ordered may not be in the books yet
-        fresh = await tenant.engine.orders.open_of(user_id)
-        names = [name for name in reversed(fresh) if name not in names] + names
+    if after is None:  # what was just ordered or paid may not be in the books yet
+        handle = tenant.engine.handle_of(user_id)
+        wallet = await tenant.engine.wallet(handle, now=call.now)
+        coupons = sorted(wallet.coupons.values(), key=lambda one: -one.issued)
+        paid = dict.fromkeys(make_id("O", handle, one.order) for one in coupons if one.order)
+        fresh = [*await tenant.engine.orders.open_of(handle), *list(paid)[: query.limit]]
+        names = list(dict.fromkeys([*names, *fresh]))
     page: list[Order] = await tenant.engine.orders.read_all(names, now=call.now)
     page.sort(key=lambda one: (-one.record.at, one.id))
     last = page[query.limit - 1] if len(page) > query.limit else None

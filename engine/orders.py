@@ -446,10 +446,9 @@ class Orders:
             if one
         ]
 
-    async def open_of(self, user_id: str) -> list[str]:
+    async def open_of(self, handle: str) -> list[str]:
         """Ids of a person's orders that are neither paid nor ended, the oldest first."""
         acting = self._acting
-        handle = acting.handle_of(user_id)
         wallet = keys.wallet_key(acting.tag_of(handle), handle)
         try:
             (packed,) = await acting.server.fields(wallet, "q")

@@ -12,7 +12,7 @@ account                  party              meaning
 ``other.subsidy``        any other party    what that party bears of it
 ``customer.prepaid``     ``customers``      what the customer had paid for the coupon (prepaid)
 ``customer.breakage``    ``customers``      what of that was more than the discount (prepaid)
-``mall.breakage``        ``mall``           the same, as the mall's gain; or, where the campaign says so,
+``mall.breakage``        ``mall``           the same, as the mall's gain; or by its terms:
 ``merchant.breakage``    ``merchant:ID``    the redeeming merchant's, who is owed it
 ``merchant.discount``    ``merchant:ID``    the discount that the merchant gave at its till
 ``merchant.stored_value``  ``merchant:ID``  stored value that customers paid with
@@ -27,9 +27,9 @@ account                  party              meaning
 
 A merchant is owed ``-(merchant.discount + merchant.subsidy + merchant.stored_value +
 merchant.points + merchant.commission + merchant.breakage + merchant.adjustment)``. Stored value
-given for free was never paid for, so nothing was credited when it was issued: it is a promise of the mall, and what
-of it was kept is the debit balance of ``stored_value.liability`` (no funding splits a tender). For
-settlement a coupon's discount is what it took off plus its ``value`` (exchange and admission
+given for free was never paid for, so nothing was credited when it was issued: it is a promise of
+the mall, and what of it was kept is the debit balance of ``stored_value.liability`` (no funding
+splits a tender). For settlement a coupon's discount is what it took off plus its ``value`` (exchange and admission
 coupons are settled at their value).
 
 An act moves the books from one balance to another: a redemption from nothing to ``Balance``, a

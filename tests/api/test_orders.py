@@ -106,6 +106,8 @@ async def test_an_order_sets_aside_is_paid_once_and_lapses_by_the_clock(shop: Sh
     assert (wrong.code, wrong.json["expected"]) == ("amount_mismatch", 300)
     # The same notice three times is one payment; another one is money to return.
     paid = await shop.pay(taken, 300, "p2", now=over, idem="n1")
+    listed = (await shop.get("/v1/users/bob/orders?limit=1", now=over)).json["items"]
+    assert [(one["id"], one["status"]) for one in listed] == [(taken.json["id"], "paid")]  # at once
     assert (paid.status, paid.json["status"]) == (200, "paid")
     (coupon,) = paid.json["coupons"]
     assert (coupon["status"], coupon["user_id"]) == ("issued", "bob")

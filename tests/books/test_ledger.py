@@ -276,7 +276,7 @@ def test_what_was_paid_before(
     assert books.get(("mall.breakage", "mall"), 0) == -excess
     assert books.get(("customer.breakage", "customers"), 0) == excess
     assert sum(books.values()) == 0
-    # The same where the campaign leaves it to the merchant, unless there is none (mall's own event).
+    # The campaign may leave it to the merchant, if there is one (the mall's own event has none).
     theirs = dataclasses.replace(terms, breakage="merchant")
     (entry,) = ledger.redemption_entries(fact, lambda *_: theirs, [paid])
     assert (entry.breakage, entry.prepaid, entry.commission) == (excess, prepaid, commission)
