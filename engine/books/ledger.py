@@ -29,8 +29,8 @@ A merchant is owed ``-(merchant.discount + merchant.subsidy + merchant.stored_va
 merchant.points + merchant.commission + merchant.breakage + merchant.adjustment)``. Stored value
 given for free was never paid for, so nothing was credited when it was issued: it is a promise of
 the mall, and what of it was kept is the debit balance of ``stored_value.liability`` (no funding
-splits a tender). For settlement a coupon's discount is what it took off plus its ``value`` (exchange and admission
-coupons are settled at their value).
+splits a tender). For settlement a coupon's discount is what it took off plus its ``value``
+(exchange and admission coupons are settled at their value).
 
 An act moves the books from one balance to another: a redemption from nothing to ``Balance``, a
 reversal from the balance of what was redeemed before to that of what stays. So any sequence of
