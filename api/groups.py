@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.invitations import CLOSED_REFUSALS, campaign_of, open_campaign
+from api.invitations import CLOSED_REFUSALS, campaign_of, open_campaign, same
 from api.office import by, written
 from api.problems import Refused
 from api.routes import Call, Id, Reply, refusal, route
@@ -18,19 +18,21 @@ from api.wire import moment
 from engine import social
 from engine.books import groups
 from engine.books.definitions import Body, Receipt, answered, fingerprint_of
+from engine.definitions import Campaign, GroupRules
 from engine.errors import InvalidRequest, Unavailable
 from engine.outcomes import Outcome
 
 TAGS = ("groups",)
+DAY_MINUTES = 1440
 Status = Literal["forming", "formed", "released"]
 
 
 class GroupRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Who begins a group, of a campaign that has ``group``; ``size``: what that says."""
+    """Who begins a group; ``size``: what the campaign's ``group`` says, free where it has none."""
 
     campaign_id: Id
     user_id: Id
-    size: int | None = None
+    size: Annotated[int, msgspec.Meta(ge=2, le=100)] | None = None
 
 
 class JoinRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,6 +78,18 @@ class GroupState(msgspec.Struct, kw_only=True):
     members: list[Member]
 
 
+def _rules(campaign: Campaign, size: int | None) -> GroupRules:
+    """How many, in which time: the campaign's terms, else the request's and a day."""
+    if campaign.group is not None:
+        same("size", size, campaign.group.size)
+        return campaign.group
+    if size is None:
+        raise InvalidRequest("size", "Say how many.", "请填写成团人数。")
+    if campaign.issue.points_price:
+        raise InvalidRequest("campaign_id", "Points buy no place.", "积分兑换的活动不能拼团。")
+    return GroupRules(size=size, minutes=DAY_MINUTES)
+
+
 @route(
     "POST",
     "/v1/groups",
@@ -90,11 +104,8 @@ class GroupState(msgspec.Struct, kw_only=True):
 async def begin(call: Call) -> Reply:
     body: GroupRequest = call.body
     engine = call.tenant.engine
-    campaign = await campaign_of(call, body.campaign_id, "group")
-    assert campaign.group is not None
-    if body.size not in (None, campaign.group.size):
-        size = campaign.group.size
-        raise InvalidRequest("size", f"Of this campaign: {size}.", f"该活动的成团人数为 {size}。")
+    campaign = await campaign_of(call, body.campaign_id)
+    rules = _rules(campaign, body.size)
     ticket = _receipt(call, f"groups/{body.user_id}", fingerprint_of(body))
     if (known := await _known(call, ticket)) is not None:
         return known
@@ -106,10 +117,10 @@ async def begin(call: Call) -> Reply:
     group: Body = {
         "id": f"G{handle}{serial}",
         "campaign_id": campaign.id,
-        "size": campaign.group.size,
+        "size": rules.size,
         "free": int(campaign.issue.price == 0),
         "created_ms": now,
-        "expires_ms": now + campaign.group.minutes * 60_000,
+        "expires_ms": now + rules.minutes * 60_000,
         "clock_ms": call.now,
     }
     begun = await groups.read(call.tenant.books, call.tenant.id, group["id"])

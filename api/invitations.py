@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -16,7 +16,7 @@ from api.routes import Call, Id, Reply, route
 from engine import social
 from engine.books import invitations
 from engine.books.definitions_campaigns import get_campaign
-from engine.definitions import Campaign, parse_time
+from engine.definitions import Campaign, InviteRules, parse_time
 from engine.errors import InvalidRequest, Unavailable
 from engine.fastpath import serial_of
 from engine.outcomes import Outcome
@@ -29,13 +29,16 @@ CLOSED = {
     "draft": Outcome.NOT_STARTED,
 }
 CLOSED_REFUSALS = tuple(CLOSED.values())
+Condition = Literal["registered", "first_purchase"]
 
 
 class InvitationRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Who invites, to a campaign that has ``invite``."""
+    """Who invites, to which campaign; on which terms, where the campaign has no ``invite``."""
 
     campaign_id: Id
     inviter: Id
+    condition: Condition | None = None  # registered
+    needs: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None  # 1
 
 
 class InvitationReply(msgspec.Struct, kw_only=True):
@@ -44,7 +47,7 @@ class InvitationReply(msgspec.Struct, kw_only=True):
     code: str
     campaign_id: str
     inviter: str
-    condition: Literal["registered", "first_purchase"]
+    condition: Condition
     needs: int  # friends who meet it, for the inviter's reward
     reward_friend: str  # the campaign that each of them gets one of
 
@@ -100,17 +103,33 @@ def open_campaign(campaign: Campaign, now: int) -> Outcome | None:
     return None
 
 
-async def campaign_of(call: Call, campaign_id: str, what: str) -> Campaign:
-    """A campaign that has ``what`` (invite, group), else InvalidRequest; ``not_found``."""
+async def campaign_of(call: Call, campaign_id: str) -> Campaign:
+    """A campaign; ``not_found``."""
     row = await get_campaign(call.tenant.books, call.tenant.id, campaign_id)
     if row is None:
         raise Refused(Outcome.NOT_FOUND, field="campaign_id")
-    campaign = msgspec.convert(row.body, Campaign)
-    if getattr(campaign, what) is None:
-        raise InvalidRequest(
-            "campaign_id", f"The campaign has no {what}.", f"该活动未设置 {what}。"
-        )
-    return campaign
+    return msgspec.convert(row.body, Campaign)
+
+
+def same(field: str, asked: Any, said: Any) -> None:
+    """What a request may say again of its campaign; InvalidRequest where it says otherwise."""
+    if asked not in (None, said):
+        raise InvalidRequest(field, f"Of this campaign: {said}.", f"该活动的设置为 {said}。")
+
+
+def _rules(campaign: Campaign, body: InvitationRequest) -> InviteRules:
+    """The terms of an invitation: the campaign's, else the request's."""
+    rules = campaign.invite
+    if rules is not None:
+        same("condition", body.condition, rules.condition)
+        same("needs", body.needs, rules.needs)
+        return rules
+    if campaign.group or campaign.issue.channels is not None:
+        raise Refused(Outcome.CHANNEL_NOT_ALLOWED)
+    if campaign.issue.price or campaign.issue.points_price:
+        free = "What is given for invitations is free.", "邀请奖励必须免费。"
+        raise InvalidRequest("campaign_id", *free)
+    return InviteRules(condition=body.condition or "registered", needs=body.needs or 1)
 
 
 @route(
@@ -122,24 +141,24 @@ async def campaign_of(call: Call, campaign_id: str, what: str) -> Campaign:
     status=201,
     summary="A code by which a member invites friends to a campaign.",
     tags=TAGS,
-    errors=CLOSED_REFUSALS,
+    errors=(*CLOSED_REFUSALS, Outcome.CHANNEL_NOT_ALLOWED),
 )
 async def invite(call: Call) -> Reply:
     body: InvitationRequest = call.body
     tenant, engine = call.tenant, call.tenant.engine
     ticket = receipt(call)
     ticket = replace(ticket, scope=f"{ticket.scope}/{body.inviter}")
-    campaign = await campaign_of(call, body.campaign_id, "invite")
-    assert campaign.invite is not None
+    campaign = await campaign_of(call, body.campaign_id)
+    rules = _rules(campaign, body)
     handle = engine.handle_of(body.inviter)
     code = handle[:8] + serial_of(engine.mall.handle_key, "invitation", handle, campaign.id, 0)
     row = {
         "code": code,
         "campaign_id": campaign.id,
         "inviter": body.inviter,
-        "condition": campaign.invite.condition,
-        "needs": campaign.invite.needs,
-        "reward_friend": campaign.invite.reward_friend or campaign.id,
+        "condition": rules.condition,
+        "needs": rules.needs,
+        "reward_friend": rules.reward_friend or campaign.id,
     }
     closed = open_campaign(campaign, call.clock())
     answer = await invitations.invite(tenant.books, tenant.id, by(call), ticket, row, closed)

@@ -1,7 +1,7 @@
 """Files of third parties' codes: read piece by piece, never whole.
 
 CSV: a code is the first cell of a row, or the cell under a heading (``code``). NDJSON: a line is a
-JSON text, or an object with a text ``code``. UTF-8; blank lines are nothing.
+JSON text, or an object with a text ``code``. UTF-8, with or without BOM; blank lines are nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 CODE = re.compile(r"[!-~]{1,255}")
-HEADINGS = ("code", "券码", "兑换码")
+HEADINGS = ("code", "external_code", "券码", "兑换码")
 FAULTS = {  # English, Chinese
     "csv": ("This is no CSV.", "不是有效的 CSV。"),
     "json": ('A line is "CODE" or {"code": "CODE"}.', '每行应为 "CODE" 或 {"code": "CODE"}。'),
@@ -47,7 +47,8 @@ _json = msgspec.json.Decoder(str | _Object).decode
 
 def read_csv(file: BinaryIO) -> Generator[Line, None, None]:
     """The rows of a CSV file; the number of a row is that of its last line."""
-    text = io.TextIOWrapper(file, "utf-8", errors="replace", newline="")
+    # The BOM goes before the reader comes: behind it, a quoted first cell would be none.
+    text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
     rows = csv.reader(text, strict=False)
     column, first = 0, True
     try:
@@ -59,17 +60,17 @@ def read_csv(file: BinaryIO) -> Generator[Line, None, None]:
                 continue
             if row is None:
                 return
+            if not any(cell.strip() for cell in row):
+                continue
             if first:
                 first = False
-                row = [row[0].removeprefix(_BOM), *row[1:]] if row else row
                 names = [cell.strip().lower() for cell in row]
                 heading = next((name for name in HEADINGS if name in names), None)
                 if heading is not None:
                     column = names.index(heading)
                     continue
-            if any(cell.strip() for cell in row):
-                cell = row[column].strip() if column < len(row) else ""
-                yield _judged(rows.line_num, cell)
+            cell = row[column].strip() if column < len(row) else ""
+            yield _judged(rows.line_num, cell)
     finally:
         text.detach()  # the file is not ours to close
 

@@ -121,3 +121,20 @@ async def test_many_join_at_once_and_three_are_in(counter: Counter) -> None:
     assert (found["status"], found["joined"], len(found["members"])) == ("formed", 3, 3)
     assert {one["status"] for one in found["members"]} == {"issued"}
     await in_order(counter.server, counter.server.tenant)
+
+
+async def test_a_plain_campaign_has_groups_of_a_size_of_their_own(shop: Shop) -> None:
+    """In a day, beside whoever claims alone."""
+    await shop.sell("tea", "stock 3 per_user 1")
+    body = {"campaign_id": "tea", "user_id": "ann"}
+    assert (await shop.post("/v1/groups", body, now=NOON)).json["field"] == "size"
+    made = await shop.post("/v1/groups", {**body, "size": 2}, now=NOON)
+    assert (made.status, made.json["expires_at"]) == (201, "2026-03-03T04:00:00.000Z")
+    claim = {"campaign_id": "tea", "channel": "app"}
+    own = await shop.post("/v1/claims", {**claim, "user_id": "ann"}, now=NOON)
+    assert own.code == "user_limit"  # the place counts
+    assert (await shop.post("/v1/claims", {**claim, "user_id": "dan"}, now=NOON)).status == 201
+    assert (await join(shop, made, "bob")).json["status"] == "formed"
+    assert (await states(shop, made))[1] == {"ann": "issued", "bob": "issued"}
+    assert (await begin(shop, "tea", "eve")).code == "sold_out"
+    await in_order(shop.server, shop.tenant)

@@ -31,10 +31,11 @@ async def wallet(shop: Shop, user: str) -> list[str]:
 
 
 async def until(shop: Shop, code: str, status: str) -> Any:
-    """The invitation once its inviter's reward reads so."""
+    """The invitation once its inviter's reward reads so, and its friends' are told."""
     for _ in range(100):
         found = (await shop.get(f"/v1/invitations/{code}")).json
-        if found["reward"]["status"] == status:
+        told = [one["reward"]["status"] for one in found["friends"] if one["met"]]
+        if found["reward"]["status"] == status and "waiting" not in told:
             return found
         await asyncio.sleep(0.1)
     raise AssertionError(found)
@@ -70,8 +71,29 @@ async def test_friends_who_register_and_who_invites_them(shop: Shop) -> None:
     assert (await accept(shop, code, "fay")).status == 200
     assert await wallet(shop, "ann") == ["cake"]  # once
     assert (await accept(shop, "none", "fay")).status == 404
-    plain = {"campaign_id": "tea", "inviter": "ann"}
-    assert (await shop.post("/v1/invitations", plain)).json["field"] == "campaign_id"
+    other = {"campaign_id": "cake", "inviter": "gil", "needs": 3}
+    assert (await shop.post("/v1/invitations", other)).json["field"] == "needs"
+    await in_order(shop.server, shop.tenant)
+
+
+async def test_a_plain_campaign_is_invited_to_on_terms_of_the_invitation(shop: Shop) -> None:
+    await shop.sell("tea", "stock 9 per_user 1")
+    terms = {"campaign_id": "tea", "inviter": "ann", "condition": "registered", "needs": 2}
+    made = (await shop.post("/v1/invitations", terms, now=NOON)).json
+    assert (made["condition"], made["needs"], made["reward_friend"]) == ("registered", 2, "tea")
+    for friend in ("bob", "cat"):
+        assert await wallet(shop, "ann") == []
+        assert (await accept(shop, made["code"], friend)).json["met"] is True
+        assert await wallet(shop, friend) == ["tea"]
+    assert await wallet(shop, "ann") == ["tea"]
+    alone = {"campaign_id": "tea", "inviter": "dan"}
+    made = (await shop.post("/v1/invitations", alone, now=NOON)).json
+    assert (made["condition"], made["needs"]) == ("registered", 1)
+    await shop.sell("dear", issue={"price": 100})
+    await shop.sell("app", "channels app")
+    for campaign, code in (("dear", "invalid_request"), ("app", "channel_not_allowed")):
+        refused = await shop.post("/v1/invitations", {**alone, "campaign_id": campaign}, now=NOON)
+        assert refused.code == code
     await in_order(shop.server, shop.tenant)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 from collections.abc import Sequence
 
+from engine.pool_files import read_csv
 from tests.api.counter import Counter
 from tests.api.server import Answer, Api
 from tests.api.test_concurrency import at_once, in_order, outcomes
@@ -32,7 +34,7 @@ async def test_each_claim_takes_one_code_with_it(shop: Shop) -> None:
     claim = {"campaign_id": "film", "user_id": "ann", "channel": "app"}
     plain = await shop.post("/v1/claims", claim, now=NOON)
     assert "external_code" not in plain.json
-    file = ["\ufeffname,Code", "x,A/1", "x,B2", "", 'x,"A/1"', "x,no good", "x"]
+    file = ['\ufeff"name","Code"', "x,A/1", "x,B2", "", 'x,"A/1"', "x,no good", "x"]
     told = await upload(shop, "film", file, "up", end="\r\n")
     assert (told.status, told.json) == (200, {
         "campaign_id": "film", "lines": 5, "accepted": 2,
@@ -74,6 +76,12 @@ async def test_each_claim_takes_one_code_with_it(shop: Shop) -> None:
     last = await shop.post("/v1/claims", claim, now=DAY + "12:05:00+08:00")
     assert last.json["external_code"] == "D4"
     await in_order(shop.server, shop.tenant)
+
+
+def test_a_heading_is_found_however_a_file_begins() -> None:
+    files = '\ufeff"code"\n"A1"', "\ufeff\r\n\ncode\r\nA1", '\ufeff"A1"', "external_code\nA1"
+    for text in files:
+        assert [one.code for one in read_csv(io.BytesIO(text.encode()))] == ["A1"], text
 
 
 async def test_what_is_no_file_of_codes_is_refused(shop: Shop) -> None:
