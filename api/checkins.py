@@ -42,6 +42,7 @@ REFUSALS = (
     Outcome.CODE_USED,
     Outcome.VOIDED,
     Outcome.REFUNDED,
+    Outcome.TRANSFERRED,
     Outcome.EXPIRED,
     Outcome.NOT_YET_VALID,
     Outcome.STORE_NOT_ALLOWED,

@@ -242,7 +242,8 @@ async def coupon_code(call: Call) -> Reply:
     if call.query.form == "offline":
         if view.event is None:
             raise InvalidRequest("form", "Only a ticket has such a code.", "仅门票有离线码。")
-        return _show(call, codes.offline(view.id, view.event.id, view.valid_until or None))
+        shown = codes.offline(view.id, view.event.id, view.valid_until or None)
+        return _show(call, shown, external)
     if call.query.form == "static":
         return _show(call, codes.static(view.id, view.valid_until or None), external)
     return _show(call, codes.rotating(view.id, view.now), external)

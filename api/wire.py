@@ -17,10 +17,9 @@ from msgspec import UNSET, UnsetType
 from api.routes import Id
 from engine.books.feeds import CouponAct
 from engine.errors import InvalidRequest
-from engine.keys import PRINTED
 from engine.outcomes import Outcome, sentence
 from engine.records import CouponRecord, CouponState, EventTerms
-from engine.views import CouponView, Offer
+from engine.views import CouponView, Offer, owner
 
 # Control characters have no place in an id or a label, and PostgreSQL refuses NUL in text.
 NO_CONTROL = r"^[^\x00-\x1f\x7f]*$(?!\n)"
@@ -264,6 +263,8 @@ def _extra(record: CouponRecord) -> dict[str, Any]:
 
 def external_code(record: CouponRecord) -> str | UnsetType:
     """The code of a third party that the coupon carries."""
+    if record.state == CouponState.TRANSFERRED:
+        return UNSET  # it went along
     code: str | UnsetType = _extra(record).get("external_code", UNSET)
     return code
 
@@ -308,7 +309,7 @@ def _coupon(
         id=view.id,
         campaign_id=record.campaign_id,
         terms_revision=record.terms_revision,
-        user_id=None if view.user_id[:6] == PRINTED else view.user_id,
+        user_id=owner(view.user_id),
         kind=kind,
         status=status,
         issued_at=moment(record.issued),

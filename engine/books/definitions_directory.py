@@ -171,8 +171,9 @@ def check_key(key: Body) -> None:
         raise InvalidRequest("role", f"Use one of {', '.join(KEY_ROLES)}.", "角色不存在。")
     for name, role in BINDINGS.items():
         if key.get(name) and key["role"] != role and (name, key["role"]) != ("store_id", "gate"):
+            roles = "terminal or gate" if name == "store_id" else role
             raise InvalidRequest(
-                name, f"Only a {role} key has a {name}.", f"仅 {role} 密钥可绑定 {name}。"
+                name, f"Only a {roles} key has a {name}.", f"仅 {roles} 密钥可绑定 {name}。"
             )
         if key["role"] == role and not key.get(name) and role != "gate":
             raise InvalidRequest(

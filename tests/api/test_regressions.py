@@ -1,7 +1,6 @@
 """Where other engines lost stock or money, one test each: R1 to R17 of the regression list.
 
-Each name says whose fault it was; what it guards against is told in the first line. R16 (a
-cancelled waiting-list winner blocks the seat) comes with waiting lists.
+Each name says what must hold; whose fault it was is told in the first line.
 """
 
 from __future__ import annotations
@@ -223,6 +222,20 @@ async def test_r14_what_cannot_be_taken_back_is_owed(mall: Counter) -> None:
     assert await balance(mall) == -80
     assert (await points(mall, "earn", 100)).status == 201
     assert await balance(mall) == 20
+
+
+async def test_r16_who_gives_a_place_up_frees_it(rehearsed: Counter) -> None:
+    """pretix #1163: who won a place and cancelled kept it until their voucher ended."""
+    api, at = rehearsed.api, "2026-03-02T12:00:00.000+08:00"
+    path = f"/v1/campaigns/{await rehearsed.campaign('stock 1')}/waitlist"
+    ann, bob, dan = map(rehearsed.user, ("ann", "bob", "dan"))
+    line = [(await api.post(path, {"user_id": one}, now=at)).json for one in (ann, bob, dan)]
+    assert [one["status"] for one in line] == ["offered", "waiting", "waiting"]
+    assert (await api.delete(f"{path}/{ann}", now=at)).json["status"] == "declined"
+    offer = (await api.get(f"{path}/{bob}", now=at)).json["offer"]
+    assert (await api.post(f"/v1/orders/{offer['order_id']}/cancel", {}, now=at)).status == 200
+    line = [(await api.get(f"{path}/{one}", now=at)).json for one in (ann, bob, dan)]
+    assert [one["status"] for one in line] == ["declined", "declined", "offered"]
 
 
 async def test_r17_points_are_added_never_written(mall: Counter) -> None:
