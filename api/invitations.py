@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.jobs import campaign_row
 from api.office import by, receipt, written
 from api.problems import Refused
 from api.routes import Call, Id, Reply, route
@@ -105,9 +106,7 @@ def open_campaign(campaign: Campaign, now: int) -> Outcome | None:
 
 async def campaign_of(call: Call, campaign_id: str) -> Campaign:
     """A campaign; ``not_found``."""
-    row = await get_campaign(call.tenant.books, call.tenant.id, campaign_id)
-    if row is None:
-        raise Refused(Outcome.NOT_FOUND, field="campaign_id")
+    row = await campaign_row(call, campaign_id, "campaign_id")
     return msgspec.convert(row.body, Campaign)
 
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from api import lookups, wire_jobs
 from api import wire_prints as shapes
 from api.downloads import file
+from api.invitations import CLOSED, CLOSED_REFUSALS
 from api.jobs import campaign_row, new_job
 from api.office import by, receipt, written
 from api.problems import Refused
@@ -31,12 +32,6 @@ TAGS = ("prints",)
 AT_ONCE = 5000  # rows of a list
 SVG = "image/svg+xml"
 COLUMNS = ("number", "coupon_id", "typed_code", "coupon_code", "valid_from", "valid_until")
-_CLOSED = {
-    "frozen": Outcome.CAMPAIGN_FROZEN,
-    "paused": Outcome.CAMPAIGN_PAUSED,
-    "ended": Outcome.CAMPAIGN_ENDED,
-    "draft": Outcome.NOT_STARTED,
-}
 
 
 @route(
@@ -47,7 +42,7 @@ _CLOSED = {
     status=202,
     summary="Issue up to 100,000 coupons without an owner, to be printed; as a job.",
     tags=TAGS,
-    errors=(*_CLOSED.values(), Outcome.NOT_ELIGIBLE),
+    errors=(*CLOSED_REFUSALS, Outcome.NOT_ELIGIBLE, Outcome.CHANNEL_NOT_ALLOWED),
 )
 async def order(call: Call) -> Reply:
     body: shapes.PrintRequest = call.body
@@ -82,8 +77,8 @@ def _check(call: Call, status: str, campaign: Body) -> None:
     if issue["price"] or issue["points_price"]:
         raise InvalidRequest("price", "What has a price is ordered and paid, not printed.",
                              "有价券需购买,不能印制。")  # fmt: skip
-    if status in _CLOSED:
-        raise Refused(_CLOSED[status])
+    if status in CLOSED:
+        raise Refused(CLOSED[status])
     if issue["start"] and call.clock() < parse_time(issue["start"]):
         raise Refused(Outcome.NOT_STARTED, retry_at=parse_time(issue["start"]))
     if issue["tiers"] is not None or issue["audiences"] is not None:

@@ -157,7 +157,7 @@ def ticket_seed(secret: bytes, tenant: str, key_id: int = 1) -> bytes:
 def qr_svg(code: str) -> bytes:
     """The QR picture of a code as an SVG document with a view box: it scales to its place."""
     out = BytesIO()
-    _picture(code).save(out, kind="svg", border=4, light="#fff", omitsize=True, svgclass=None)
+    picture(code).save(out, kind="svg", border=4, light="#fff", omitsize=True, svgclass=None)
     return out.getvalue()
 
 
@@ -169,11 +169,12 @@ def qr_png(code: str, scale: int = 8) -> bytes:
     if scale < 1:
         raise ValueError("scale is at least 1")
     out = BytesIO()
-    _picture(code).save(out, kind="png", border=4, scale=scale)
+    picture(code).save(out, kind="png", border=4, scale=scale)
     return out.getvalue()
 
 
-def _picture(code: str) -> segno.QRCode:
+def picture(code: str) -> segno.QRCode:
+    """The QR picture of a code, 29 modules wide, or 41 of one for offline gates."""
     # Version 3-M holds 61 alphanumeric characters, 6-M 154: a code never needs the next size.
     version = 3 if len(code) < SIGNED_LENGTH else 6
     return segno.make_qr(code, error="m", version=version, mode="alphanumeric", boost_error=False)

@@ -33,7 +33,7 @@ from engine.errors import Unavailable
 from engine.gift_records import GiftState
 from engine.outcomes import Outcome
 from engine.parking.records import LotRecord
-from engine.quotas import Quotas
+from engine.quotas import WITHDRAWALS, Quotas
 from engine.records import PromiseRecord, StoreRecord, pack
 from engine.segments import FRESH_SECONDS
 from engine.server import Server
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from engine.engine import Engine
 
 WATCH_SECONDS = 1.0
-WITHDRAWALS = 4  # tries to take away what moves between cells meanwhile
 BUDGETS_EVERY = 5  # of these, budgets are looked at
 SWEEP_AT_ONCE = 256
 UNDONE_MS = 5000  # a coupon on its way to somebody for so long was cut off

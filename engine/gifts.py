@@ -8,7 +8,6 @@ cut off is finished by the same key, or by the sweeper.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +29,6 @@ _coupon = msgspec.msgpack.Decoder(CouponRecord).decode
 _user = msgspec.msgpack.Decoder(UserRecord).decode
 _takes = msgspec.msgpack.Decoder(list[Take]).decode
 _text = msgspec.msgpack.Decoder(str | None).decode
-
-READS = 32  # at once: a gift may be asked for by a crowd, and connections are not without end
 
 
 @dataclass(slots=True, frozen=True)
@@ -62,7 +59,6 @@ class Gifts:
 
     def __init__(self, acting: Acting) -> None:
         self._acting = acting
-        self._few = asyncio.Semaphore(READS)
 
     async def offer(
         self, *, coupon_id: str, seconds: int, key: str, who: str, now: int = 0
@@ -115,8 +111,7 @@ class Gifts:
         if place is None:
             return None
         acting = self._acting
-        async with self._few:
-            packed = await acting.read_key(keys.gift_key(acting.tag_of(place[0]), *place))
+        packed = await acting.read_key(keys.gift_key(acting.tag_of(place[0]), *place))
         return Gift(gift_id, _gift(packed), now or acting.clock()) if packed else None
 
     # ---- giving on ---------------------------------------------------------------------------
@@ -218,10 +213,9 @@ class Gifts:
         """Fields of a wallet."""
         acting = self._acting
         try:
-            async with self._few:
-                return await acting.server.fields(
-                    keys.wallet_key(acting.tag_of(handle), handle), *names
-                )
+            return await acting.server.fields(
+                keys.wallet_key(acting.tag_of(handle), handle), *names
+            )
         except (RedisError, OSError) as error:
             raise Unavailable("Redis does not answer") from error
 

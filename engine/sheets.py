@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-import segno
+from engine.codes import picture
 
 COLUMNS, ROWS = 3, 8
 A_PAGE = COLUMNS * ROWS
@@ -64,8 +64,7 @@ def _label(label: Label, x: float, y: float, wide: float, high: float) -> str:
 
 
 def _picture(code: str, x: float, y: float) -> str:
-    picture = segno.make_qr(code, error="m", version=3, mode="alphanumeric", boost_error=False)
-    drawn = picture.svg_inline(border=4, light="#fff", omitsize=True, svgclass=None)
+    drawn = picture(code).svg_inline(border=4, light="#fff", omitsize=True, svgclass=None)
     return f'<svg x="{x:.2f}" y="{y:.2f}" width="{_QR}" height="{_QR}">{drawn}</svg>'
 
 

@@ -19,6 +19,7 @@ from engine.books.db import Books
 from engine.definitions import BY_GROUP, BY_INVITATION
 from engine.engine import Engine
 from engine.errors import Unavailable
+from engine.orders import ENGINE as WHO
 from engine.orders import Order
 from engine.views import Answer
 
@@ -26,7 +27,6 @@ AT_ONCE = 64
 GRACE_SECONDS = 60  # that places outlast their group's time: who comes last is still served
 PAY_SECONDS = 900  # that the members of a group have once it has formed
 log = structlog.get_logger()
-WHO = '{"key":"","label":"engine","role":"engine"}'
 
 
 async def round(books: Books, engine: Engine) -> bool:  # noqa: A001 - as a job's

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from engine.fastpath import ALPHABET, b32_decode, b32_encode, handle_of, serial_of
+from engine.keys import PRINTED
 
 MOST_NUMBER: Final = (1 << 28) - 1
 LENGTH: Final = 13
-PRINTED: Final = "print/"  # begins the owner's name of a printed coupon (keys.PRINTED)
 _TAG_BITS: Final = 32
 _LONGEST_INPUT: Final = 64
 _POLYNOMIAL: Final = 0b100101  # of GF(32)
