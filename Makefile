@@ -39,7 +39,7 @@ docs: $(DEV_READY) ## the documents that are generated from the code
 	@mkdir -p docs
 	$(BIN)/python -m engine.outcomes > docs/OUTCOMES.md
 
-bench: $(addprefix bench-,$(BENCHES)) ## all benchmarks, alone on the machine; JSON in reports/
+bench: $(addprefix bench-,$(BENCHES)) ## benchmarks (growth and peers apart), alone on the machine; JSON in reports/
 
 bench-tables: $(DEV_READY) ## the tables of docs/BENCHMARKS.md, from reports/*.json
 	$(BIN)/python -m benchmarks.tables $(ARGS)
@@ -79,6 +79,7 @@ bench-peers: $(DEV_READY) ## against SQL, plain redis-py, pretix and others (mak
 	$(BIN)/python -m benchmarks.peers.http_claims
 	$(BIN)/python -m benchmarks.peers.checkin
 	$(BIN)/python -m benchmarks.peers.packages
+
 bench-waitlist: $(DEV_READY) ## joining, asking and moving on with 200,000 waiting, beside claims
 	$(BIN)/python -m benchmarks.waitlist $(ARGS)
 

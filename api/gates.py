@@ -32,7 +32,10 @@ KEY_ID = 1  # that signs
 
 
 class GateQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """``after``: only what changed at or after that time; ``cursor``: the rest of a long list."""
+    """``after``: only what was spent at or after that time; ``cursor``: the rest of a long list.
+
+    What is good again (a reversed entry) shows in a whole list alone.
+    """
 
     after: str | None = None
     cursor: str | None = None

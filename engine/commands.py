@@ -53,7 +53,7 @@ class Shut(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
 
 class StockSend(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """Send part of a cell's stock of a campaign to another cell; of no wallet."""
+    """Send part of a cell's stock of a campaign, or of a quota, to another; of no wallet."""
 
     now: int
     what: str  # stock or quota

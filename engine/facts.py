@@ -266,9 +266,12 @@ class Published(Fact, tag="published", frozen=True):
 
 
 class StockMoved(Fact, frozen=True):
-    """Part of a cell's stock went to another cell or came from one; ``act`` is the campaign id."""
+    """Part of a cell's stock or quota went to another cell or came from one.
 
-    what: str  # stock
+    ``act`` is the campaign id, or event/quota.
+    """
+
+    what: str  # stock or quota
     peer: int  # the other cell
     number: int
     total: int  # between the two in this direction, ever

@@ -1,4 +1,4 @@
-"""Doing jobs: grants, recalls and refunds, item by item beside live traffic.
+"""Doing jobs: grants, recalls, refunds and prints, item by item beside live traffic.
 
 One process a mall's host does them (the API's first). A job is done in slices: lease it, take the
 next items, act, keep their outcomes. A crash loses at most the outcomes of one slice; its acts are

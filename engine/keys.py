@@ -2,43 +2,47 @@
 
 A cell's keys all carry its tag, so one act touches one slot:
 
-==================  ======  ===============================================================
-``{tag}:cell``      hash    epoch, seq, definitions (stores ``s<id>``, lots ``l<id>``,
+==================== ====== ===============================================================
+``{tag}:cell``       hash   epoch, seq, definitions (stores ``s<id>``, lots ``l<id>``,
                             ``settings``), ``v<store>`` validations of the day
-``{tag}:facts``     stream  the outbox: entries ``<epoch>-<last seq>``, field ``f``
-``{tag}:w:<h>``     hash    a wallet: ``u`` user, ``C<serial>`` coupons, ``n<campaign>`` counts,
+``{tag}:facts``      stream the outbox: entries ``<epoch>-<last seq>``, field ``f``
+``{tag}:w:<h>``      hash   a wallet: ``u`` user, ``C<serial>`` coupons, ``n<campaign>`` counts,
                             ``a<audience>`` memberships, ``h<store>/<order_ref>`` open hold,
                             ``p`` points, ``q`` open orders, ``t`` coupons on their way here
-``{tag}:g:<id>``    hash    a campaign's share: issue, t<revision>, left, issued, redeemed, …
-``{tag}:o:<id>``    zset    open holds on a campaign that has a budget or a limit of uses
-``{tag}:h:<id>``     string  who was given a coupon of it, in order: beginnings of handles
-``{tag}:frozen``     set     handles of frozen members
-``{tag}:r:<h><s>``  string  a redemption (records.RedemptionRecord)
-``{tag}:p:<h><s>``  string  an entry of points (records.EntryRecord)
-``{tag}:points``    zset    people by the time their next lot of points expires, for the sweeper
-``{tag}:b:<h><s>``  string  a purchase (records.PurchaseRecord)
-``{tag}:t:<h>``     string  whose purchase a transaction is: ``h`` stands for its id
-``{tag}:q:<h><s>``  string  an order (records.OrderRecord)
-``{tag}:l:<id>``    zset    open orders of a campaign by the time they lapse: ``<h><s>:<quantity>``
-``{tag}:orders``    zset    open orders by the time they lapse, for the sweeper
-``{tag}:c:<h><s>``  string  an attempt at a gate (checkin_records.CheckInRecord)
-``{tag}:j:<h><s>``  string  who came and went with a ticket (AttendanceRecord)
-``{tag}:e:<id>``    hash    an event's quotas: ``s<quota>`` share, ``m<quota>`` moved here from
-                            other cells, ``u<quota>`` used, ``v<quota>`` version
-``{tag}:m:<e>/<q>`` zset    open orders of a quota: ``<h><s>:<quantity>:<campaign>``
-``{tag}:n:<id>``    zset    a campaign's waiting line: handles by priority, then place
-``{tag}:u:<id>``    hash    version, last, why of the line; ``e<h>`` who joined it
-``{tag}:lines``     zset    campaigns whose line is open, all of score 0
-``{tag}:v:<h>``     string  a vehicle; ``h`` stands for its plate (parking/records.py, as below)
-``{tag}:s:<h>``     string  a stay; ``h`` stands for its lot and session
-``{tag}:k:<h>``     string  a pocket: validations given to a stay, a plate or a person
-``{tag}:y:<h><s>``  string  how a person paid for a stay (parking/records.StayUse)
-``{tag}:d:<h>``     string  stays of the day that a person's tier was used for
-``{tag}:holds``     zset    open holds by the time they lapse (``<h><s>``), for the sweeper
-``{tag}:i:<h><s>``  string  a gift (gift_records.GiftRecord)
-``{tag}:gifts``     zset    open gifts by the time they lapse, for the sweeper
-``{tag}:takes``     zset    coupons on their way to somebody by the time they were asked for
-==================  ======  ===============================================================
+``{tag}:g:<id>``     hash   a campaign's share: issue, t<revision>, left, issued, redeemed, …
+``{tag}:o:<id>``     zset   open holds on a campaign that has a budget or a limit of uses
+``{tag}:h:<id>``     string who was given a coupon of it, in order: beginnings of handles
+``{tag}:frozen``     set    handles of frozen members
+``{tag}:r:<h><s>``   string a redemption (records.RedemptionRecord)
+``{tag}:p:<h><s>``   string an entry of points (records.EntryRecord)
+``{tag}:points``     zset   people by the time their next lot of points expires, for the sweeper
+``{tag}:b:<h><s>``   string a purchase (records.PurchaseRecord)
+``{tag}:t:<h>``      string whose purchase a transaction is: ``h`` stands for its id
+``{tag}:q:<h><s>``   string an order (records.OrderRecord)
+``{tag}:l:<id>``     zset   open orders of a campaign by the time they lapse: ``<h><s>:<quantity>``
+``{tag}:orders``     zset   open orders by the time they lapse, for the sweeper
+``{tag}:x:<id>``     list   codes of a third party that are still to be given out
+``{tag}:z:<c>:<id>`` list   such codes on their way to cell ``c``, the last sent last
+``{tag}:sent``       zset   what was sent to other cells (``to:what:id``) by when
+``{tag}:c:<h><s>``   string an attempt at a gate (checkin_records.CheckInRecord)
+``{tag}:j:<h><s>``   string who came and went with a ticket (AttendanceRecord)
+``{tag}:e:<id>``     hash   an event's quotas: ``s<quota>`` share, ``m<quota>`` moved here from
+                            other cells, ``u<quota>`` used, ``v<quota>`` version,
+                            ``o<quota>`` sent, ``i<quota>`` received, ``k<quota>`` kept
+``{tag}:m:<e>/<q>``  zset   open orders of a quota: ``<h><s>:<quantity>:<campaign>``
+``{tag}:n:<id>``     zset   a campaign's waiting line: handles by priority, then place
+``{tag}:u:<id>``     hash   version, last, why, named of the line; ``e<h>`` who joined it
+``{tag}:lines``      zset   campaigns whose line is open, all of score 0
+``{tag}:v:<h>``      string a vehicle; ``h`` stands for its plate (parking/records.py, as below)
+``{tag}:s:<h>``      string a stay; ``h`` stands for its lot and session
+``{tag}:k:<h>``      string a pocket: validations given to a stay, a plate or a person
+``{tag}:y:<h><s>``   string how a person paid for a stay (parking/records.StayUse)
+``{tag}:d:<h>``      string stays of the day that a person's tier was used for
+``{tag}:holds``      zset   open holds by the time they lapse (``<h><s>``), for the sweeper
+``{tag}:i:<h><s>``   string a gift (gift_records.GiftRecord)
+``{tag}:gifts``      zset   open gifts by the time they lapse, for the sweeper
+``{tag}:takes``      zset   coupons on their way to somebody by the time they were asked for
+==================== ====== ===============================================================
 
 Ids: coupon ``C``, redemption ``R``, reversal ``V``, order ``O``, entry of points ``P``,
 validation ``K``, gift ``G``, check-in ``I``, place in a waiting line ``W``, each + handle (16) +
@@ -222,6 +226,8 @@ def checkin_key(tag: str, handle: str, serial: str) -> str:
 def attendance_key(tag: str, handle: str, serial: str) -> str:
     """String: who came and went with a ticket; ``serial`` is its own."""
     return f"{tag}:j:{handle}{serial}"
+
+
 def quotas_key(tag: str, event_id: str) -> str:
     """Hash: the quotas of an event."""
     return f"{tag}:e:{event_id}"

@@ -7,7 +7,8 @@ What finance adds (adjustments, fundings, tracked events) is in ``schema_finance
 purchases in ``schema_points``, lots and stays in ``schema_parking``, jobs and refused tries in
 ``schema_office``, orders and refunds in ``schema_orders``, third parties' codes in
 ``schema_pools``, notices in ``schema_events``, what went from cell to cell in ``schema_moves``,
-check-ins in ``schema_checkins``.
+check-ins in ``schema_checkins``, quotas in ``schema_quotas``, invitations and groups in
+``schema_social``, waiting lines in ``schema_waiting``.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ jobs = Table(
     metadata,
     tenant_column(),
     Column("id", Id, primary_key=True),
-    Column("kind", String(16), nullable=False),  # grant | recall | refund_expired
+    Column("kind", String(16), nullable=False),  # grant | recall | print | refund_expired
     Column("state", String(16), nullable=False),  # queued | running | done | failed
     Column("campaign_id", Id, nullable=False),
     Column("asked", Text, nullable=False),  # JSON: what the request said beyond the items

@@ -1,6 +1,6 @@
 --[[
-Receive what another cell has sent of a campaign's stock, up to the total that it has ever sent
-here: what was received before does not come twice.
+Receive what another cell has sent of a campaign's stock or of a quota, up to the total that it has
+ever sent here: what was received before does not come twice.
 
 include:  batch, orders, segments
 keys:

@@ -1,6 +1,7 @@
 --[[
-Send part of what this cell has of a campaign's stock to another cell: half of it, or as much as is
-wanted there if that is more. What is on its way stands in `sent` until it is received there.
+Send part of what this cell has of a campaign's stock or of a quota to another cell: half of it, or
+as much as is wanted there if that is more. What is on its way stands in `sent` until it is received
+there.
 
 include:  batch, keys, orders, segments
 keys:

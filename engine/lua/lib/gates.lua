@@ -45,7 +45,7 @@ local function outcome_of(item, event, at)
     event[EVENT.reentry])
   local used = at.member_used
     or (item.step > 0 and item.step <= (item.record[COUPON.step] or 0))
-  if at.out == 1 then  -- nobody is kept in
+  if at.out == 1 then  -- no freeze and no hour keeps anybody in
     if clashes then return OUTCOME.NOT_IN, other end
     return used and OUTCOME.CODE_USED or OUTCOME.DONE
   end
