@@ -284,6 +284,7 @@ async def _offline(
         if made is not None:
             record, outcome = made.record, made.outcome
             item.id, item.event = made.id, record.event_id or None
+            item.scanned_at = moment(record.scanned)  # as it was first told
             item.redemption_id = made.redemption_id or None
             if record.other_gate:
                 item.gates, item.other_at = [record.other_gate, told.gate], moment(record.other_at)

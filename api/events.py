@@ -14,9 +14,10 @@ from engine.errors import InvalidRequest
 
 
 class EventsQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """``after``: the ``next_cursor`` of the last answer; ``types``: some, by comma."""
+    """``after`` (or ``cursor``): the ``next_cursor`` of the last answer; ``types``: by comma."""
 
     after: str | None = None
+    cursor: str | None = None
     types: str | None = None
     limit: Annotated[int, Meta(ge=1, le=200)] = 100
 
@@ -51,7 +52,8 @@ class EventList(msgspec.Struct):
 )
 async def feed(call: Call) -> Reply:
     query: EventsQuery = call.query
-    after = decode_cursor(query.after, tuple[events.Position])[0] if query.after else None
+    field, text = ("after", query.after) if query.after else ("cursor", query.cursor)
+    after = decode_cursor(text, tuple[events.Position], field=field)[0] if text else None
     types = query.types.split(",") if query.types is not None else None
     if types is not None and not set(types) <= set(events.TYPES):
         raise InvalidRequest("types", f"Use some of {', '.join(events.TYPES)}.")

@@ -302,10 +302,10 @@ def encode_cursor(*position: Any) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(position)).rstrip(b"=").decode()
 
 
-def decode_cursor(cursor: str, types: Any) -> Any:
+def decode_cursor(cursor: str, types: Any, *, field: str = "cursor") -> Any:
     """The position in ``cursor`` as ``types`` (e.g. ``tuple[int, str]``), else InvalidRequest."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         return msgspec.msgpack.decode(raw, type=types)
     except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise InvalidRequest("cursor", "This is not a cursor that a list gave out.") from None
+        raise InvalidRequest(field, "This is not a cursor that a list gave out.") from None

@@ -354,6 +354,8 @@ async def test_what_happened_is_told_once_and_in_order(shop: Shop) -> None:
     assert (await shop.get("/v1/events", params=cursor_of(cursor))).json["items"] == []
     some = await shop.get("/v1/events", params={"types": "redeemed,order_lapsed"})
     assert [one["type"] for one in some.json["items"]] == ["order_lapsed", "redeemed"]
+    assert (await shop.get("/v1/events", params={"cursor": cursor})).json["items"] == []
+    assert (await shop.get("/v1/events", params={"after": "x"})).json["field"] == "after"
     beyond = encode_cursor([[(1, 1 << 63)], 0])
     for query in ({"types": "claimed"}, {"after": "x"}, {"limit": "0"}, {"after": beyond}):
         assert (await shop.get("/v1/events", params=query)).status == 400
