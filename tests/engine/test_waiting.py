@@ -68,6 +68,12 @@ class Line:
         )  # fmt: skip
         return answer.outcome
 
+    @staticmethod
+    def id_of(answer: Answer[Any]) -> str:
+        """Of the order that was made."""
+        assert answer.value is not None
+        return str(answer.value.id)
+
     async def order(self, user: str, quantity: int = 1) -> Answer[Any]:
         return await self.mall.engine.orders.place(
             user_id=user, items=[(self.name, quantity)], channel="app", key=self.key(), who=WHO,
@@ -146,12 +152,14 @@ async def test_a_party_waits_in_its_place_and_is_told_why(line: Line, redis_url:
     assert (await line.join("many", 4)).outcome is Outcome.SOLD_OUT  # there will never be so many
     await line.join("two", 2)
     await line.join("one")
-    await line.mall.engine.orders.cancel(order_id=first.value.id, key="x", who=WHO, now=line.now)
+    await line.mall.engine.orders.cancel(order_id=line.id_of(first), key="x", who=WHO, now=line.now)
     assert await line.place("two") == ("waiting", 1)
     assert await line.why("two") == (Outcome.SOLD_OUT, True)
     assert await line.place("one") == ("waiting", 2)
     assert await line.claim("zoe") is Outcome.SOLD_OUT  # not past the line, though one is free
-    await line.mall.engine.orders.cancel(order_id=second.value.id, key="x", who=WHO, now=line.now)
+    await line.mall.engine.orders.cancel(
+        order_id=line.id_of(second), key="x", who=WHO, now=line.now
+    )
     assert await line.place("two") == ("offered", 0)
     assert await line.claim("two") is Outcome.DONE  # for both of them
     wallet = await line.mall.engine.wallet(line.mall.engine.handle_of("two"), now=line.now)
@@ -169,7 +177,7 @@ async def test_who_may_not_have_one_is_passed_and_can_ask_why(line: Line) -> Non
     await line.join("eve")
     await line.mall.engine.set_profile(user_id="cold", frozen=True, who=WHO, now=line.now)
     await line.mall.engine.orders.pay(
-        order_id=taken.value.id, payment_ref="p", paid_amount=0, key="p", who=WHO, now=line.now
+        order_id=line.id_of(taken), payment_ref="p", paid_amount=0, key="p", who=WHO, now=line.now
     )
     await line.mall.add_stock("c", 1)
     await line.mall.engine.waiting.published("c", line.now)
@@ -266,7 +274,7 @@ async def test_what_a_crash_left_is_finished(line: Line) -> None:
     await line.join("bob")
     await line.join("eve")
     await line.mall.engine.orders.cancel(
-        order_id=order.value.id, key="x", who=WHO, now=line.now, moves_on=False
+        order_id=line.id_of(order), key="x", who=WHO, now=line.now, moves_on=False
     )
     moved = await lines.step("c", None, 1, 9, -1, line.now)
     await waiting._offer_all("c", moved.heads, 0, line.now)  # and here it dies
@@ -313,14 +321,16 @@ async def _over_several_cells(redis_url: str, tenant: str, books_file: Path) -> 
         assert await line.marks() == {True}
         assert await line.claim("zoe") is Outcome.SOLD_OUT
         for number, order in enumerate(taken):
-            await mall.engine.orders.cancel(order_id=order.value.id, key="x", who=WHO, now=line.now)
+            await mall.engine.orders.cancel(
+                order_id=line.id_of(order), key="x", who=WHO, now=line.now
+            )
             places = [await line.place(user) for user in people]
             offered = [("offered", 0)] * (number + 1)
             assert places == offered + [("waiting", n + 1) for n in range(6 - number)]
             assert await line.claim("zoe") is Outcome.SOLD_OUT
         line.now += 15 * MINUTE
-        places = [(await line.place(user))[0] for user in people]
-        assert places == ["lapsed"] * 3 + ["offered"] * 3 + ["waiting"]
+        states = [(await line.place(user))[0] for user in people]
+        assert states == ["lapsed"] * 3 + ["offered"] * 3 + ["waiting"]
         assert await line.claim("u4") is Outcome.DONE
         await mall.add_stock("c", 2)
         await mall.engine.waiting.published("c", line.now)
