@@ -49,6 +49,7 @@ class Room(msgspec.Struct, array_like=True):
     version: int
     why: int
     marked: int
+    quotas: list[int]  # of each quota, what this cell was given of it
 
 
 class Moved(msgspec.Struct, array_like=True):

@@ -420,8 +420,11 @@ def _name_of(campaign_id: str, serial: str) -> str:
 
 
 def _total(rooms: list[Room]) -> int:
-    """The stock of all cells; -1 = unlimited."""
-    return -1 if any(room.share < 0 for room in rooms) else sum(room.share for room in rooms)
+    """The least of the stock and the quotas of all cells; -1 = unlimited."""
+    totals = [sum(cells) for cells in zip(*(room.quotas for room in rooms), strict=False)]
+    if all(room.share >= 0 for room in rooms):
+        totals.append(sum(room.share for room in rooms))
+    return min(totals, default=-1)
 
 
 def _free(rooms: list[Room]) -> int:

@@ -36,5 +36,11 @@ if share and share.aside > 0 then
     'LIMIT', 0, 1)
   next = tonumber(first[2]) or 0
 end
-return pack.array(now, free, tonumber(row[1]) or 0, next, tonumber(line[1]) or 0,
-  tonumber(line[2]) or 0, tonumber(row[2]) or 0)
+-- What a quota is in this cell, wherever it has moved to: of all cells together, its total.
+local totals = {}
+for i, quota in ipairs(share and share.quotas or {}) do
+  totals[i] = tonumber(redis.call('HGET', keys.quotas(quota.event), 's' .. quota.id)) or 0
+end
+return pack.header(8) .. cmsgpack.pack(now, free, tonumber(row[1]) or 0, next,
+  tonumber(line[1]) or 0, tonumber(line[2]) or 0, tonumber(row[2]) or 0)
+  .. pack.array(unpack(totals))

@@ -169,6 +169,26 @@ async def test_a_seat_is_offered_by_the_clock_alone(api: Api) -> None:
     assert (await api.post("/v1/claims", claim)).status == 201
 
 
+async def test_a_party_larger_than_a_quota_does_not_stop_the_line(line: Line) -> None:
+    body = campaign_body("hall", [])
+    body |= {"kind": "ticket", "benefit": {"type": "admission", "value": 100}, "stock": {}}
+    body["event"] = {"id": "gala", "starts_at": "2026-03-09T19:00:00+08:00",
+                     "ends_at": "2026-03-09T22:00:00+08:00",
+                     "quotas": [{"id": "a", "total": 2}, {"id": "b", "total": 9}]}  # fmt: skip
+    made = await line.post("/v1/campaigns", body, now=NOON)
+    assert made.status == 201, made.json
+    wanted = {"user_id": "ann", "items": [{"campaign_id": "hall", "quantity": 2}], "channel": "app"}
+    taken = await line.post("/v1/orders", wanted, now=NOON)
+    assert taken.status == 201, taken.json
+    path = "/v1/campaigns/hall/waitlist"
+    three = await line.post(path, {"user_id": "bob", "party": 3}, now=NOON)
+    assert three.code == "sold_out"
+    two = await line.post(path, {"user_id": "cat", "party": 2}, now=NOON)
+    assert two.json["status"] == "waiting"
+    await line.post(f"/v1/orders/{taken.json['id']}/cancel", {}, now=NOON)
+    assert (await line.get(path + "/cat", now=NOON)).json["status"] == "offered"
+
+
 async def test_what_waits_for_a_party_is_offered_to_nobody_else(line: Line) -> None:
     await line.offer_of("stock 2 per_user 2")
     assert (await line.claim("ann")).status == 201
