@@ -37,6 +37,10 @@ SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 log = structlog.get_logger()
 
 
+# On a machine that has more to do than it can, callers are answered first, and the books catch up.
+WRITER_NICE = 5
+
+
 class Child:
     """One process, kept alive until ``stop``."""
 
@@ -47,6 +51,7 @@ class Child:
         environment: Mapping[str, str],
         *,
         listener: socket.socket | None = None,
+        gives_way: bool = False,
     ) -> None:
         self.name = name
         self.ready = False  # it said so or, without a listener, was started
@@ -54,6 +59,7 @@ class Child:
         self._command = command
         self._environment = environment
         self._listener = listener
+        self._gives_way = gives_way
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
@@ -111,6 +117,8 @@ class Child:
                 pass_fds=passed,
                 process_group=0,  # Ctrl-C is the parent's to handle
             )
+        if self._gives_way:
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, WRITER_NICE)
         watchdog = Watchdog(self._process.pid)
         if self._listener is None:
             self.ready = True
@@ -168,7 +176,7 @@ async def serve(
             )
             for n, listener in enumerate(listeners)
         ]
-        helpers = [Child("writer", (sys.executable, "-m", "api.cli", "writer"), environment)]
+        helpers = [Child("writer", (sys.executable, "-m", "api.cli", "writer"), environment, gives_way=True)]
         await stack.enter_async_context(kept_alive(helpers if writer else []))
         await stack.enter_async_context(kept_alive(children))
         if await all_ready(children, stop):
