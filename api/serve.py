@@ -176,7 +176,8 @@ async def serve(
             )
             for n, listener in enumerate(listeners)
         ]
-        helpers = [Child("writer", (sys.executable, "-m", "api.cli", "writer"), environment, gives_way=True)]
+        command = (sys.executable, "-m", "api.cli", "writer")
+        helpers = [Child("writer", command, environment, gives_way=True)]
         await stack.enter_async_context(kept_alive(helpers if writer else []))
         await stack.enter_async_context(kept_alive(children))
         if await all_ready(children, stop):
