@@ -140,6 +140,7 @@ class Kept:
 
     A fixture with a parameter is closed each time another parameter is asked for: servers of the
     matrix would be stopped and started again whenever tests of one and of the other alternate.
+    Not for API servers: the malls that tests make in one cost it something as long as it lives.
     """
 
     def __init__(self, stack: ExitStack) -> None:

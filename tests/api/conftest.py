@@ -11,7 +11,6 @@ import pytest
 
 from tests.api.counter import Counter
 from tests.api.server import Api, ApiServer
-from tests.conftest import Kept
 
 
 def _books(request: pytest.FixtureRequest, kind: str) -> dict[str, str]:
@@ -22,35 +21,19 @@ def _books(request: pytest.FixtureRequest, kind: str) -> dict[str, str]:
     return {"HEXIAO_DATABASE_URL": postgres.url(postgres.create())}
 
 
-def _session_server(
-    request: pytest.FixtureRequest, kind: str, directory: Path, **environment: str
-) -> ApiServer:
-    """One a session for each pair of Redis and books."""
-    program, database = (request.getfixturevalue(n) for n in ("redis_program", "database_kind"))
-
-    def make(stack: ExitStack) -> ApiServer:
-        books = _books(request, database)
-        server = ApiServer(directory, program, **environment, **books).start()
-
-        def stop() -> None:
-            assert server.stop() == 0, server.log()
-
-        stack.callback(stop)
-        return server
-
-    kept: Kept = request.getfixturevalue("kept")
-    return kept((kind, program, database), make)
-
-
 @pytest.fixture(scope="session")
 def api_server(
     request: pytest.FixtureRequest,
     redis_program: Path,
     database_kind: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> ApiServer:
+) -> Iterator[ApiServer]:
     """The session's server, on the wall's clock: not to be stopped. Use ids of your own."""
-    return _session_server(request, "serve", tmp_path_factory.mktemp("serve"))
+    directory = tmp_path_factory.mktemp("serve")
+    server = ApiServer(directory, redis_program, **_books(request, database_kind))
+    server.start()
+    yield server
+    assert server.stop() == 0, server.log()
 
 
 @pytest.fixture(scope="session")
@@ -59,10 +42,14 @@ def rehearsal_server(
     redis_program: Path,
     database_kind: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> ApiServer:
+) -> Iterator[ApiServer]:
     """The session's rehearsal server: operators set the clock by Hexiao-Now (``now=``)."""
     directory = tmp_path_factory.mktemp("rehearsal")
-    return _session_server(request, "rehearsal", directory, HEXIAO_REHEARSAL="1")
+    books = _books(request, database_kind)
+    server = ApiServer(directory, redis_program, HEXIAO_REHEARSAL="1", **books)
+    server.start()
+    yield server
+    assert server.stop() == 0, server.log()
 
 
 class OwnServer(Protocol):
