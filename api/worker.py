@@ -27,6 +27,7 @@ from engine.errors import CannotStart
 
 DRAIN_SECONDS = 1.0  # for callers whose request is on its way to us
 FINISH_SECONDS = 20.0  # for what is in flight
+CLOSE_SECONDS = 10.0  # for connections to Redis and books to be closed
 BACKLOG = 2048
 GARBAGE_OBJECTS = 50_000  # more of them than what was let go, before cycles are looked for
 
@@ -59,7 +60,11 @@ async def serve(settings: Settings, listener: socket.socket, *, first: bool, rea
     await site.stop()
     await drained(server, service.gate)
     await runner.cleanup()
-    await service.close()
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await service.close()
+    except TimeoutError:  # everything is answered by now: nothing is lost with what hangs
+        log.error("closing_cut_off")
 
 
 async def drained(server: web.Server, gate: Gate) -> None:
