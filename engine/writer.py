@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 # What going on later may mend: a server that is away, restarting or refusing for now.
 TROUBLE = (RedisError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
+CLOSE_SECONDS = 10.0  # for connections to the books to be closed
+
 log = structlog.get_logger()
 
 
@@ -409,7 +411,9 @@ async def run_writer(settings: Settings) -> None:
         await writer.migrate(settings.database_url)
         await writer.run()
     finally:
-        await books.close()
+        with contextlib.suppress(TimeoutError):  # all is committed: what hangs here holds nothing
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await books.close()
     log.info("writer_stopped")
 
 
