@@ -115,6 +115,8 @@ class Refusals:
         held = seen.verb == "redeem" and getattr(body, "mode", None) == "hold"
         verb = "hold" if held else seen.verb
         for coupon_id, code, short_by in itertools.islice(_refused(seen), MAX_OF_A_CALL):
+            if not code:  # nothing to be done with it, and no rule refuses it
+                continue
             yield Attempt(
                 tenant=seen.tenant.id,
                 id=f"{seen.at:015d}-{self._stamp}{next(self._tally):x}",

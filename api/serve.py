@@ -118,7 +118,8 @@ class Child:
                 process_group=0,  # Ctrl-C is the parent's to handle
             )
         if self._gives_way:
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, WRITER_NICE)
+            with contextlib.suppress(ProcessLookupError):  # it was killed at once
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, WRITER_NICE)
         watchdog = Watchdog(self._process.pid)
         if self._listener is None:
             self.ready = True
