@@ -141,6 +141,7 @@ def test_refusals_at_the_start_are_sentences(
         pytest.param({"appendonly": "no"}, "appendonly yes", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_redis_that_loses_things_is_refused(
     tmp_path: Path, own_redis: OwnRedis, options: dict[str, str], sentence: str
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_redis_that_loses_things_is_refused(
 
 @pytest.mark.servers("valkey")
 @pytest.mark.databases("sqlite")
+@pytest.mark.slow
 async def test_keys(api: Api, api_server: ApiServer) -> None:
     """Added, listed, revoked on a running mall."""
     made = on(api_server, "keys", "add", "finance", "--label", "the accountant")

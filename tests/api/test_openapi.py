@@ -95,6 +95,7 @@ async def test_docs_ask_nobody_else(api: Api) -> None:
 
 @pytest.mark.servers("valkey")
 @pytest.mark.databases("postgres")  # the one that minds lengths and U+0000
+@pytest.mark.slow
 def test_schemathesis_finds_no_fault(api_server: ApiServer, tmp_path: Path) -> None:
     """Requests made up from the document, the allowed and the not quite allowed: never a 5xx,
     never an answer that the document does not know."""

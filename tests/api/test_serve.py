@@ -129,6 +129,7 @@ class Callers:
                 assert (again.status, again.replayed, again.json["id"]) == (201, True, coupon)
 
 
+@pytest.mark.slow
 async def test_sigterm_drops_no_answer(own_server: OwnServer) -> None:
     """Stopped under load: every request that was taken is answered, and the exit code is 0."""
     server = own_server()

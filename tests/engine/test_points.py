@@ -212,6 +212,7 @@ async def reverse(mall: Running, person: Person, step: int, now: int, made: Made
     assert answer.value.record.balance == person.sum
 
 
+@pytest.mark.slow
 async def test_a_thousand_people_against_a_model(small_mall: Running, redis_url: str) -> None:
     mall, now = small_mall, ms("2026-02-06 07:30")
     people = [Person(f"u{n}", n) for n in range(PEOPLE)]

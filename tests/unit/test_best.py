@@ -86,6 +86,7 @@ def test_no_permitted_set_is_better(
 
 @settings(many, max_examples=20_000 if LONG else 100)
 @given(wallet=wallets(12), prices=prices, lines=baskets(10), scene=scenes())
+@pytest.mark.slow
 def test_the_twins_choose_alike(
     compiled: Any, wallet: list[Candidate], prices: list[int], lines: list[Line], scene: Scene
 ) -> None:
