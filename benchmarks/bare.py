@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -16,11 +17,10 @@ from aiohttp import web
 from api.loops import run
 
 
-async def claim(request: web.Request) -> web.Response:
-    """Answers like a claim."""
-    body = orjson.loads(await request.read())
-    coupon = {
-        "id": "C0123456789ABCDEF0123456789A",
+def coupon_of(body: dict[str, Any], number: int) -> dict[str, Any]:
+    """An answer of the size of a claim's."""
+    return {
+        "id": f"C{number:027d}",
         "campaign_id": body["campaign_id"],
         "terms_revision": 1,
         "user_id": body["user_id"],
@@ -35,6 +35,11 @@ async def claim(request: web.Request) -> web.Response:
         "source": None,
         "metadata": None,
     }
+
+
+async def claim(request: web.Request) -> web.Response:
+    """Answers like a claim."""
+    coupon = coupon_of(orjson.loads(await request.read()), 0)
     return web.Response(body=orjson.dumps(coupon), status=201, content_type="application/json")
 
 

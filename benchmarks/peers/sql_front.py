@@ -14,6 +14,7 @@ import orjson
 from aiohttp import web
 
 from api.loops import run
+from benchmarks.bare import coupon_of
 from benchmarks.peers.sql import InTransaction, open_pool
 
 
@@ -32,22 +33,7 @@ class Front:
             return web.Response(
                 body=orjson.dumps(refusal), status=409, content_type="application/problem+json"
             )
-        coupon = {
-            "id": f"C{number:027d}",
-            "campaign_id": body["campaign_id"],
-            "terms_revision": 1,
-            "user_id": body["user_id"],
-            "kind": "coupon",
-            "status": "issued",
-            "issued_at": "2026-01-31T10:00:00.000Z",
-            "valid_from": "2026-01-31T10:00:00.000Z",
-            "valid_until": "2026-02-07T10:00:00.000Z",
-            "uses_left": 1,
-            "balance": None,
-            "channel": body["channel"],
-            "source": None,
-            "metadata": None,
-        }
+        coupon = coupon_of(body, number)
         return web.Response(body=orjson.dumps(coupon), status=201, content_type="application/json")
 
 

@@ -30,20 +30,6 @@ outcomes:
   WRONG_EVENT NOT_PAID ALREADY_IN NOT_IN TOO_EARLY TOO_LATE WINDOW_MOVED
 ]]
 
--- The first answer again: the record of this scan, in this window or the one before.
-local function receipt(op, handle, now)
-  for _, serial in ipairs({ op[CHECKIN.serial], op[CHECKIN.serial_before] }) do
-    local packed = redis.call('GET', keys.checkin(handle, serial))
-    if packed then
-      if cmsgpack.unpack(packed)[SCAN.fingerprint] ~= op[CHECKIN.fingerprint] then
-        return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
-      end
-      return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed
-        .. cmsgpack.pack(serial)
-    end
-  end
-end
-
 -- Whether an order of this member for this event is waiting for its money.
 local function unpaid(op, handle, packed, now)
   for _, open in ipairs(packed and cmsgpack.unpack(packed) or {}) do
@@ -107,9 +93,11 @@ return batch.run(function(op)
   if batch.window_moved(now, op[CHECKIN.window]) then
     return batch.answer(OUTCOME.WINDOW_MOVED, now)
   end
-  local again = receipt(op, handle, now)
+  local serial, before = op[CHECKIN.serial], op[CHECKIN.serial_before]
+  local again = batch.again(now, op[CHECKIN.fingerprint], SCAN.fingerprint, serial,
+    keys.checkin(handle, serial), before, keys.checkin(handle, before))
   if again then return again end
-  local serial, offline = op[CHECKIN.serial], op[CHECKIN.scanned] > 0
+  local offline = op[CHECKIN.scanned] > 0
   -- No gate's clock is ahead of ours.
   local moment = offline and math.min(op[CHECKIN.scanned], now) or now
   local items, row = using.gather(handle, op[CHECKIN.tickets], { 'u', 'q' }, function() end)

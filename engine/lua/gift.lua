@@ -18,27 +18,15 @@ outcomes:
   VOIDED REFUNDED TRANSFERRED EXPIRED NOT_TRANSFERABLE WINDOW_MOVED
 ]]
 
--- The first answer again: the gift of this key, in this window or the one before.
-local function receipt(op, handle, now)
-  for _, serial in ipairs({ op[GIFT.serial], op[GIFT.serial_before] }) do
-    local record, packed = gifts.get(handle, serial)
-    if record then
-      if record[GIVEN.fingerprint] ~= op[GIFT.fingerprint] then
-        return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
-      end
-      return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed
-        .. cmsgpack.pack(serial)
-    end
-  end
-end
-
 return batch.run(function(op)
   local handle, serial, now = op[GIFT.handle], op[GIFT.serial], batch.at(op[GIFT.now])
   local wallet, field = keys.wallet(handle), 'C' .. op[GIFT.coupon]
   if batch.window_moved(now, op[GIFT.window]) then
     return batch.answer(OUTCOME.WINDOW_MOVED, now)
   end
-  local again = receipt(op, handle, now)
+  local before = op[GIFT.serial_before]
+  local again = batch.again(now, op[GIFT.fingerprint], GIVEN.fingerprint, serial,
+    keys.gift(handle, serial), before, keys.gift(handle, before))
   if again then return again end
   local row = redis.call('HMGET', wallet, field, 'u')
   if not row[1] then return batch.answer(OUTCOME.NOT_FOUND, now) end

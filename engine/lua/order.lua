@@ -2,7 +2,7 @@
 Order coupons: stock and limits are set aside at once, all or nothing, until they are paid or the
 time is over.
 
-include:  batch, campaigns, issuing, orders, pack, points
+include:  batch, campaigns, issuing, keys, orders, pack, points
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
@@ -28,23 +28,14 @@ outcomes:
   POINTS_INSUFFICIENT WINDOW_MOVED
 ]]
 
--- The first answer again: the record of this key, in this window or the one before.
-local function receipt(op, handle, now)
-  local record, packed, serial = orders.either(handle, op[RESERVE.serial],
-    op[RESERVE.serial_before])
-  if not record then return nil end
-  if record[ORDER.fingerprint] ~= op[RESERVE.fingerprint] then
-    return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
-  end
-  return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed .. cmsgpack.pack(serial)
-end
-
 return batch.run(function(op)
   local handle, serial, now = op[RESERVE.handle], op[RESERVE.serial], batch.at(op[RESERVE.now])
   if batch.window_moved(now, op[RESERVE.window]) then
     return batch.answer(OUTCOME.WINDOW_MOVED, now)
   end
-  local again = receipt(op, handle, now)
+  local before = op[RESERVE.serial_before]
+  local again = batch.again(now, op[RESERVE.fingerprint], ORDER.fingerprint, serial,
+    keys.order(handle, serial), before, keys.order(handle, before))
   if again then return again end
   local ids, freed, items, amount, score = {}, {}, {}, 0, 0
   for i, wanted in ipairs(op[RESERVE.items]) do ids[i] = wanted[1] end

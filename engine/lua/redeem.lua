@@ -27,20 +27,6 @@ outcomes:
   BUDGET_EXHAUSTED POINTS_INSUFFICIENT NO_EFFECT WINDOW_MOVED WALLET_MOVED
 ]]
 
--- The first answer again: the record of this key, in this window or the one before.
-local function receipt(op, handle, now)
-  for _, serial in ipairs({ op[REDEEM.serial], op[REDEEM.serial_before] }) do
-    local record, packed = redemptions.get(handle, serial)
-    if record then
-      if record[REDEMPTION.fingerprint] ~= op[REDEEM.fingerprint] then
-        return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
-      end
-      return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed
-        .. cmsgpack.pack(serial)
-    end
-  end
-end
-
 local function paid(item)
   return { TENDER_KIND.STORED_VALUE, item.serial, item.tendered, 0, item.balance - item.tendered,
     0, 0, item.record[COUPON.campaign_id], item.record[COUPON.terms_revision], using.shares(item),
@@ -91,7 +77,9 @@ return batch.run(function(op)
   if batch.window_moved(now, op[REDEEM.window]) then
     return batch.answer(OUTCOME.WINDOW_MOVED, now)
   end
-  local again = receipt(op, handle, now)
+  local before = op[REDEEM.serial_before]
+  local again = batch.again(now, op[REDEEM.fingerprint], REDEMPTION.fingerprint, serial,
+    keys.redemption(handle, serial), before, keys.redemption(handle, before))
   if again then return again end
   -- One stale picture costs no more than this look-up.
   local first = op[REDEEM.coupons][1]

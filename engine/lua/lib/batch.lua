@@ -44,6 +44,20 @@ function batch.record(outcome, now, record)
   return head.packed .. record
 end
 
+-- The first answer again, of an act whose record is the receipt of its Idempotency-Key; nil = the
+-- key is new. The record is found under the serial of this 30-day window or of the one before;
+-- at: the position of its fingerprint.
+function batch.again(now, fingerprint, at, serial, key, before, key_before)
+  local row = redis.call('MGET', key, key_before)
+  local packed = row[1] or row[2]
+  if not packed then return nil end
+  if cmsgpack.unpack(packed)[at] ~= fingerprint then
+    return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
+  end
+  return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed
+    .. cmsgpack.pack(row[1] and serial or before)
+end
+
 -- Write what was gathered: counters, seq, one entry with all facts, the rehearsal clock.
 function batch.finish()
   for _, write in ipairs(batch.flush) do write() end

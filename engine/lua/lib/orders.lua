@@ -8,13 +8,6 @@ function orders.get(handle, serial)
   return packed and cmsgpack.unpack(packed), packed
 end
 
--- The one of two that there is: the record, as it is packed, and its serial.
-function orders.either(handle, serial, before)
-  local row = redis.call('MGET', keys.order(handle, serial), keys.order(handle, before))
-  local packed = row[1] or row[2]
-  return packed and cmsgpack.unpack(packed), packed, row[1] and serial or before
-end
-
 function orders.put(handle, serial, record)
   local packed = cmsgpack.pack(record)
   redis.call('SET', keys.order(handle, serial), packed)
