@@ -52,6 +52,9 @@ class EventList(msgspec.Struct):
 )
 async def feed(call: Call) -> Reply:
     query: EventsQuery = call.query
+    if query.after and query.cursor:
+        both = "Use after or cursor, not both.", "after 与 cursor 只能用一个。"
+        raise InvalidRequest("cursor", *both)
     field, text = ("after", query.after) if query.after else ("cursor", query.cursor)
     after = decode_cursor(text, tuple[events.Position], field=field)[0] if text else None
     types = query.types.split(",") if query.types is not None else None

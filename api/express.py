@@ -139,6 +139,9 @@ class Front(asyncio.Protocol):
     async def _answer(self, endpoint: Endpoint, call: Call) -> None:
         try:
             piece = await endpoint.piece(call)
+        except BaseException:  # there will be no answer: the caller is not left waiting for it
+            self._transport.close()
+            raise
         finally:
             self._answering = None
         if self._transport.is_closing():

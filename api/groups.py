@@ -105,10 +105,10 @@ async def begin(call: Call) -> Reply:
     body: GroupRequest = call.body
     engine = call.tenant.engine
     campaign = await campaign_of(call, body.campaign_id)
-    rules = _rules(campaign, body.size)
     ticket = _receipt(call, f"groups/{body.user_id}", fingerprint_of(body))
     if (known := await _known(call, ticket)) is not None:
         return known
+    rules = _rules(campaign, body.size)
     if closed := open_campaign(campaign, call.clock()):
         return refusal(call, closed)
     handle = engine.handle_of(body.user_id)

@@ -16,6 +16,7 @@ from api.problems import Refused
 from api.routes import Call, Id, Reply, route
 from engine import social
 from engine.books import invitations
+from engine.books.definitions import answered
 from engine.books.definitions_campaigns import get_campaign
 from engine.definitions import Campaign, InviteRules, parse_time
 from engine.errors import InvalidRequest, Unavailable
@@ -113,7 +114,7 @@ async def campaign_of(call: Call, campaign_id: str) -> Campaign:
 def same(field: str, asked: Any, said: Any) -> None:
     """What a request may say again of its campaign; InvalidRequest where it says otherwise."""
     if asked not in (None, said):
-        raise InvalidRequest(field, f"Of this campaign: {said}.", f"该活动的设置为 {said}。")
+        raise InvalidRequest(field, f"It is {said} here.", f"此处的设置为 {said}。")
 
 
 def _rules(campaign: Campaign, body: InvitationRequest) -> InviteRules:
@@ -148,9 +149,16 @@ async def invite(call: Call) -> Reply:
     ticket = receipt(call)
     ticket = replace(ticket, scope=f"{ticket.scope}/{body.inviter}")
     campaign = await campaign_of(call, body.campaign_id)
+    if (known := await answered(tenant.books, tenant.id, ticket)) is not None:
+        return await written(call, known)
     rules = _rules(campaign, body)
     handle = engine.handle_of(body.inviter)
     code = handle[:8] + serial_of(engine.mall.handle_key, "invitation", handle, campaign.id, 0)
+    async with tenant.books.connect() as connection:
+        begun = await invitations.find(connection, tenant.id, code)
+    if begun is not None:  # invited before, on terms that stay
+        same("condition", body.condition, begun.condition)
+        same("needs", body.needs, begun.needs)
     row = {
         "code": code,
         "campaign_id": campaign.id,

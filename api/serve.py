@@ -26,7 +26,7 @@ from api.auth import key_text
 from api.tenants import add_tenant
 from engine.books.db import migrate, open_books
 from engine.config import Settings, load_secret
-from engine.embedded import EmbeddedRedis, Watchdog
+from engine.embedded import EmbeddedRedis, ServerError, Watchdog
 from engine.errors import CannotStart
 
 SLOWEST_START_SECONDS = 60.0
@@ -117,6 +117,9 @@ class Child:
                 pass_fds=passed,
                 process_group=0,  # Ctrl-C is the parent's to handle
             )
+        if self._stopped():  # while it was being started: nobody has told it
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
         if self._gives_way:
             with contextlib.suppress(ProcessLookupError):  # it was killed at once
                 os.setpriority(os.PRIO_PROCESS, self._process.pid, WRITER_NICE)
@@ -214,7 +217,10 @@ async def kept_redis(settings: Settings) -> AsyncIterator[str]:
             await asyncio.sleep(0.2)
             if not server.running:
                 log.error("redis_ended")
-                await server.astart()
+                try:
+                    await server.astart()
+                except ServerError as error:  # it is tried again
+                    log.error("redis_not_started", error=str(error))
 
     watcher = asyncio.create_task(watch())
     try:

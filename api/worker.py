@@ -27,6 +27,7 @@ from engine.errors import CannotStart
 
 DRAIN_SECONDS = 1.0  # for callers whose request is on its way to us
 FINISH_SECONDS = 20.0  # for what is in flight
+CUT_SECONDS = 3.0  # for who reads no answer, twice: aiohttp waits for handler and connection
 CLOSE_SECONDS = 10.0  # for connections to Redis and books to be closed
 BACKLOG = 2048
 GARBAGE_OBJECTS = 50_000  # more of them than what was let go, before cycles are looked for
@@ -46,7 +47,7 @@ async def serve(settings: Settings, listener: socket.socket, *, first: bool, rea
         handler_cancellation=False,  # a till that hangs up must not stop half an act
         auto_decompress=False,  # a compressed body would be a bomb; it is refused instead
     )
-    runner = web.ServerRunner(server, shutdown_timeout=FINISH_SECONDS)
+    runner = web.ServerRunner(server, shutdown_timeout=CUT_SECONDS)
     await runner.setup()
     site = web.SockSite(runner, listener, backlog=BACKLOG)
     await site.start()

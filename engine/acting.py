@@ -123,6 +123,13 @@ class Acting:
         except (RedisError, OSError) as error:  # a TimeoutError is one
             raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
 
+    async def read_wallet(self, handle: str, *names: str) -> list[bytes | None]:
+        """Fields of a person's wallet; Unavailable where Redis does not answer."""
+        try:
+            return await self._server.fields(keys.wallet_key(self.tag_of(handle), handle), *names)
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis does not answer") from error
+
     async def read_key(self, key: str) -> bytes | None:
         """The string at a key; Unavailable where Redis does not answer."""
         try:

@@ -13,12 +13,10 @@ from typing import Any
 
 import msgspec
 import orjson
-from redis.exceptions import RedisError
 
 from engine import commands, keys
 from engine.acting import Acting, fingerprint_of, to_json
 from engine.batching import Reply
-from engine.errors import Unavailable
 from engine.gift_records import GiftRecord, GiftState, Take
 from engine.outcomes import Outcome
 from engine.records import CouponRecord, UserRecord
@@ -136,7 +134,7 @@ class Gifts:
         """Whether what this person accepted or took under this Idempotency-Key has come."""
         acting = self._acting
         serials = acting.serials("accept", handle, key, now or acting.clock())[:2]
-        return any(await self._fields(handle, *(f"C{serial}" for serial in serials)))
+        return any(await self._acting.read_wallet(handle, *(f"C{serial}" for serial in serials)))
 
     async def _take(
         self, source: str, gift: str, user_id: str, key: str, who: str, now: int
@@ -147,7 +145,7 @@ class Gifts:
             return Answer(Outcome.NOT_FOUND)
         if place[0] == handle:
             return Answer(Outcome.NOT_TRANSFERABLE)  # they have it already
-        given, _ = await self._fields(place[0], "C" + place[1], "u")
+        given, _ = await self._acting.read_wallet(place[0], "C" + place[1], "u")
         if given is None:
             return Answer(Outcome.NOT_FOUND)
         campaign_id = _coupon(given).campaign_id
@@ -186,7 +184,7 @@ class Gifts:
     async def finish(self, name: str, *, now: int = 0) -> None:
         """Bring what is on its way to its end (the sweeper); ``name``: handle and serial."""
         handle, serial = name[: keys.HANDLE_LENGTH], name[keys.HANDLE_LENGTH :]
-        packed, user = await self._fields(handle, "t", "u")
+        packed, user = await self._acting.read_wallet(handle, "t", "u")
         for take in _takes(packed) if packed else []:
             if take.serial == serial and user:
                 await self._finish(handle, _user(user).user_id, take, now)
@@ -208,16 +206,6 @@ class Gifts:
         record = _coupon(reply.value) if outcome <= Outcome.REPEATED else None
         await self._acting.act("gift_receive", _receive(handle, user_id, take, record, now))
         return Outcome.DONE if record else outcome
-
-    async def _fields(self, handle: str, *names: str) -> list[bytes | None]:
-        """Fields of a wallet."""
-        acting = self._acting
-        try:
-            return await acting.server.fields(
-                keys.wallet_key(acting.tag_of(handle), handle), *names
-            )
-        except (RedisError, OSError) as error:
-            raise Unavailable("Redis does not answer") from error
 
 
 def _receive(

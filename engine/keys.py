@@ -45,8 +45,8 @@ A cell's keys all carry its tag, so one act touches one slot:
 ==================== ====== ===============================================================
 
 Ids: coupon ``C``, redemption ``R``, reversal ``V``, order ``O``, entry of points ``P``,
-validation ``K``, gift ``G``, check-in ``I``, place in a waiting line ``W``, each + handle (16) +
-serial (11) in Base32.
+validation ``K``, gift and group ``G``, check-in ``I``, place in a waiting line ``W``, each +
+handle (16) + serial (11) in Base32.
 The handle names the cell, so every id and every scanned code goes straight to its slot.
 """
 

@@ -397,12 +397,7 @@ class Orders:
 
     async def _campaign_of(self, handle: str, serial: str) -> str:
         """The campaign of a coupon that is there."""
-        acting = self._acting
-        wallet = keys.wallet_key(acting.tag_of(handle), handle)
-        try:
-            (packed,) = await acting.server.fields(wallet, f"C{serial}")
-        except (RedisError, OSError) as error:
-            raise Unavailable("Redis does not answer") from error
+        (packed,) = await self._acting.read_wallet(handle, f"C{serial}")
         return _coupon(packed).campaign_id if packed else ""
 
     def _entry(self, kind: str, handle: str, serial: str, ref: str) -> str:
@@ -448,10 +443,5 @@ class Orders:
 
     async def open_of(self, handle: str) -> list[str]:
         """Ids of a person's orders that are neither paid nor ended, the oldest first."""
-        acting = self._acting
-        wallet = keys.wallet_key(acting.tag_of(handle), handle)
-        try:
-            (packed,) = await acting.server.fields(wallet, "q")
-        except (RedisError, OSError) as error:
-            raise Unavailable("Redis does not answer") from error
+        (packed,) = await self._acting.read_wallet(handle, "q")
         return [keys.make_id("O", handle, one.serial) for one in _open(packed)] if packed else []

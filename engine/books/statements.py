@@ -136,7 +136,7 @@ ACCOUNTS = {
     "commission": ("merchant.commission", 1),
     "breakage": ("merchant.breakage", -1),
 }
-# What is owed to a merchant is the credit of its own accounts.
+# payable_to_merchant is the credit of the merchant's own accounts but breakage (settlement.py).
 OWED = (
     "merchant.discount", "merchant.subsidy", "merchant.stored_value", "merchant.points",
     "merchant.commission",
@@ -187,7 +187,7 @@ def _differences(
 
 def _compare(line: Any, told: dict[str, int], booked: dict[str, int]) -> list[dict[str, Any]]:
     return [
-        {"line": line, "field": name, "statement": told[name], "postings": amount}
+        {"line": line, "field": name, "statement": told.get(name, 0), "postings": amount}
         for name, amount in booked.items()
         if told.get(name, 0) != amount  # an older version knew of no breakage
     ]

@@ -79,8 +79,14 @@ async def test_friends_who_register_and_who_invites_them(shop: Shop) -> None:
 async def test_a_plain_campaign_is_invited_to_on_terms_of_the_invitation(shop: Shop) -> None:
     await shop.sell("tea", "stock 9 per_user 1")
     terms = {"campaign_id": "tea", "inviter": "ann", "condition": "registered", "needs": 2}
-    made = (await shop.post("/v1/invitations", terms, now=NOON)).json
+    made = (await shop.post("/v1/invitations", terms, now=NOON, idem="i")).json
     assert (made["condition"], made["needs"], made["reward_friend"]) == ("registered", 2, "tea")
+    other = await shop.post("/v1/invitations", {**terms, "needs": 3}, now=NOON)
+    assert (other.status, other.json["field"]) == (400, "needs")  # its terms stay
+    await shop.patch("/v1/campaigns/tea", {"issue": {"channels": ["app"]}}, now=NOON)
+    again = await shop.post("/v1/invitations", terms, now=NOON, idem="i")
+    assert (again.status, again.json, again.replayed) == (201, made, True)
+    await shop.patch("/v1/campaigns/tea", {"issue": {"channels": None}}, now=NOON)
     for friend in ("bob", "cat"):
         assert await wallet(shop, "ann") == []
         assert (await accept(shop, made["code"], friend)).json["met"] is True
