@@ -142,14 +142,15 @@ class Contest:
 
 
 def medians(scores: Iterable[Score]) -> list[Score]:
-    """One score a way, durability and number of callers: the median of each figure."""
+    """One score a way, durability and number of callers: the (low) median of each figure."""
     groups: dict[tuple[str, str, int], list[Score]] = {}
     for one in scores:
         groups.setdefault((one.name, one.durability, one.in_flight), []).append(one)
     figures = [name for name in Score.__struct_fields__ if name not in ("name", "durability")]
     return [
         msgspec.structs.replace(
-            own[0], **{name: statistics.median(getattr(o, name) for o in own) for name in figures}
+            own[0],
+            **{name: statistics.median_low(getattr(o, name) for o in own) for name in figures},
         )
         for own in groups.values()
     ]
