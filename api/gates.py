@@ -21,7 +21,7 @@ from api.problems import Refused
 from api.routes import Call, Reply, decode_cursor, encode_cursor, route
 from api.routes import moment as time_of
 from api.wire import moment, moment_or_none, ticket_event
-from engine.books import feeds, tickets
+from engine.books import tickets
 from engine.codes import ticket_seed
 from engine.definitions import Campaign
 from engine.definitions.events import compile_event
@@ -57,8 +57,7 @@ async def gate(call: Call) -> Reply:
     bodies = await tickets.campaigns_of(tenant.books, tenant.id, event_id)
     if not bodies:
         raise Refused(Outcome.NOT_FOUND)
-    await lookups.caught_up(tenant)
-    complete = await feeds.complete_until(tenant.books, tenant.id)
+    complete = await lookups.held_until(tenant)
     after = (time_of("after", query.after) - 1, "~") if query.after else (-1, "")
     if query.cursor:
         after = decode_cursor(query.cursor, tuple[int, str])

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 
 from api import wire
+from engine.books import feeds
 from engine.books.schema import campaign_terms, campaigns, cells, lots, stores
 from engine.definitions import Campaign, Lot, rules_text
 from engine.keys import cell_key
@@ -151,13 +152,20 @@ async def caught_up(tenant: Tenant) -> None:
     except (RedisError, OSError):
         return
     query = select(cells.c.epoch, cells.c.seq).where(cells.c.tenant == tenant.id)
-    until = time.monotonic() + PATIENCE
+    until, pause = time.monotonic() + PATIENCE, 0.01
     while time.monotonic() < until:
         async with tenant.books.connect() as connection:
             held = (await connection.execute(query.order_by(cells.c.cell))).all()
         if all(tuple(mine) >= theirs for mine, theirs in zip(held, live, strict=False)):
             return
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(pause)
+        pause *= 2  # few looks where the writer is far behind
+
+
+async def held_until(tenant: Tenant) -> int | None:
+    """The books hold every act before this moment (ms): waited for as ``caught_up`` does."""
+    await caught_up(tenant)
+    return await feeds.complete_until(tenant.books, tenant.id)
 
 
 # By tenant: the definitions' number they were read at, and tags of campaigns as they are now.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
-from api import naming
+from api import lookups, naming
 from api import wire_points as shapes
 from api.routes import Call, Page, Reply, decode_cursor, encode_cursor, refusal, route
 from api.wire import moment_or_none
-from engine.books import feeds
 from engine.books import points as looking
 from engine.errors import InvalidRequest
 from engine.outcomes import Outcome
@@ -154,7 +153,7 @@ async def read_entries(call: Call) -> Reply:
     before: looking.Place | None = None
     if query.cursor:
         before = cast("looking.Place", decode_cursor(query.cursor, looking.Place))
-    complete = await feeds.complete_until(tenant.books, tenant.id)
+    complete = await lookups.held_until(tenant)
     rows = await looking.entries_of(
         tenant.books, tenant.id, call.path["id"], before=before, limit=query.limit + 1
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
-from api import parking_holds
+from api import lookups, parking_holds
 from api import wire_answers as answers
 from api import wire_redemptions as shapes
 from api.problems import Refused
@@ -203,6 +203,7 @@ class RedemptionsQuery(Page, kw_only=True):
 )
 async def find(call: Call) -> Reply:
     query: RedemptionsQuery = call.query
+    await lookups.caught_up(call.tenant)  # a till asks right after what it did
     page, next_cursor = await feeds.find_redemptions(
         call.tenant.books,
         call.tenant.id,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from api import lookups
 from api import wire_reports as shapes
 from api.downloads import JSON, csv_file
 from api.routes import Call, Reply, decode_cursor, encode_cursor, moment, route
-from engine.books import attempts, feeds
+from engine.books import attempts
 from engine.books.export import CSV_TYPE, json_row
 from engine.books.reports import attribution, kpi, liability, parking, points, redemptions, stock
 from engine.errors import InvalidRequest
@@ -70,7 +71,7 @@ async def report_redemptions(call: Call) -> Reply:
     produces=(JSON, CSV_TYPE),
 )
 async def report_stock(call: Call) -> Reply:
-    as_of = await feeds.complete_until(call.tenant.books, call.tenant.id)
+    as_of = await lookups.held_until(call.tenant)
     rows = await stock.stock(
         call.tenant.books, call.tenant.id, call.query.campaign_id, call.clock()
     )
@@ -119,7 +120,7 @@ async def report_kpi(call: Call) -> Reply:
     start, end = period_of(call.query)
     books, tenant = call.tenant.books, call.tenant.id
     await call.gate.refusals.write()  # tries that this process has seen
-    as_of = await feeds.complete_until(books, tenant)
+    as_of = await lookups.held_until(call.tenant)
     rows = [
         {**row, "definition": kpi.definition(row["name"], call.language)}
         for row in await kpi.kpi(books, tenant, start, end)
@@ -139,7 +140,7 @@ async def report_kpi(call: Call) -> Reply:
 )
 async def report_liability(call: Call) -> Reply:
     books, tenant = call.tenant.books, call.tenant.id
-    as_of = await feeds.complete_until(books, tenant)
+    as_of = await lookups.held_until(call.tenant)
     rows = await liability.liability(books, tenant, call.clock())
     return told(call, "liability", ("kind", "campaign_id"), liability.COLUMNS, rows, as_of)
 
@@ -185,7 +186,7 @@ async def asked(
     query: shapes.ReportQuery = call.query
     groups = groups_of(query.group_by or default, known)
     period = period_of(query)
-    return groups, period, await feeds.complete_until(call.tenant.books, call.tenant.id)
+    return groups, period, await lookups.held_until(call.tenant)
 
 
 def told(

@@ -167,6 +167,7 @@ async def read_coupon(call: Call) -> Reply:
 )
 async def history(call: Call) -> Reply:
     coupon_id = call.path["id"]
+    await lookups.caught_up(call.tenant)
     acts, complete = await feeds.coupon_history(call.tenant.books, call.tenant.id, coupon_id)
     if not acts:
         await _coupon(call, coupon_id)  # not_found, unless it is too new for the books

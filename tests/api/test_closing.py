@@ -58,3 +58,27 @@ async def test_a_wrong_list_is_named(
     body = {"store_id": "s1", "business_day": DAY, "lines": []} | change
     answer = await counter.api.post("/v1/reconciliations", body)
     assert (answer.status, answer.json["field"]) == (status, field)
+
+
+async def test_who_looks_right_after_finds_it(counter: Counter) -> None:
+    """No list or report lacks what its caller has just been told is done."""
+    api, order = counter.api, f"{counter.mark}-order"
+    campaign = await counter.campaign("off 700")
+    coupon = (await counter.claim(campaign)).json["id"]
+    done = await counter.redeem(coupon, order_ref=order)
+    found = await api.get(f"/v1/redemptions?order_ref={order}")
+    assert [one["id"] for one in found.json["items"]] == [done.json["id"]]
+
+    given = {"user_id": counter.user(), "points": 5, "reason": "test", "ref": order}
+    entry = (await api.post("/v1/points/earn", given)).json["id"]
+    entries = await api.get(f"/v1/users/{counter.user()}/points/entries")
+    assert [one["id"] for one in entries.json["items"]] == [entry]
+
+    other = (await counter.claim(campaign)).json["id"]
+    assert (await api.post(f"/v1/coupons/{other}/void", {"reason": "test"})).status == 200
+    acts = (await api.get(f"/v1/coupons/{other}/history")).json["items"]
+    assert [one["type"] for one in acts] == ["claimed", "voided"]
+
+    await counter.claim(campaign)
+    stock = (await api.get(f"/v1/reports/stock?campaign_id={campaign}")).json["items"]
+    assert [one["issued"] for one in stock] == [3]
