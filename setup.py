@@ -23,6 +23,9 @@ extensions = [
         optional=not required,
     ),
     Extension("engine.fastpath._best_c", ["engine/fastpath/_best_c.pyx"], optional=not required),
+    Extension(
+        "engine.fastpath._request_c", ["engine/fastpath/_request_c.pyx"], optional=not required
+    ),
 ]
 
 setup(ext_modules=[] if os.environ.get("HEXIAO_NO_EXTENSIONS") == "1" else extensions)

@@ -73,6 +73,7 @@ class Site:
         self._gate = gate
         self._router = web.UrlDispatcher()
         self.plain: dict[tuple[str, str], Endpoint] = {}
+        self.lines: dict[bytes, Endpoint] = {}  # the same by the beginning of a request
         self.fronts: dict[RequestHandler, Front] = {}  # of the connections that are open
         built = all_routes()
         for route in built:
@@ -88,7 +89,7 @@ class Site:
     def _add(self, method: str, path: str, endpoint: Endpoint) -> None:
         self._router.add_route(method, path, endpoint.handle)
         if not endpoint.params and method != "*":
-            self.plain[method, path] = endpoint
+            self.plain[method, path] = self.lines[f"{method} {path}".encode()] = endpoint
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The handler of a low-level aiohttp server."""

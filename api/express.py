@@ -2,9 +2,10 @@
 
 aiohttp makes a request, a task, a writer and a response of each request, and goes round its loop
 three times; for an answer that is known at once, or one of a few lines, that costs more than the
-answer. So a ``Front`` stands before aiohttp's protocol on every connection. It reads with aiohttp's
-own parser, and serves by itself what is whole, plain (a path without parameters), of a key that is
-known, and alone on its connection. Everything else goes to aiohttp as it came, byte for byte.
+answer. So a ``Front`` stands before aiohttp's protocol on every connection, and serves by itself
+what is whole, plain (a path without parameters), of a key that is known, and alone on its
+connection. It reads what is spelled as usual by ``engine.fastpath.read_request``, anything else
+with aiohttp's own parser. Everything else goes to aiohttp as it came, byte for byte.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
-from multidict import CIMultiDictProxy, istr
+from multidict import istr
+
+from engine.fastpath import read_request
 
 if TYPE_CHECKING:
     from api.app import Site
@@ -39,7 +42,7 @@ class Asked:
     __slots__ = ("headers", "method", "raw_path")
     query: Mapping[str, str] = {}  # a path with a query is not plain
 
-    def __init__(self, method: str, raw_path: str, headers: CIMultiDictProxy[str]) -> None:
+    def __init__(self, method: str, raw_path: str, headers: Mapping[str, str]) -> None:
         self.method = method
         self.raw_path = raw_path
         self.headers = headers
@@ -52,10 +55,7 @@ class Front(asyncio.Protocol):
         self._inner = inner
         self._site = site
         self._loop = loop
-        self._parser = HttpRequestParser(
-            inner, loop, MOST_BYTES, payload_exception=web.RequestPayloadError,
-            auto_decompress=False,
-        )  # fmt: skip
+        self._parser: HttpRequestParser | None = None  # made when it is needed
         self._answering: asyncio.Task[None] | None = None
         self._held: list[bytes] = []  # what came meanwhile
         self._inside = False  # aiohttp has a request that is not answered yet
@@ -113,23 +113,45 @@ class Front(asyncio.Protocol):
 
     def _served(self, data: bytes) -> bool:
         """Whether it is a request for the short way; then it is on it."""
-        try:
-            messages, upgraded, _ = self._parser.feed_data(data)
-        except HttpProcessingError:
-            messages, upgraded = [], False
-        if len(messages) != 1 or upgraded or not _ends_with(messages[0][0], data):
+        read = read_request(data)
+        if read is not None:
+            line, headers, body = read
+            endpoint = self._site.lines.get(line)
+            return endpoint is not None and self._taken(endpoint, headers, body)
+        parsed = self._parsed(data)
+        if parsed is None:
             self._through = True  # aiohttp has the rest of it, or the beginning of another
             return False
-        self._parser.message_consumed()
-        message, payload = messages[0]
+        message, raw = parsed
         endpoint = self._site.plain.get((message.method, message.path))
         if endpoint is None or message.should_close or message.version != HttpVersion11:
             return False
-        key = endpoint.known(message.headers)
+        return self._taken(endpoint, message.headers, raw)
+
+    def _parsed(self, data: bytes) -> tuple[RawRequestMessage, bytes] | None:
+        """The one request that the data are, by aiohttp's parser; None where they are not one."""
+        if self._parser is None:
+            self._parser = HttpRequestParser(
+                self._inner, self._loop, MOST_BYTES, payload_exception=web.RequestPayloadError,
+                auto_decompress=False,
+            )  # fmt: skip
+        try:
+            messages, upgraded, _ = self._parser.feed_data(data)
+        except HttpProcessingError:
+            return None
+        if len(messages) != 1 or upgraded or not _ends_with(messages[0][0], data):
+            return None
+        self._parser.message_consumed()
+        message, payload = messages[0]
+        return message, payload.read_nowait()
+
+    def _taken(self, endpoint: Endpoint, headers: Mapping[str, str], raw: bytes) -> bool:
+        """Answer the request, now or later; False where it may not go the short way."""
+        key = endpoint.known(headers)
         if key is None:
             return False
-        asked = Asked(message.method, message.path, message.headers)
-        call, reply = endpoint.judge(asked, key, payload.read_nowait())
+        asked = Asked(endpoint.route.method, endpoint.route.path, headers)
+        call, reply = endpoint.judge(asked, key, raw)
         if reply is None:
             self._answering = self._loop.create_task(self._answer(endpoint, call))
         else:

@@ -19,7 +19,7 @@ import msgspec
 import orjson
 import structlog
 from aiohttp import web
-from multidict import CIMultiDictProxy, istr
+from multidict import istr
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -138,7 +138,7 @@ class Endpoint:
 
     # ---- the short way (express.py): these three, one after the other ------------------------
 
-    def known(self, headers: CIMultiDictProxy[str]) -> Key | None:
+    def known(self, headers: Mapping[str, str]) -> Key | None:
         """The key of a request that may go the short way, None where it may not."""
         gate = self.gate
         if self.route.public or gate.draining or _DEADLINE in headers:
@@ -223,7 +223,7 @@ class Endpoint:
         if key.role not in route.roles:
             raise Refused(Outcome.FORBIDDEN)
 
-    async def _answer(self, call: Call, headers: CIMultiDictProxy[str]) -> Reply:
+    async def _answer(self, call: Call, headers: Mapping[str, str]) -> Reply:
         route = self.route
         gate = self.gate
         if route.public:
@@ -242,7 +242,7 @@ class Endpoint:
         return await self._in_time(call, headers, key, deadline_ms(deadline))
 
     async def _in_time(
-        self, call: Call, headers: CIMultiDictProxy[str], key: Key, patience_ms: int
+        self, call: Call, headers: Mapping[str, str], key: Key, patience_ms: int
     ) -> Reply:
         """The same under Hexiao-Deadline-Ms: what has not left for Redis by then never does.
 
@@ -267,7 +267,7 @@ class Endpoint:
         known = at_once(call) if at_once else None
         return known if known is not None else await self.route.handler(call)
 
-    def _head(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> None:
+    def _head(self, call: Call, headers: Mapping[str, str], key: Key) -> None:
         """Everything that can be wrong with a request before its body is looked at."""
         route = self.route
         request = call.request
@@ -340,7 +340,7 @@ class Endpoint:
         except msgspec.ValidationError as error:
             raise invalid(error) from None
 
-    def _body_at_hand(self, call: Call, headers: CIMultiDictProxy[str], key: Key) -> bool:
+    def _body_at_hand(self, call: Call, headers: Mapping[str, str], key: Key) -> bool:
         """Take the body where it came with the head, as it does mostly; else False."""
         request = call.request
         self._check_media(headers, there=request.body_exists)
@@ -376,7 +376,7 @@ class Endpoint:
             if isinstance(user_id, str):
                 call.own(user_id)
 
-    def _check_media(self, headers: CIMultiDictProxy[str], *, there: bool) -> None:
+    def _check_media(self, headers: Mapping[str, str], *, there: bool) -> None:
         """``there``: whether a body comes with the request."""
         media = headers.get(_MEDIA)
         if _ENCODING in headers and headers[_ENCODING].lower() != "identity":

@@ -1,7 +1,7 @@
 """The pieces that every scan and every act pay for, in two twins that mean the same.
 
-`_code_c` and `_sign_c` (Cython over OpenSSL's libcrypto) and `_best_c` are taken when they were
-built, `_code_py`, `_sign_py` and `_best_py` otherwise or when HEXIAO_NO_EXTENSIONS=1.
+`_code_c` and `_sign_c` (Cython over OpenSSL's libcrypto), `_best_c` and `_request_c` are taken when
+they were built, the `_py` of each otherwise or when HEXIAO_NO_EXTENSIONS=1.
 HEXIAO_REQUIRE_EXTENSIONS=1 refuses to start on a pure twin.
 """
 
@@ -29,22 +29,26 @@ IMPL = "pure"
 if TYPE_CHECKING:
     from engine.fastpath._best_py import search
     from engine.fastpath._code_py import KeyRing, handle_of, serial_of
+    from engine.fastpath._request_py import read as read_request
     from engine.fastpath._sign_py import Signer, Verifier
 else:
     from engine.fastpath import _best_py as _best
     from engine.fastpath import _code_py as _twin
+    from engine.fastpath import _request_py as _request
     from engine.fastpath import _sign_py as _sign
 
     if os.environ.get("HEXIAO_NO_EXTENSIONS") != "1":
         try:
             from engine.fastpath import _best_c as _best
             from engine.fastpath import _code_c as _twin
+            from engine.fastpath import _request_c as _request
             from engine.fastpath import _sign_c as _sign
 
             IMPL = "compiled"
         except ImportError:
             if os.environ.get("HEXIAO_REQUIRE_EXTENSIONS") == "1":
                 raise
+    read_request = _request.read
     search = _best.search
     Signer, Verifier = _sign.Signer, _sign.Verifier
     KeyRing, handle_of, serial_of = _twin.KeyRing, _twin.handle_of, _twin.serial_of
@@ -71,6 +75,7 @@ __all__ = [
     "b32_encode",
     "event_tag",
     "handle_of",
+    "read_request",
     "search",
     "serial_of",
 ]
