@@ -79,7 +79,7 @@ class Waiting:
         self._orders = orders
         orders.freed = self.freed
         self._lines = Lines(acting)
-        self._once_more: set[str] = set()
+        self._once_more: dict[str, asyncio.TimerHandle] = {}
         self._moving: dict[str, asyncio.Task[None]] = {}
         self._next: dict[str, asyncio.Task[None]] = {}  # that wait for those
 
@@ -236,7 +236,11 @@ class Waiting:
         await asyncio.wait({task}, timeout=None if now else ANSWER_SECONDS)
 
     def _push(self, campaign_id: str, now: int) -> asyncio.Task[None]:
-        """One move at a time, and one that waits for it: it sees what came meanwhile."""
+        """Move the line once the move that goes on is over: it sees what came meanwhile.
+
+        One moves and one waits for it, and all who ask meanwhile share that one. The timer's move
+        (sweep) is beside these: two that move at once do the same.
+        """
         waits = self._next.get(campaign_id)
         if waits is not None:
             return waits
@@ -263,16 +267,23 @@ class Waiting:
     def _later(self, campaign_id: str) -> None:
         """Move once more when any door that was shut has opened."""
         if campaign_id not in self._once_more:
-            self._once_more.add(campaign_id)
-            asyncio.get_running_loop().call_later(PROMISE_SECONDS, self._retry, campaign_id)
+            loop = asyncio.get_running_loop()
+            again = loop.call_later(PROMISE_SECONDS, self._retry, campaign_id)
+            self._once_more[campaign_id] = again
 
     def _retry(self, campaign_id: str) -> None:
         task = self._push(campaign_id, 0)
-        task.add_done_callback(lambda _: self._once_more.discard(campaign_id))
+        task.add_done_callback(lambda _: self._once_more.pop(campaign_id, None))
 
     async def drain(self) -> None:
-        """Wait until no line is moving."""
-        while tasks := {*self._moving.values(), *self._next.values()}:
+        """Wait until no line is moved by an act; none is moved later. The timer stops before."""
+        while True:
+            while self._once_more:
+                _, again = self._once_more.popitem()
+                again.cancel()
+            tasks = {*self._moving.values(), *self._next.values()}
+            if not tasks:
+                return
             await asyncio.wait(tasks)
 
     async def _move(self, campaign_id: str, now: int) -> int:

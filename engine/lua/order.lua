@@ -65,8 +65,11 @@ return batch.run(function(op)
     op[RESERVE.channel], op[RESERVE.source], amount, score, now, op[RESERVE.offset],
     items, {}, {}, '', 0, {}, op[RESERVE.waits], op[RESERVE.spare] }
   -- After this point the act must succeed.
-  orders.tidy(freed, now)
-  orders.open(handle, serial, record, not person.user)
+  if #freed > 0 then
+    orders.tidy(freed, now)
+    person = orders.look(handle, ids)
+  end
+  orders.open(handle, serial, record, person)
   if mine then
     points.hold(mine, serial, lapses, points.take(mine, score, now))
     points.put(handle, op[RESERVE.user_id], mine, now)

@@ -52,10 +52,8 @@ local function room(op, handle, serial, record, now, freed)
   if record[ORDER.state] == ORDER_STATE.PENDING then
     freed[1] = { handle = handle, serial = serial, record = record }
   end
-  local ids = {}
-  for i, item in ipairs(record[ORDER.items]) do ids[i] = item[ITEM.campaign_id] end
   local person = orders.person(handle, record[ORDER.user_id], record[ORDER.channel], now,
-    op[PAY.offset], ids)
+    op[PAY.offset], orders.ids(record))
   for _, item in ipairs(record[ORDER.items]) do
     local outcome = orders.may_have(person, campaigns.share(item[ITEM.campaign_id]), freed,
       item[ITEM.quantity])
@@ -86,7 +84,7 @@ return batch.run(function(op)
   if late then
     orders.tidy(freed, now)
     record[ORDER.counted], record[ORDER.offset] = now, op[PAY.offset]
-    orders.open(handle, serial, record)
+    orders.open(handle, serial, record, orders.look(handle, orders.ids(record)))
   end
   record[ORDER.state], record[ORDER.paid_at] = ORDER_STATE.PAID, now
   record[ORDER.payment_ref] = op[PAY.payment_ref]

@@ -298,6 +298,18 @@ async def test_what_a_crash_left_is_finished(line: Line) -> None:
     assert await line.place("dan") == ("left", 0)
 
 
+async def test_nothing_moves_once_it_has_drained(line: Line) -> None:
+    waiting = line.mall.engine.waiting
+    await line.publish(1)
+    waiting._later("c")
+    (again,) = waiting._once_more.values()
+    task = waiting._push("c", line.now)
+    await waiting.drain()
+    assert again.cancelled()
+    assert task.done()
+
+
+
 async def test_over_several_cells_the_order_is_one(
     redis_url: str, tenant: str, books_file: Path
 ) -> None:

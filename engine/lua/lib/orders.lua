@@ -86,25 +86,26 @@ local function bound(share)
   return share.aside > 0 or share.quotas
 end
 
--- Judge a share by `rule(share, count)`, as if orders that have lapsed were given up: no more of
--- them than it takes. They join `freed` ({handle, serial, record} each), which earlier calls of
--- this act may have begun. person: {handle, wallet, now, counts (records.CountRecord by campaign)},
--- and `taken`: what may_have allowed them in this act of campaigns that have quotas.
-function orders.judge(person, share, freed, rule)
-  local count, chosen, view = person.counts[share.id], {}, share
-  for id, had in pairs(share.quotas and person.taken or {}) do
-    if id ~= share.id then
-      view = view == share and copied(share) or view
-      quotas.reckon(view.quotas, had.list, -had.n)
+-- Judge a share by `rule(share, count, person, n)`, as if orders that have lapsed were given up: no
+-- more of them than it takes. They join `freed` ({handle, serial, record} each), which earlier
+-- calls of this act may have begun. person: {handle, wallet, now, counts (records.CountRecord by
+-- campaign)}, and `taken`: what may_have allowed them in this act of campaigns that have quotas.
+function orders.judge(person, share, freed, rule, n)
+  local count, view = person.counts[share.id], share
+  if share.quotas and person.taken then
+    for id, had in pairs(person.taken) do
+      if id ~= share.id then
+        view = view == share and copied(share) or view
+        quotas.reckon(view.quotas, had.list, -had.n)
+      end
     end
   end
-  for _, order in ipairs(freed) do
-    view, count = without(view, count, person, order)
-    chosen[order.handle .. order.serial] = true
-  end
-  local outcome, opens = rule(view, count)
+  for _, order in ipairs(freed) do view, count = without(view, count, person, order) end
+  local outcome, opens = rule(view, count, person, n)
   if not in_the_way(outcome) or not bound(share) then return outcome, opens end
   if outcome == OUTCOME.SOLD_OUT and share.waiting and not person.head then return outcome end
+  local chosen = {}
+  for _, order in ipairs(freed) do chosen[order.handle .. order.serial] = true end
   for _, place in ipairs(lapsed(person, share)) do
     local name = place[1] .. place[2]
     if not chosen[name] then
@@ -113,7 +114,7 @@ function orders.judge(person, share, freed, rule)
         record = orders.get(place[1], place[2]) }
       freed[#freed + 1] = order
       view, count = without(view, count, person, order)
-      outcome, opens = rule(view, count)
+      outcome, opens = rule(view, count, person, n)
       if not in_the_way(outcome) then return outcome, opens end
     end
   end
@@ -133,35 +134,41 @@ function orders.next(share)
   return soonest
 end
 
--- What judging an order or a claim needs of a person: their wallet's fields u and n<campaign>.
-function orders.person(handle, user_id, channel, now, offset, ids)
-  local wallet, fields = keys.wallet(handle), { 'u' }
-  for i, id in ipairs(ids) do fields[i + 1] = 'n' .. id end
+-- A person's wallet as far as an order needs it: the user, their counts of these campaigns, and
+-- `open`, field q as it is packed.
+function orders.look(handle, ids)
+  local wallet, fields, counts = keys.wallet(handle), { 'u', 'q' }, {}
+  for i, id in ipairs(ids) do fields[i + 2] = 'n' .. id end
   local row = redis.call('HMGET', wallet, unpack(fields))
-  local user = row[1] and cmsgpack.unpack(row[1])
-  if user and user[USER.user_id] ~= user_id then error('two users share a handle') end
-  local counts = {}
-  for i, id in ipairs(ids) do counts[id] = row[i + 1] and cmsgpack.unpack(row[i + 1]) or nil end
-  return { handle = handle, wallet = wallet, user = user, counts = counts, channel = channel,
-    now = now, offset = offset }
+  for i, id in ipairs(ids) do counts[id] = row[i + 2] and cmsgpack.unpack(row[i + 2]) or nil end
+  return { handle = handle, wallet = wallet, user = row[1] and cmsgpack.unpack(row[1]),
+    open = row[2], counts = counts }
 end
 
--- A share as it is for whoever is at the head of its waiting line.
-local function unmarked(share)
-  local view = copied(share)
-  view.waiting = false
-  return view
+-- What judging an order or a claim needs of a person.
+function orders.person(handle, user_id, channel, now, offset, ids)
+  local person = orders.look(handle, ids)
+  local user = person.user
+  if user and user[USER.user_id] ~= user_id then error('two users share a handle') end
+  person.channel, person.now, person.offset = channel, now, offset
+  return person
+end
+
+-- The ladder of a claim. To whoever is at the head of the waiting line it is not closed.
+local function ladder(share, count, person, n)
+  local waiting = share.waiting
+  if person.head then share.waiting = false end
+  local outcome, opens = issuing.judge(share, person.user, count, person.wallet, person.channel,
+    person.now, person.offset, n)
+  share.waiting = waiting
+  return outcome, opens
 end
 
 -- Whether a person may have n of a campaign now: the ladder of a claim. What they may of a campaign
 -- that has quotas counts for the next one that is judged in this act. person.head: it is their turn
 -- in the campaign's waiting line.
 function orders.may_have(person, share, freed, n)
-  local outcome, opens = orders.judge(person, share, freed, function(view, count)
-    if person.head then view = unmarked(view) end
-    return issuing.judge(view, person.user, count, person.wallet, person.channel, person.now,
-      person.offset, n)
-  end)
+  local outcome, opens = orders.judge(person, share, freed, ladder, n)
   if outcome == OUTCOME.DONE and share.quotas then
     person.taken = person.taken or {}
     person.taken[share.id] = { list = share.quotas, n = n }
@@ -226,29 +233,33 @@ function orders.recount(handle, id, change, at, offset, n)
   redis.call('HSET', wallet, 'n' .. id, pack.array(unpack(count, 1, 7)))
 end
 
--- Set aside what an order asks for, until its time is over. stranger: the person is not known yet.
-function orders.open(handle, serial, record, stranger)
-  local wallet, fields, set = keys.wallet(handle), { 'q' }, {}
-  for i, item in ipairs(record[ORDER.items]) do fields[i + 1] = 'n' .. item[ITEM.campaign_id] end
-  local row = redis.call('HMGET', wallet, unpack(fields))
-  local open = row[1] and cmsgpack.unpack(row[1]) or {}
-  open[#open + 1] = { serial, record[ORDER.until] }
-  redis.call('ZADD', keys.orders(), record[ORDER.until], handle .. serial)
-  for i, item in ipairs(record[ORDER.items]) do
+-- The campaigns of an order.
+function orders.ids(record)
+  local ids = {}
+  for i, item in ipairs(record[ORDER.items]) do ids[i] = item[ITEM.campaign_id] end
+  return ids
+end
+
+-- Set aside what an order asks for, until its time is over. person: as their wallet is now.
+function orders.open(handle, serial, record, person)
+  local lapses, at, offset = record[ORDER.until], record[ORDER.counted], record[ORDER.offset]
+  local open = person.open and cmsgpack.unpack(person.open) or {}
+  open[#open + 1] = { serial, lapses }
+  local name, set = handle .. serial, { 'q', cmsgpack.pack(open) }
+  redis.call('ZADD', keys.orders(), lapses, name)
+  for _, item in ipairs(record[ORDER.items]) do
     local id, n = item[ITEM.campaign_id], item[ITEM.quantity]
-    redis.call('ZADD', keys.pending(id), record[ORDER.until], handle .. serial .. ':' .. n)
     local share = campaigns.share(id)
-    quotas.open(share.quotas or {}, handle .. serial, id, n, record[ORDER.until])
+    redis.call('ZADD', keys.pending(id), lapses, name .. ':' .. n)
+    if share.quotas then quotas.open(share.quotas, name, id, n, lapses) end
     campaigns.set_aside(share, handle, n, windows(record))
-    local count = row[i + 1] and cmsgpack.unpack(row[i + 1])
-    set[2 * i - 1], set[2 * i] = fields[i + 1], cmsgpack.pack(issuing.more(count or nil,
-      record[ORDER.counted], record[ORDER.offset], n))
+    set[#set + 1] = 'n' .. id
+    set[#set + 1] = cmsgpack.pack(issuing.more(person.counts[id], at, offset, n))
   end
-  set[#set + 1], set[#set + 2] = 'q', cmsgpack.pack(open)
-  if stranger then
+  if not person.user then
     set[#set + 1], set[#set + 2] = 'u', cmsgpack.pack({ record[ORDER.user_id], '', 0, 0, 0 })
   end
-  redis.call('HSET', wallet, unpack(set))
+  redis.call('HSET', person.wallet, unpack(set))
 end
 
 -- Give an order another time to be paid by, as far as its coupons last.
