@@ -48,6 +48,13 @@ local function given(terms)
   if benefit == 'amount_off' and terms[TERMS.amount] > 0 then return 0, terms[TERMS.amount] end
 end
 
+-- How many a store gave today by one of its counts in the cell: of all campaigns, or of one.
+local function today(field, day)
+  local uses = redis.call('HGET', keys.cell, field)
+  uses = uses and cmsgpack.unpack(uses)
+  return uses and uses[USES.day] == day and uses[USES.count] or 0
+end
+
 -- What was taken or has ended is kept as its own receipt, and as long as a month may count it.
 local function forgotten(one, now)
   local ends = one[VALIDATION.valid_until]
@@ -89,16 +96,20 @@ return batch.run(function(op)
     nil, now, offset)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now, nil, opens) end
   local issue = share.issue
-  local minutes, amount = given(campaigns.terms(share, issue[ISSUE.revision]))
+  local terms = campaigns.terms(share, issue[ISSUE.revision])
+  local minutes, amount = given(terms)
   if issue[ISSUE.kind] ~= 'parking' or not minutes then
     return batch.answer(OUTCOME.NOT_ELIGIBLE, now)
   end
   local day, field = (calendar.of(now, offset)), 'v' .. op[VALIDATE.store_id]
-  local uses = redis.call('HGET', keys.cell, field)
-  uses = uses and cmsgpack.unpack(uses)
-  local today = uses and uses[USES.day] == day and uses[USES.count] or 0
-  if op[VALIDATE.per_day] >= 0 and today >= campaigns.part(share, op[VALIDATE.per_day], day) then
-    return batch.answer(OUTCOME.STORE_LIMIT, now)
+  local counts = { [field] = op[VALIDATE.per_day] }  -- the mall's limit, and the campaign's own
+  if (terms[TERMS.per_store_per_day] or -1) >= 0 then
+    counts[field .. '/' .. share.id] = terms[TERMS.per_store_per_day]
+  end
+  for name, most in pairs(counts) do
+    if most >= 0 and today(name, day) >= campaigns.part(share, most, day) then
+      return batch.answer(OUTCOME.STORE_LIMIT, now)
+    end
   end
   local from, to = issuing.validity(issue, now)
   local one = { serial, op[VALIDATE.fingerprint], now, share.id, issue[ISSUE.revision],
@@ -111,7 +122,9 @@ return batch.run(function(op)
   kept[#kept + 1] = one
   -- After this point the act must succeed.
   redis.call('SET', key, cmsgpack.pack(kept))
-  redis.call('HSET', keys.cell, field, pack.array(day, today + 1))
+  for name in pairs(counts) do
+    redis.call('HSET', keys.cell, name, pack.array(day, today(name, day) + 1))
+  end
   campaigns.take_one(share, handle, math.floor((now + offset) / 60000), day)
   batch.fact('validated', now, 'K' .. handle .. serial, op[VALIDATE.fingerprint],
     op[VALIDATE.who], op[VALIDATE.lot_id], op[VALIDATE.session_id], op[VALIDATE.plate],

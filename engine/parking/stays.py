@@ -182,11 +182,23 @@ class Parking:
         who: str,
         now: int = 0,
     ) -> Answer[StayRecord]:
-        """The booth takes ``amount`` off an open stay by hand; the last override counts."""
-        return await self._amend(
-            "override", lot_id, session_id, key, who, now, amount=amount, reason=reason,
-            staff_id=staff_id,
-        )  # fmt: skip
+        """The booth takes ``amount`` off an open stay by hand; the last override counts.
+
+        A stay that nobody told of (entries are optional) begins with it.
+        """
+
+        async def amend() -> Answer[StayRecord]:
+            return await self._amend(
+                "override", lot_id, session_id, key, who, now, amount=amount, reason=reason,
+                staff_id=staff_id,
+            )  # fmt: skip
+
+        answer = await amend()
+        if answer.outcome is Outcome.NOT_FOUND:
+            entered = now or self._acting.clock()
+            await self.enter(Session(lot_id, session_id, entered=entered), who=who, now=now)
+            answer = await amend()
+        return answer
 
     async def _amend(
         self,

@@ -211,3 +211,31 @@ async def test_a_store_gives_so_many_a_day(counter: Counter) -> None:
             "/v1/parking/validations", body | {"store_id": "s2", "plate": plate()}
         )
         assert other.status == 201
+
+
+async def test_a_store_gives_so_many_of_a_campaign(counter: Counter) -> None:
+    """The campaign's own ``per_store_per_day`` holds, for each store and campaign by itself."""
+
+    async def give(campaign: str, store: str) -> str:
+        body = {"campaign_id": campaign, "store_id": store, "plate": plate()}
+        return str((await counter.api.post("/v1/parking/validations", body)).code)
+
+    one, other = [await parking(counter, usage={"per_store_per_day": 1}) for _ in range(2)]
+    assert [await give(one, "s1") for _ in range(2)] == ["", "store_limit"]
+    assert [await give(one, "s2"), await give(other, "s1")] == ["", ""]
+
+
+async def test_the_booth_decides_of_a_stay_that_nobody_told_of(lot: Lot) -> None:
+    """Entries are optional and a quote is no record."""
+    body = {"amount": 300, "reason": "lift broken", "staff_id": "08"}
+    made = await lot.act("s-new", "override", body, idem="o1")
+    assert (made.status, made.json["amount"]) == (201, 300)
+    assert (await lot.act("s-new", "override", body, idem="o1")).json == made.json
+    pay = {"lot_id": lot.id, "session_id": "s-new", "entered_at": ENTERED, "as_of": ENTERED}
+    paid = await lot.api.post(
+        "/v1/parking/payments",
+        pay | {"fee_total": 500, "choose": "best", "use": ["free"], "mode": "commit"},
+        key=lot.key,
+    )
+    assert [one["type"] for one in paid.json["deductions"]] == ["manual"]
+    assert paid.json["payable"] == 200
