@@ -1,7 +1,7 @@
 --[[
 Claim one coupon of a campaign for a user.
 
-include:  batch, calendar, campaigns, issuing, keys, orders, pack, records
+include:  batch, calendar, campaigns, claims, issuing, keys, orders, pack
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -31,7 +31,7 @@ outcomes:
 -- A coupon as it is answered: of other kinds than "coupon" with what its terms say of uses.
 local function answered(outcome, now, share, revision, coupon)
   local terms = share and share.issue[ISSUE.kind] ~= 'coupon' and campaigns.terms(share, revision)
-  if not terms then return batch.record(outcome, now, coupon) end
+  if not terms then return batch.opening(outcome, now), coupon end
   return pack.header(4) .. cmsgpack.pack(outcome, now) .. coupon
     .. pack.array(terms[TERMS.kind], terms[TERMS.benefit], terms[TERMS.uses] or 1,
       terms[TERMS.amount], terms[TERMS.event])
@@ -93,11 +93,6 @@ return batch.run(function(op)
   end
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now, nil, opens) end
 
-  local issue = share.issue
-  local from, to = issuing.validity(issue, now)
-  local coupon = records.coupon({ campaign_id, issue[ISSUE.revision], COUPON_STATE.ISSUED, now,
-    from - now, to > 0 and to - now or 0, op[CLAIM.fingerprint], op[CLAIM.channel],
-    op[CLAIM.extra] })
   -- After this point the act must succeed.
   if offer then
     orders.take(handle, offer, offered, now, { serial = serial, who = op[CLAIM.who],
@@ -111,17 +106,14 @@ return batch.run(function(op)
     local left = redis.call('HGET', wallet, counted)
     count = left and cmsgpack.unpack(left)
   end
-  local code = ''
+  local code, coupon = '', claims.coupon(op, share, now)
   if share.codes then code, coupon = campaigns.coded(share, coupon) end
-  count = cmsgpack.pack(issuing.more(count, now, offset, 1))
+  count = issuing.counted(count, now, offset)
   if user then redis.call('HSET', wallet, place, coupon, counted, count)
   else
-    redis.call('HSET', wallet, place, coupon, counted, count, 'u',
-      cmsgpack.pack({ op[CLAIM.user_id], '', 0, 0, 0 }))
+    redis.call('HSET', wallet, place, coupon, counted, count, 'u', claims.user(op[CLAIM.user_id]))
   end
   campaigns.take_one(share, handle, math.floor((now + offset) / 60000), (calendar.of(now, offset)))
-  batch.fact('claimed', now, 'C' .. handle .. serial, op[CLAIM.fingerprint], op[CLAIM.who],
-    op[CLAIM.user_id], campaign_id, issue[ISSUE.revision], from, to, op[CLAIM.channel],
-    op[CLAIM.source], op[CLAIM.metadata], '', 0, 0, code)
-  return answered(OUTCOME.DONE, now, share, issue[ISSUE.revision], coupon)
+  claims.fact(op, share, now, code)
+  return answered(OUTCOME.DONE, now, share, share.issue[ISSUE.revision], coupon)
 end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -95,8 +96,7 @@ def test_a_header_of_an_array_is_msgpack(lua: Any) -> None:
 @given(st.lists(st.none() | MONEY | TEXTS, min_size=1, max_size=20))
 def test_arrays_with_holes_stay_arrays(lua: Any, values: list[Any]) -> None:
     source = library("pack") + (
-        "local n = tonumber(ARGV[2])\n"
-        "return pack.array(unpack(cmsgpack.unpack(ARGV[1]), 1, n))"
+        "local n = tonumber(ARGV[2])\nreturn pack.array(unpack(cmsgpack.unpack(ARGV[1]), 1, n))"
     )
     assert lua(source, pack(values), len(values)) == pack(values)
 
@@ -168,6 +168,45 @@ def test_redemptions_are_packed_alike(lua: Any, records: list[RedemptionRecord])
         "return pack.join(found)"
     )
     assert lua(source, pack(records)) == pack(records)
+
+
+def test_a_string_has_the_header_of_its_length(lua: Any) -> None:
+    source = library("pack") + "return pack.texts[string.rep('x', tonumber(ARGV[1]))]"
+    for length in (0, 1, 31, 32, 255, 256, 65_535, 65_536):
+        assert lua(source, length) == pack("x" * length)
+
+
+async def test_a_claim_tells_the_books_all_it_was_told(small_mall: Running) -> None:
+    """Its coupon and its fact are spliced (lib/claims.lua): every field at its place."""
+    mall, engine = small_mall, small_mall.engine
+    await mall.publish(campaign("amount_off amount=100", id="c"))
+    who = json.dumps({"key": "k", "label": "售货亭" * 100})
+    source, metadata = {"entry": "海报", "scene": "s" * 300}, {"n": [1, 2], "note": "x" * 4000}
+    claimed = await engine.claim(
+        user_id="u1", campaign_id="c", channel="app", key="k", who=who, source=source,
+        metadata=metadata,
+    )  # fmt: skip
+    assert claimed.value
+    handle = engine.handle_of("u1")
+    wallet = await mall.hash_of(keys.wallet_key(engine.tags[0], handle))
+    coupon = msgspec.msgpack.decode(
+        wallet[b"C" + claimed.value.id[17:].encode()], type=CouponRecord
+    )
+    assert json.loads(coupon.extra) == {"metadata": metadata, "source": source}
+    assert (coupon.channel, coupon.state, coupon.terms_revision) == ("app", 0, 1)
+    *_, (_, row) = await mall.server._reading.xrange(keys.facts_key(engine.tags[0]))
+    [fact] = facts.decode(row[b"f"])
+    assert isinstance(fact, facts.Claimed)
+    lasts = coupon.valid_until and coupon.issued + coupon.valid_until
+    assert fact == facts.Claimed(
+        seq=fact.seq, at=coupon.issued, act=claimed.value.id, fingerprint=coupon.fingerprint,
+        who=who, user_id="u1", campaign_id="c", terms_revision=1,
+        valid_from=coupon.issued + coupon.valid_from, valid_until=lasts, channel="app",
+        source=fact.source, metadata=fact.metadata,
+    )  # fmt: skip
+    assert (json.loads(fact.source), json.loads(fact.metadata)) == (source, metadata)
+    assert pack([fact]) == row[b"f"]
+    assert msgspec.msgpack.decode(wallet[b"u"], type=UserRecord) == UserRecord("u1")
 
 
 async def test_what_acts_leave_is_packed_as_python_would(small_mall: Running) -> None:

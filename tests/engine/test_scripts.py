@@ -28,7 +28,7 @@ LUA_NAMES = frozenset(
         r"\w+",
         """and break do else elseif end false for function if in local nil not or repeat return then
         true until while ipairs pairs math string table tonumber tostring error pcall select unpack
-        type redis cmsgpack cjson KEYS ARGV MARK""",
+        type setmetatable redis cmsgpack cjson KEYS ARGV MARK""",
     )
 )
 

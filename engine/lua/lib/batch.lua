@@ -17,15 +17,20 @@ function batch.window_moved(now, window)
   return math.floor(now / 2592000000) ~= window
 end
 
--- Append a fact (engine/facts.py); its seq is gapless within the cell and epoch.
-function batch.fact(kind, at, act, fingerprint, who, ...)
+-- The seq of the next fact, gapless within the cell and epoch.
+function batch.next()
   if not batch.seq then
     local state = redis.call('HMGET', keys.cell, 'epoch', 'seq')
     batch.epoch = state[1] or '1'
     batch.seq = tonumber(state[2]) or 0
   end
   batch.seq = batch.seq + 1
-  batch.facts[#batch.facts + 1] = pack.array(kind, batch.seq, at, act, fingerprint, who, ...)
+  return batch.seq
+end
+
+-- Append a fact (engine/facts.py).
+function batch.fact(kind, at, act, fingerprint, who, ...)
+  batch.facts[#batch.facts + 1] = pack.array(kind, batch.next(), at, act, fingerprint, who, ...)
 end
 
 -- An answer: the outcome, the moment it was decided, and what else there is to say.
@@ -33,15 +38,19 @@ function batch.answer(outcome, now, ...)
   return pack.array(outcome, now, ...)
 end
 
--- An answer that carries a record as it is packed. Most of a batch begin alike.
-function batch.record(outcome, now, record)
-  local head = batch.head
-  if not head or head.outcome ~= outcome or head.now ~= now then
-    head = { outcome = outcome, now = now,
+-- What an answer begins with that carries a record as it is packed. Most of a batch begin alike.
+function batch.opening(outcome, now)
+  local made = batch.opened
+  if not made or made.outcome ~= outcome or made.now ~= now then
+    made = { outcome = outcome, now = now,
       packed = pack.header(3) .. cmsgpack.pack(outcome, now) }
-    batch.head = head
+    batch.opened = made
   end
-  return head.packed .. record
+  return made.packed
+end
+
+function batch.record(outcome, now, record)
+  return batch.opening(outcome, now) .. record
 end
 
 -- The first answer again, of an act whose record is the receipt of its Idempotency-Key; nil = the
@@ -71,13 +80,19 @@ function batch.finish()
   end
 end
 
--- Decide every operation; a fault in one is its own answer (-1, message) and nobody else's.
+-- Decide every operation; a fault in one is its own answer (-1, message) and nobody else's. An act
+-- answers with one string or, in two parts, with two.
 function batch.run(act)
-  local answers = {}
-  for i, op in ipairs(cmsgpack.unpack(ARGV[1])) do
-    local ok, answer = pcall(act, op)
-    answers[i] = ok and answer or pack.array(-1, batch.now, tostring(answer))
+  local ops, parts, n = cmsgpack.unpack(ARGV[1]), {}, 0
+  for i = 1, #ops do
+    local ok, answer, record = pcall(act, ops[i])
+    n = n + 1
+    parts[n] = ok and answer or pack.array(-1, batch.now, tostring(answer))
+    if ok and record then
+      n = n + 1
+      parts[n] = record
+    end
   end
   batch.finish()
-  return pack.join(answers)
+  return pack.join(parts, #ops)
 end

@@ -18,21 +18,23 @@ end
 
 -- Whether n more of a window's name pass a limit; at, number: positions in CountRecord.
 local function over(count, limit, n, at, name, number)
-  return limit >= 0 and (count and count[at] == name and count[number] or 0) + n > limit
+  return (count and count[at] == name and count[number] or 0) + n > limit
 end
 
 -- Whether a person who has had `count` (records.CountRecord or nil) may have n more.
 function issuing.limits(issue, count, now, offset, n)
   local total, per_user = count and count[COUNT.total] or 0, issue[ISSUE.per_user]
   if per_user >= 0 and total + n > per_user then return OUTCOME.USER_LIMIT end
+  local per_day, per_week = issue[ISSUE.per_user_per_day], issue[ISSUE.per_user_per_week]
+  local per_month = issue[ISSUE.per_user_per_month]
   local day, week, month = calendar.of(now, offset)
-  if over(count, issue[ISSUE.per_user_per_day], n, COUNT.day, day, COUNT.day_count) then
+  if per_day >= 0 and over(count, per_day, n, COUNT.day, day, COUNT.day_count) then
     return OUTCOME.USER_DAY_LIMIT
   end
-  if over(count, issue[ISSUE.per_user_per_week], n, COUNT.week, week, COUNT.week_count) then
+  if per_week >= 0 and over(count, per_week, n, COUNT.week, week, COUNT.week_count) then
     return OUTCOME.USER_WEEK_LIMIT
   end
-  if over(count, issue[ISSUE.per_user_per_month], n, COUNT.month, month, COUNT.month_count) then
+  if per_month >= 0 and over(count, per_month, n, COUNT.month, month, COUNT.month_count) then
     return OUTCOME.USER_MONTH_LIMIT
   end
   return OUTCOME.DONE
@@ -46,6 +48,16 @@ function issuing.more(count, now, offset, n)
     day, count[COUNT.day] == day and count[COUNT.day_count] + n or n,
     week, count[COUNT.week] == week and count[COUNT.week_count] + n or n,
     month, count[COUNT.month] == month and count[COUNT.month_count] + n or n }
+end
+
+-- The packed count of who has one more now; most claims are a person's first.
+function issuing.counted(count, now, offset)
+  if count then return cmsgpack.pack(issuing.more(count, now, offset, 1)) end
+  local day = calendar.of(now, offset)
+  if issuing.first_on ~= day then
+    issuing.first_on, issuing.first = day, cmsgpack.pack(issuing.more(nil, now, offset, 1))
+  end
+  return issuing.first
 end
 
 -- The count without n that were counted at that moment.

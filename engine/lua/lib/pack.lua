@@ -20,8 +20,25 @@ function pack.array(...)
   return cmsgpack.pack(list)
 end
 
--- An array of what is packed already. Joined in one go: Lua hashes every byte of each new string.
-function pack.join(parts)
-  parts[0] = pack.header(#parts)
+-- The header of a string of n bytes (fixstr, str 8, str 16, str 32), each made once.
+pack.heads = setmetatable({}, { __index = function(heads, n)
+  local head = n < 32 and string.char(0xa0 + n) or n < 256 and string.char(0xd9, n)
+    or n < 65536 and string.char(0xda, math.floor(n / 256), n % 256)
+    or string.char(0xdb, math.floor(n / 16777216), math.floor(n / 65536) % 256,
+      math.floor(n / 256) % 256, n % 256)
+  heads[n] = head
+  return head
+end })
+
+-- A string as it is packed, each made once: for what many acts of a batch have in common.
+pack.texts = setmetatable({}, { __index = function(texts, text)
+  texts[text] = pack.heads[#text] .. text
+  return texts[text]
+end })
+
+-- An array of n elements (one a part unless said) that are packed already. Joined in one go: Lua
+-- hashes every byte of each new string.
+function pack.join(parts, n)
+  parts[0] = pack.header(n or #parts)
   return table.concat(parts, '', 0)
 end
