@@ -7,7 +7,6 @@ byte says that it accepts requests; HEXIAO_WORKER, its number from 0.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from api import logs
 from api.app import make_server
 from api.loops import run
 from api.service import Service
+from engine.collector import spare_the_collector
 from engine.config import Settings, load_settings
 from engine.errors import CannotStart
 
@@ -30,7 +30,6 @@ FINISH_SECONDS = 20.0  # for what is in flight
 CUT_SECONDS = 3.0  # for who reads no answer, twice: aiohttp waits for handler and connection
 CLOSE_SECONDS = 10.0  # for connections to Redis and books to be closed
 BACKLOG = 2048
-GARBAGE_OBJECTS = 50_000  # more of them than what was let go, before cycles are looked for
 
 if TYPE_CHECKING:
     from api.frame import Gate
@@ -76,17 +75,6 @@ async def drained(server: web.Server, gate: Gate) -> None:
         if past > (FINISH_SECONDS if gate.in_flight else DRAIN_SECONDS):
             return
         await asyncio.sleep(0.01)
-
-
-def spare_the_collector() -> None:
-    """What is there after the start stays, and a request leaves no cycles: look for them seldom.
-
-    By default Python looks every 700 objects, which is a few requests, and was a fifth of the
-    time of a claim.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_OBJECTS)
 
 
 async def stopped() -> None:

@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from engine.books.db import Books, migrate, open_books
 from engine.books.ingest import Ingest, Ingested, Lease, LeaseLost
 from engine.books.leases import Leases
 from engine.books.retaking import retake
+from engine.collector import spare_the_collector
 from engine.failpoints import failpoint
 from engine.outbox import CellState, Client, Outbox, open_client
 
@@ -37,7 +39,14 @@ if TYPE_CHECKING:
     from engine.config import Settings
 
 # What going on later may mend: a server that is away, restarting or refusing for now.
-TROUBLE = (RedisError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+TROUBLE = (
+    RedisError,
+    SQLAlchemyError,
+    sqlite3.Error,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+)
 
 CLOSE_SECONDS = 10.0  # for connections to the books to be closed
 
@@ -409,6 +418,7 @@ async def run_writer(settings: Settings) -> None:
     log.info("writer_started", owner=writer.status.owner)
     try:
         await writer.migrate(settings.database_url)
+        spare_the_collector()
         await writer.run()
     finally:
         with contextlib.suppress(TimeoutError):  # all is committed: what hangs here holds nothing

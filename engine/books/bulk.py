@@ -1,7 +1,7 @@
 """Many rows in few statements, on either database.
 
 A ``Bulk`` statement reads its rows from ``v``, a table that exists for that statement only: a list
-of VALUES on SQLite, arrays or a staging table on PostgreSQL. The rest of the SQL is the same.
+of VALUES on SQLite, arrays on PostgreSQL. The rest of the SQL is the same.
 """
 
 from __future__ import annotations
@@ -25,18 +25,16 @@ class Bulk:
     """SQL over the rows of ``v``; ``{tenant}`` in it stands for the tenant's id.
 
     ``columns``: name and type (text or bigint) of the columns of ``v``, in order.
-    ``stage``: a name for a table to COPY many rows into first; "" = not worth it.
     """
 
     columns: tuple[tuple[str, str], ...]
     sql: str
-    stage: str = ""
 
     @classmethod
-    def of(cls, columns: str, sql: str, stage: str = "") -> Bulk:
+    def of(cls, columns: str, sql: str) -> Bulk:
         """``columns`` as in SQL: ``"id text, version bigint"``."""
         pairs = [part.split() for part in columns.split(",")]
-        return cls(tuple((name, kind) for name, kind in pairs), sql, stage)
+        return cls(tuple((name, kind) for name, kind in pairs), sql)
 
     @property
     def names(self) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 def body_of(struct: msgspec.Struct) -> dict[str, Any]:
     """A fact with its field names, as ``facts.body`` keeps it."""
-    body = dict(zip(struct.__struct_fields__, msgspec.structs.astuple(struct), strict=True))
+    body = msgspec.structs.asdict(struct)
     for name in _lists_of(type(struct)):
         body[name] = [body_of(v) if isinstance(v, msgspec.Struct) else v for v in body[name]]
     return body

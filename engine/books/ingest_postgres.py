@@ -1,7 +1,6 @@
 """Bulk work on PostgreSQL, on asyncpg's own connection inside SQLAlchemy's transaction.
 
-Whole rows go by COPY. Rows that are merged travel as one array a column, or, where it is worth it,
-by COPY into a staging table first (4,000 facts: 56 ms against 86 ms).
+Whole rows go by COPY, rows that are merged as one array a column.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from engine.books.bulk import Bulk, RefusedByDatabase, Row
 
 # SQLSTATE classes that judge the data: data exception, integrity, a limit such as an index row's.
 _REFUSALS = ("22", "23", "54")
-_WORTH_STAGING = 500  # rows
 
 
 class PostgresRows:
@@ -32,12 +30,7 @@ class PostgresRows:
         if not rows:
             return []
         async with self._driver() as driver:
-            if bulk.stage and len(rows) >= _WORTH_STAGING:
-                await driver.execute(_stage_sql(bulk))
-                await driver.copy_records_to_table(bulk.stage, records=rows)
-                found = await driver.fetch(_staged_sql(bulk), tenant)
-            else:
-                found = await driver.fetch(_bulk_sql(bulk), *zip(*rows, strict=True), tenant)
+            found = await driver.fetch(_bulk_sql(bulk), *zip(*rows, strict=True), tenant)
         return [tuple(row) for row in found]
 
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
@@ -59,20 +52,6 @@ class PostgresRows:
             raise
         except (OverflowError, ValueError) as error:  # COPY could not encode a value
             raise RefusedByDatabase(str(error)) from None
-
-
-@lru_cache
-def _stage_sql(bulk: Bulk) -> str:
-    columns = ", ".join(f"{name} {kind}" for name, kind in bulk.columns)
-    # Made once a connection; emptied for a batch that is tried again in parts.
-    made = f"CREATE TEMP TABLE IF NOT EXISTS {bulk.stage} ({columns}) ON COMMIT DELETE ROWS"
-    return f"{made}; DELETE FROM {bulk.stage}"  # noqa: S608 - all ours
-
-
-@lru_cache
-def _staged_sql(bulk: Bulk) -> str:
-    sql = bulk.sql.format(tenant="$1::text")
-    return f"WITH v AS (SELECT * FROM {bulk.stage}) {sql}"  # noqa: S608 - all ours
 
 
 @lru_cache

@@ -104,6 +104,7 @@ class Plan:
         place = arrival.place
         self.facts.append(
             (
+                self.tenant,
                 self.cell,
                 place.epoch,
                 place.seq,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from engine.books.bulk import Bulk
 
 FACTS_NEW = Bulk.of(
-    "cell bigint, epoch bigint, seq bigint, type text, act text, fingerprint text,"
+    "tenant text, cell bigint, epoch bigint, seq bigint, type text, act text, fingerprint text,"
     " at_ms bigint, digest text, body text",
     "INSERT INTO facts (tenant, cell, epoch, seq, type, act, fingerprint, at_ms, digest, body)"
-    " SELECT {tenant}, cell, epoch, seq, type, act, fingerprint, at_ms, digest, body FROM v"
-    " WHERE true ON CONFLICT (tenant, cell, epoch, seq) DO NOTHING RETURNING epoch, seq",
-    stage="facts_stage",
+    " SELECT tenant, cell, epoch, seq, type, act, fingerprint, at_ms, digest, body FROM v"
+    " WHERE tenant = {tenant}"
+    " ON CONFLICT (tenant, cell, epoch, seq) DO NOTHING RETURNING epoch, seq",
 )
 USERS_PUT = Bulk.of(
     "user_id text, tier text, tier_until_ms bigint, frozen bigint, version bigint",

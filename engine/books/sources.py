@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 _ENTRY_LENGTH = 64  # of source.entry as kept for attribution
 _source = msgspec.json.Decoder().decode
 
 
+@lru_cache(maxsize=1024)  # most people come by a few ways
 def entry_of(source: str) -> str:
     """The tag ``entry`` of a claim's source (JSON or ""), "" without one."""
     if not source:

@@ -95,6 +95,21 @@ async def test_a_gap_ends_the_batch_and_is_told(books: Books, ingest: Ingest, te
     await check_books(books, story)
 
 
+async def test_facts_that_the_books_hold_beyond_their_place_are_left_alone(
+    books: Books, ingest: Ingest, tenant: str
+) -> None:
+    story = Story(tenant)
+    story.live(40)
+    told = arrivals(story)
+    await ingest(0, told[:15])
+    async with books.begin() as connection:
+        place = update(schema.cells).where(schema.cells.c.tenant == tenant)
+        await connection.execute(place.values(seq=0))
+    came = await ingest(0, told)
+    assert (came.repeated, came.new, came.refused) == (15, len(told) - 15, [])
+    await check_books(books, story)
+
+
 async def test_another_fact_in_a_place_is_an_alarm_and_the_first_stays(
     books: Books, ingest: Ingest, tenant: str
 ) -> None:
