@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from api import lookups
 from api.routes import Call, Reply, decode_cursor, encode_cursor, route
 from engine.books import events
 from engine.definitions import format_time
@@ -61,6 +62,7 @@ async def feed(call: Call) -> Reply:
     if types is not None and not set(types) <= set(events.TYPES):
         raise InvalidRequest("types", f"Use some of {', '.join(events.TYPES)}.")
     tenant = call.tenant
+    await lookups.caught_up(tenant)
     page = await events.feed(
         tenant.books, tenant.id, after, types, query.limit, rehearsal=tenant.rehearsal
     )

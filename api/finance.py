@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from api import lookups
 from api import wire_finance as shapes
 from api.downloads import JSON, NDJSON, csv_file, file
 from api.problems import Refused
@@ -41,6 +42,7 @@ async def close_period(call: Call) -> Reply:
     if start >= end:
         raise InvalidRequest("end", "It must be after start.", "必须晚于 start。")
     tenant = call.tenant
+    await lookups.caught_up(tenant)
     at = await settlement.reach(
         tenant.books, tenant.engine.server, tenant.id, rehearsal=tenant.rehearsal, now=call.now
     )
@@ -159,6 +161,7 @@ async def list_postings(call: Call) -> Reply:
     if limit > most:
         raise InvalidRequest("limit", f"At most {most} here.", f"此格式最多 {most}。")
     after = decode_cursor(query.cursor, tuple[int])[0] if query.cursor else query.after
+    await lookups.caught_up(call.tenant)
     rows = await postings.feed(call.tenant.books, call.tenant.id, after, limit)
     control = postings.control(rows, after)
     if wanted == CSV_TYPE:
@@ -190,6 +193,7 @@ def _control_header(control: dict[str, int]) -> dict[str, str]:
 )
 async def list_balances(call: Call) -> Reply:
     as_of = None if call.query.as_of is None else moment("as_of", call.query.as_of)
+    await lookups.caught_up(call.tenant)
     rows = await postings.balances(call.tenant.books, call.tenant.id, as_of)
     if call.wants(JSON, CSV_TYPE) == CSV_TYPE:
         return csv_file(call, "balances", postings.BALANCE_COLUMNS, rows)

@@ -346,7 +346,7 @@ def key_reply(row: Body) -> Body:
 
 
 class AuditQuery(Page):
-    """``object``: one (``store:s1``) or a kind (``store``); ``actor``: person, label or key id."""
+    """``object``: one (``store:s1`` or ``s1``) or a kind (``store``); ``actor``: person or key."""
 
     actor: Text128 | None = None
     object: Annotated[str, Meta(max_length=192)] | None = None

@@ -220,7 +220,7 @@ async def list_audit(
     """Rows of the audit, newest first, with ``n`` below ``before``.
 
     ``actor`` is matched with the person named and with the key's label and id.
-    ``what``: an object (``store:s1``) or a kind of objects (``store``). Times in ms.
+    ``what``: an object (``store:s1``), its id alone (``s1``) or a kind (``store``). Times in ms.
     """
     audit = schema.audit
     query = select(audit).where(audit.c.tenant == tenant)
@@ -231,7 +231,9 @@ async def list_audit(
     if what is not None:
         kind = what + ":"
         query = query.where(
-            (audit.c.object == what) | (func.substr(audit.c.object, 1, len(kind)) == kind)
+            (audit.c.object == what)
+            | (func.substr(audit.c.object, 1, len(kind)) == kind)
+            | audit.c.object.endswith(":" + what, autoescape=True)
         )
     if start is not None:
         query = query.where(audit.c.at_ms >= start)

@@ -44,6 +44,8 @@ async def test_every_definition_is_in_the_audit(api_server: ApiServer) -> None:
         assert await found(actor="ann") == [4, 2, 1]
         assert await found(object=f"campaign:{name}") == [5, 4, 3]
         assert await found(object="key") == [8, 7]
+        assert await found(object=name) == [5, 4, 3]
+        assert await found(object=name[:-1]) == []
         assert await found(**{"from": rows[0]["at"]}) != []
         assert await found(**{"from": "2040-01-01T00:00:00Z"}) == []
         assert await found(to="2020-01-01T00:00:00Z") == []

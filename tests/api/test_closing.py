@@ -82,3 +82,8 @@ async def test_who_looks_right_after_finds_it(counter: Counter) -> None:
     await counter.claim(campaign)
     stock = (await api.get(f"/v1/reports/stock?campaign_id={campaign}")).json["items"]
     assert [one["issued"] for one in stock] == [3]
+
+    gone = {"policy": "allow_negative"}
+    undone = await api.post(f"/v1/points/entries/{entry}/reversals", gone)
+    booked = (await api.get("/v1/books/postings?after=0", headers={"Accept": "text/csv"})).content
+    assert undone.json["id"].encode() in booked
