@@ -38,6 +38,9 @@ class Given(Fact, tag="given", frozen=True):
     gift_id: str  # "" of a printed coupon
     to_user: str
     to_coupon: str
+    terms_revision: int = 0
+    used: int = -1  # uses and fen that are gone of it; -1: not told, by an older version
+    spent: int = 0
 
 
 class Received(Fact, tag="received", frozen=True):

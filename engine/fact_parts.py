@@ -53,8 +53,8 @@ class FactCoupon(msgspec.Struct, array_like=True, frozen=True):
 class FactTender(msgspec.Struct, array_like=True, frozen=True):
     """Something paid with: ``kind`` 0 stored value (of a coupon), 1 points.
 
-    The money is settled with the redemption (postings debit ``stored_value.liability`` or
-    ``points.liability``); entries of points are made from these.
+    The money is settled with the redemption (``books/ledger.py``); entries of points are made from
+    these.
     """
 
     kind: int
@@ -120,6 +120,7 @@ class BackTender(msgspec.Struct, array_like=True, frozen=True):
     points_after: int
     spent: int  # fen of the coupon that stay redeemed; of points: their whole balance after it
     per_yuan: int = 100  # points
+    returned: int = 1  # 0: the coupon is refunded or given on by then, nobody gets it
 
 
 class FactItem(msgspec.Struct, array_like=True, frozen=True):

@@ -288,19 +288,22 @@ class Turn:
         for fact in batch:
             if isinstance(fact, facts.Claimed):  # first: most facts are
                 users.add(fact.user_id)
+                if fact.paid:
+                    terms.add((fact.campaign_id, fact.terms_revision))
             elif isinstance(fact, facts.Received):
                 users.add(fact.user_id)
                 if fact.paid:
                     terms.add((fact.campaign_id, fact.terms_revision))
-            elif isinstance(fact, facts.Redeemed | facts.Committed):
-                terms.update((used.campaign_id, used.terms_revision) for used in fact.coupons)
-                coupons.update(used.coupon_id for used in fact.coupons)
-            elif isinstance(fact, facts.Reversed):
-                redemptions.add(fact.redemption_id)
-                terms.update((used.campaign_id, used.terms_revision) for used in fact.coupons)
-                coupons.update(used.coupon_id for used in fact.coupons)
-            elif isinstance(fact, facts.Refunded | facts.RefundFailed):
+            elif isinstance(fact, facts.Redeemed | facts.Committed | facts.Reversed):
+                if isinstance(fact, facts.Reversed):
+                    redemptions.add(fact.redemption_id)
+                cards = [paid for paid in fact.tenders if paid.coupon_id]
+                for used in (*fact.coupons, *cards):
+                    terms.add((used.campaign_id, used.terms_revision))
+                    coupons.add(used.coupon_id)
+            elif isinstance(fact, facts.Refunded | facts.RefundFailed | facts.Given):
                 coupons.add(fact.act)
+                terms.add((fact.campaign_id, fact.terms_revision))
         run, tenant = self.rows.run, self._ingest.tenant
         tiers = {
             user: (tier, until)

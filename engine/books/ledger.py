@@ -17,7 +17,8 @@ account                  party              meaning
 ``merchant.discount``    ``merchant:ID``    the discount that the merchant gave at its till
 ``merchant.stored_value``  ``merchant:ID``  stored value that customers paid with
 ``merchant.points``      ``merchant:ID``    points that customers paid with, in money
-``stored_value.liability``  ``mall``        stored value used up: the mall's promise is kept
+``customer.stored_value``  ``customers``    what they had paid for the stored value used up
+``stored_value.liability``  ``mall``        the rest of it: the mall's promise is kept
 ``points.liability``     ``customers``      points used up (books/points_ledger.py)
 ``merchant.commission``  ``merchant:ID``    commission that the merchant owes
 ``mall.commission``      ``mall``           commission that the mall earned
@@ -26,10 +27,11 @@ account                  party              meaning
 =======================  =================  ==================================================
 
 A merchant is owed ``-(merchant.discount + merchant.subsidy + merchant.stored_value +
-merchant.points + merchant.commission + merchant.breakage + merchant.adjustment)``. Stored value
-given for free was never paid for, so nothing was credited when it was issued: it is a promise of
-the mall, and what of it was kept is the debit balance of ``stored_value.liability`` (no funding
-splits a tender). For settlement a coupon's discount is what it took off plus its ``value``
+merchant.points + merchant.commission + merchant.breakage + merchant.adjustment)``. Stored value is
+worth more than was paid for it, or was given for free: nothing was credited for that when it was
+issued, it is a promise of the mall, and what of it was kept is the debit balance of
+``stored_value.liability`` (no funding splits a tender). Commission is on what was paid, at most
+what is tendered. For settlement a coupon's discount is what it took off plus its ``value``
 (exchange and admission coupons are settled at their value).
 
 An act moves the books from one balance to another: a redemption from nothing to ``Balance``, a
@@ -39,41 +41,29 @@ reversals nets to zero once nothing stays redeemed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
-from typing import Any
 
+from engine.books.settlement_terms import MALL as MALL
+from engine.books.settlement_terms import STORED_VALUE as STORED_VALUE
+from engine.books.settlement_terms import WHOLE
+from engine.books.settlement_terms import LedgerError as LedgerError
+from engine.books.settlement_terms import Terms as Terms
+from engine.books.settlement_terms import read_terms as read_terms
 from engine.facts import BackCoupon, BackTender, Committed, FactDeduction, Redeemed, Reversed
 from engine.lots import worth
 from engine.records import TenderKind
 
-MALL = "mall"
 CUSTOMERS = "customers"
 OFFICE_CELL = -1  # of postings that no act of a cell made, but people in the office
-WHOLE = 10_000  # 100 % in hundredths of a percent
 
-STORED_VALUE, POINTS = "stored_value", "points"  # benefits of what was paid with
+POINTS = "points"  # the benefit of what was paid with, beside STORED_VALUE
 
 REDEMPTION = "redemption"
 REVERSAL = "reversal"
 
 
 OWN = ("tier", "merchant", "spend", "manual")  # deductions of parking that are no coupon's
-
-
-class LedgerError(ValueError):
-    """A fact that cannot be put into the books; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What settlement needs of a campaign's terms; percentages in hundredths of a percent."""
-
-    funding: tuple[tuple[str, int], ...]  # (party, percent) as named; "redeeming" = who redeems
-    commission: int = 0
-    uses: int = 1  # of a pass
-    breakage: str = MALL  # whose the excess is: the mall's, or the redeeming "merchant"'s
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,37 +126,6 @@ TermsOf = Callable[[str, int], Terms]
 """Terms by (campaign id, revision); LedgerError when there are none."""
 
 
-def read_terms(body: Mapping[str, Any]) -> Terms:
-    """Settlement's part of a campaign's body (CONTRACT.md section 2); LedgerError when malformed.
-
-    ``funding`` absent or null: the mall bears all.
-    """
-    funding = body.get("funding")
-    if funding is None:
-        funding = {MALL: 100}
-    if isinstance(funding, Mapping):
-        pairs = [("redeeming" if p == "merchant" else p, share) for p, share in funding.items()]
-    else:
-        pairs = [(part["party"], part["percent"]) for part in funding]
-    shares = tuple((str(party), _hundredths(percent)) for party, percent in pairs)
-    if sum(percent for _, percent in shares) != WHOLE:
-        raise LedgerError(f"funding adds up to something else than 100 %: {funding}")
-    settlement = body.get("settlement") or {}
-    uses = (body.get("usage") or {}).get("uses") or 1
-    commission = _hundredths(settlement.get("commission_percent") or 0)
-    return Terms(shares, commission, uses, settlement.get("breakage") or MALL)
-
-
-def _hundredths(percent: object) -> int:
-    try:
-        exact = Decimal(str(percent)) * 100
-    except InvalidOperation:
-        raise LedgerError(f"not a percentage: {percent!r}") from None
-    if exact != exact.to_integral_value() or not 0 <= exact <= WHOLE:
-        raise LedgerError(f"not a percentage with at most two decimals: {percent!r}")
-    return int(exact)
-
-
 def split(amount: int, weights: Sequence[int]) -> list[int]:
     """``amount`` >= 0 in proportion to ``weights`` by largest remainder, ties to the earlier.
 
@@ -207,16 +166,25 @@ def balance_postings(
         else:
             post("other.subsidy", party, amount)
     post("customer.prepaid", CUSTOMERS, balance.prepaid)
-    post("customer.breakage", CUSTOMERS, balance.excess)
-    if terms.breakage == MALL or not merchant_id:
-        post("mall.breakage", MALL, -balance.excess)
-    else:
-        post("merchant.breakage", merchant, -balance.excess)
     post("merchant.discount", merchant, -balance.discount)
-    commission = _commission(balance.prepaid, terms.commission)
-    post("merchant.commission", merchant, commission)
-    post("mall.commission", MALL, -commission)
+    for posting in _on_what_was_paid(terms, merchant_id, balance):
+        post(posting.account, posting.party, posting.amount)
     return books
+
+
+def _on_what_was_paid(terms: Terms, merchant_id: str, balance: Balance) -> list[Posting]:
+    """Breakage and commission."""
+    merchant = f"merchant:{merchant_id}"
+    commission = _commission(balance.prepaid, terms.commission)
+    whose = ("mall.breakage", MALL)
+    if terms.breakage != MALL and merchant_id:
+        whose = ("merchant.breakage", merchant)
+    return [
+        Posting("customer.breakage", CUSTOMERS, balance.excess),
+        Posting(*whose, -balance.excess),
+        Posting("merchant.commission", merchant, commission),
+        Posting("mall.commission", MALL, -commission),
+    ]
 
 
 def _commission(prepaid: int, percent: int) -> int:
@@ -257,9 +225,9 @@ def redemption_entries(
 ) -> list[Entry]:
     """An entry for each coupon that was applied, each tender, and each other deduction.
 
-    ``paid``: what of each coupon's price is used up here.
+    ``paid``: what of each coupon's price is used up here, then of each tender's.
     """
-    paid = paid or [0] * len(fact.coupons)
+    paid = paid or [0] * (len(fact.coupons) + len(fact.tenders))
     weights = [coupon.discount + coupon.value for coupon in fact.coupons]
     sales = sales_of(fact.payable, weights, len(fact.tenders), fact.deductions)
     entries = [
@@ -278,12 +246,22 @@ def redemption_entries(
         owed = worth(tender.spent + tender.points, tender.per_yuan) - worth(
             tender.spent, tender.per_yuan
         )
-        benefit = benefit_of(tender.kind)
-        original = Original(tender.coupon_id, tender.campaign_id, 0, 0, benefit)
-        made = _tendered(
-            REDEMPTION, position, original, fact.merchant_id, sales[position], tender.amount, owed
+        part = paid[position]
+        original = Original(
+            tender.coupon_id, tender.campaign_id, tender.terms_revision, 0, benefit_of(tender.kind)
         )
-        entries.append(made)
+        entries.append(
+            _tendered(
+                REDEMPTION,
+                position,
+                original,
+                terms_of(tender.campaign_id, tender.terms_revision) if part else _UNPAID,
+                fact.merchant_id,
+                Balance(),
+                _balance(sales[position], tender.amount, part),
+                owed,
+            )
+        )
     for position, d in enumerate(own_deductions(fact.deductions), len(entries)):
         original = Original("", d.label, 0, d.amount, d.type)
         after = Balance(sales[position], d.amount)
@@ -322,7 +300,7 @@ def reversal_entries(
         if original.benefit in (STORED_VALUE, POINTS):
             tender = paid.pop((original.benefit, original.coupon_id), None)
             if tender or sales:
-                entries.append(_given_back(position, original, fact.merchant_id, sales, tender))
+                entries.append(_given_back(fact, position, original, sales, tender, terms_of))
             continue
         if original.benefit in OWN:
             gone = deductions.pop(0)
@@ -362,41 +340,74 @@ def reversal_entries(
     return entries
 
 
+def paid_after(paid: int, tender: BackTender) -> int:
+    """What of the price of stored value stays used up by what stays tendered, half up.
+
+    All of it where the coupon is refunded or given on by then: nothing can go back to it.
+    """
+    if not tender.returned:
+        return paid
+    return (2 * paid * tender.amount_after + tender.amount_before) // (2 * tender.amount_before)
+
+
 def _given_back(
-    position: int, original: Original, merchant_id: str, sales: int, tender: BackTender | None
+    fact: Reversed,
+    position: int,
+    original: Original,
+    sales: int,
+    tender: BackTender | None,
+    terms_of: TermsOf,
 ) -> Entry:
-    amount = owed = 0
+    before, after, owed = Balance(), Balance(sales), 0
     if tender is not None:
-        amount = tender.amount_after - tender.amount_before
         came = tender.points_before - tender.points_after
         owed = worth(tender.spent - came, tender.per_yuan) - worth(tender.spent, tender.per_yuan)
-    return _tendered(REVERSAL, position, original, merchant_id, sales, amount, owed)
+        stays = paid_after(original.paid, tender)
+        before = _balance(0, tender.amount_before, original.paid)
+        after = _balance(sales, tender.amount_after, stays)
+    terms = _UNPAID
+    if original.paid:
+        terms = terms_of(original.campaign_id, original.terms_revision)
+    return _tendered(REVERSAL, position, original, terms, fact.merchant_id, before, after, owed)
+
+
+_UNPAID = Terms(((MALL, WHOLE),))
 
 
 def _tendered(
     kind: str,
     position: int,
     original: Original,
+    terms: Terms,
     merchant_id: str,
-    sales: int,
-    amount: int,
+    before: Balance,
+    after: Balance,
     owed: int,
 ) -> Entry:
-    """A tender's entry; ``owed``: by how much points lower what is owed for points, in fen."""
+    """A tender's entry: its ``discount`` is what is tendered, of that was ``prepaid`` bought.
+
+    ``owed``: by how much points lower what is owed for points, in fen.
+    """
     merchant = f"merchant:{merchant_id}"
-    moved = [("customer.paid", CUSTOMERS, sales), ("merchant.sales", merchant, -sales)]
+    sales, amount = after.sales - before.sales, after.discount - before.discount
     points = original.benefit == POINTS
+    moved = {
+        ("customer.paid", CUSTOMERS): sales,
+        ("merchant.sales", merchant): -sales,
+    }
     if points:
-        moved += [
-            ("points.liability", CUSTOMERS, owed),
-            ("points.expense", MALL, amount - owed),  # of rates that do not divide a fen
-            ("merchant.points", merchant, -amount),
-        ]
+        moved["points.liability", CUSTOMERS] = owed
+        moved["points.expense", MALL] = amount - owed  # of rates that do not divide a fen
+        moved["merchant.points", merchant] = -amount
     else:
-        moved += [
-            ("stored_value.liability", MALL, amount),
-            ("merchant.stored_value", merchant, -amount),
-        ]
+        prepaid = after.prepaid - before.prepaid
+        moved["customer.stored_value", CUSTOMERS] = prepaid
+        moved["stored_value.liability", MALL] = amount - prepaid
+        moved["merchant.stored_value", merchant] = -amount
+        for sign, balance in ((1, after), (-1, before)):
+            for posting in _on_what_was_paid(terms, merchant_id, balance):
+                place = posting.account, posting.party
+                moved[place] = moved.get(place, 0) + sign * posting.amount
     return Entry(
         kind=kind,
         position=position,
@@ -408,8 +419,9 @@ def _tendered(
         mall_bears=0,
         merchant_bears=0,
         others_bear=0,
-        commission=0,
-        postings=tuple(Posting(*one) for one in moved if one[2]),
+        commission=moved.get(("merchant.commission", merchant), 0),
+        breakage=-moved.get(("merchant.breakage", merchant), 0),
+        postings=tuple(Posting(*place, fen) for place, fen in moved.items() if fen),
         stored_value=0 if points else amount,
         points_value=amount if points else 0,
     )

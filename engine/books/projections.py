@@ -92,7 +92,9 @@ class Plan:
         self._postings: list[Row] = []
         self._fundings: list[Row] = []
         self._points = PointsPlan(tenant, cell, currency, self._postings)
-        self._orders = OrdersPlan(tenant, cell, currency, self._postings, known.bought)
+        self._orders = OrdersPlan(
+            tenant, cell, currency, self._postings, known.bought, known.terms_of
+        )
         self._parking = ParkingPlan(tenant, cell)
         self._moves: dict[tuple[str, str, str, int], int] = {}
         self._checkins = CheckInsPlan(tenant, cell)
@@ -147,7 +149,7 @@ class Plan:
 
     def _redeemed(self, place: Position, fact: facts.Redeemed) -> None:
         self._refuse_twice(fact)
-        paid = self._orders.uses(fact, self._known.terms_of)
+        paid = self._orders.uses(fact)
         self._settle(place, fact, ledger.redemption_entries(fact, self._known.terms_of, paid))
         self._whole(place, fact, "redeemed", paid=paid)
 
@@ -156,7 +158,7 @@ class Plan:
         self._whole(place, fact, "held", fact.until)
 
     def _committed(self, place: Position, fact: facts.Committed) -> None:
-        paid = self._orders.uses(fact, self._known.terms_of)
+        paid = self._orders.uses(fact)
         self._settle(place, fact, ledger.redemption_entries(fact, self._known.terms_of, paid))
         self._dropped.append((fact.act,))
         for coupon_id in fact.freed:
@@ -176,6 +178,7 @@ class Plan:
             self._set_coupon(fact.act, "issued", None, fact.at, place)
 
     def _given(self, place: Position, fact: facts.Given) -> None:
+        self._orders.given(place, fact)
         self._set_coupon(fact.act, "transferred", None, fact.at, place)
 
     def _received(self, place: Position, fact: facts.Received) -> None:
@@ -186,7 +189,7 @@ class Plan:
             "issued", fact.issued, fact.valid_from, fact.valid_until, fact.channel,
             entry_of(fact.source), "" if until and fact.at >= until else tier, fact.source,
             fact.metadata, None, fact.at, version_of(place), fact.used, fact.spent, "", fact.paid,
-            self._orders.received(fact, self._known.terms_of), 0, fact.came_from, fact.used,
+            self._orders.received(fact), 0, fact.came_from, fact.used,
         )  # fmt: skip
 
     def _order_told(self, place: Position, fact: OrderTold) -> None:
@@ -223,12 +226,16 @@ class Plan:
         if not originals and not fact.lot_id:
             raise LedgerError(f"the books hold no redemption {fact.redemption_id}")
         self._settle(place, fact, ledger.reversal_entries(fact, originals, self._known.terms_of))
-        returned = {coupon.coupon_id for coupon in fact.coupons if coupon.returned}
+        stays = {coupon.coupon_id: 0 for coupon in fact.coupons if coupon.returned}
+        cards = {tender.coupon_id: tender for tender in fact.tenders if tender.coupon_id}
         for original in originals:
-            if original.coupon_id in returned:
-                self._orders.unused(fact.redemption_id, original.coupon_id, original.paid)
+            name = original.coupon_id
+            if name in cards:
+                stays[name] = ledger.paid_after(original.paid, cards[name])
+            if name in stays:
+                self._orders.unused(fact.redemption_id, name, original.paid, stays[name])
         self._originals[fact.redemption_id] = [
-            replace(one, paid=0) if one.coupon_id in returned else one for one in originals
+            replace(one, paid=stays.get(one.coupon_id, one.paid)) for one in originals
         ]
         back = 0
         for coupon in fact.coupons:
@@ -342,7 +349,7 @@ class Plan:
         self, place: Position, fact: Whole, state: str, until: int = 0, paid: Sequence[int] = ()
     ) -> None:
         """A redemption as it was made, held or committed; ``paid``: what it uses up of prices."""
-        paid = paid or [0] * len(fact.coupons)
+        paid = paid or [0] * (len(fact.coupons) + len(fact.tenders))
         weights = [coupon.discount + coupon.value for coupon in fact.coupons]
         sales = ledger.sales_of(fact.payable, weights, len(fact.tenders), fact.deductions)
         replaces = getattr(fact, "replaces", "")
@@ -366,15 +373,15 @@ class Plan:
         ]  # fmt: skip
         self._originals[fact.act] = [
             Original(used.coupon_id, used.campaign_id, used.terms_revision, weight, paid=part)
-            for used, weight, part in zip(fact.coupons, weights, paid, strict=True)
+            for used, weight, part in zip(fact.coupons, weights, paid, strict=False)
         ]
-        for used, part in zip(fact.coupons, paid, strict=True):
+        for used, part in zip(fact.coupons, paid, strict=False):
             self._orders.used(used.coupon_id, part)
             if used.uses == 1:
                 self._set_coupon(used.coupon_id, state, fact.act, fact.at, place)
             elif state == "redeemed":
                 self._use_coupon(used.coupon_id, used.done, fact.at, place, used=used.used)
-        self._tenders(place, fact, state, sales)
+        self._tenders(place, fact, state, sales, paid)
         self._deductions(fact, sales)
 
     def _deductions(self, fact: Whole, sales: Sequence[int]) -> None:
@@ -388,24 +395,27 @@ class Plan:
             ))  # fmt: skip
             self._originals[fact.act].append(Original(name, "", 0, d.amount, d.type))
 
-    def _tenders(self, place: Position, fact: Whole, state: str, sales: Sequence[int]) -> None:
+    def _tenders(
+        self, place: Position, fact: Whole, state: str, sales: Sequence[int], paid: Sequence[int]
+    ) -> None:
         """What a redemption was paid with: parts of it, too."""
-        for position, paid in enumerate(fact.tenders, len(fact.coupons)):
-            benefit = ledger.benefit_of(paid.kind)
+        for position, by in enumerate(fact.tenders, len(fact.coupons)):
+            benefit, part = ledger.benefit_of(by.kind), paid[position]
             self._parts[fact.act].append((
-                self.tenant, fact.act, position, paid.coupon_id, paid.campaign_id,
-                paid.terms_revision, benefit, 0, 0, 0, sales[position], _text(paid.lines),
-                paid.amount, 0, paid.points, 0, paid.balance, 1, 0,
+                self.tenant, fact.act, position, by.coupon_id, by.campaign_id,
+                by.terms_revision, benefit, 0, 0, 0, sales[position], _text(by.lines),
+                by.amount, 0, by.points, 0, by.balance, 1, part,
             ))  # fmt: skip
             self._originals[fact.act].append(
-                Original(paid.coupon_id, paid.campaign_id, paid.terms_revision, 0, benefit)
+                Original(by.coupon_id, by.campaign_id, by.terms_revision, 0, benefit, part)
             )
             if state != "redeemed":
                 continue
-            if paid.coupon_id:
-                self._use_coupon(paid.coupon_id, paid.done, fact.at, place, spent=paid.spent)
-            elif paid.points:
-                told = fact.act, -paid.points, paid.spent, paid.per_yuan
+            if by.coupon_id:
+                self._orders.used(by.coupon_id, part)
+                self._use_coupon(by.coupon_id, by.done, fact.at, place, spent=by.spent)
+            elif by.points:
+                told = fact.act, -by.points, by.spent, by.per_yuan
                 self._points.tendered(place, fact, *told)
 
     def _settle(

@@ -49,8 +49,8 @@ COUPONS_RESTOCK = Bulk.of(
     " WHERE coupons.tenant = {tenant} AND coupons.id = v.id",
 )
 PARTS_UNPAID = Bulk.of(
-    "redemption_id text, coupon_id text",
-    "UPDATE redemption_coupons SET paid = 0 FROM v"
+    "redemption_id text, coupon_id text, paid bigint",
+    "UPDATE redemption_coupons SET paid = v.paid FROM v"
     " WHERE redemption_coupons.tenant = {tenant}"
     " AND redemption_coupons.redemption_id = v.redemption_id"
     " AND redemption_coupons.coupon_id = v.coupon_id",
@@ -74,12 +74,14 @@ class OrdersPlan:
         currency: str,
         postings: list[Row],
         bought: Mapping[str, tuple[int, int]],
+        terms_of: TermsOf,
     ) -> None:
         self._tenant = tenant
         self._cell = cell
         self._currency = currency
         self._postings = postings
         self._bought = dict(bought)
+        self._terms_of = terms_of
         self._orders: list[Row] = []
         self._states: dict[str, Row] = {}
         self._ready: dict[str, Row] = {}
@@ -88,7 +90,7 @@ class OrdersPlan:
         self._failed: list[Row] = []
         self._used: dict[str, int] = {}
         self._restocked: dict[str, int] = {}
-        self._unpaid: list[Row] = []
+        self._unpaid: dict[tuple[str, str], int] = {}
 
     def told(self, fact: OrderTold, version: int) -> None:
         """An order was placed, paid or ended."""
@@ -124,26 +126,44 @@ class OrdersPlan:
             self._codes.append((fact.campaign_id, fact.external_code, fact.act))
         if fact.paid:
             self._bought[fact.act] = fact.paid, 0
-            self._post(place, fact, fact.campaign_id, prepaid.sold(fact.paid))
+            terms = self._terms_of(fact.campaign_id, fact.terms_revision)
+            self._post(place, fact, fact.campaign_id, prepaid.sold(fact.paid, terms))
 
-    def received(self, fact: facts.Received, terms_of: TermsOf) -> int:
+    def given(self, place: Position, fact: facts.Given) -> None:
+        """A coupon goes on with what ``received`` says is owed for it; a fen less is breakage."""
+        paid, used = self._bought.get(fact.act, (0, 0))
+        if paid and fact.used >= 0:
+            terms = self._terms_of(fact.campaign_id, fact.terms_revision)
+            rounded = prepaid.used_up(paid, terms, fact.used, fact.spent) - used
+            self._post(place, fact, fact.campaign_id, prepaid.refunded(0, rounded, terms))
+
+    def received(self, fact: facts.Received) -> int:
         """A coupon was given on, and its price with it: how much of that is used up."""
         if not fact.paid:
             return 0
-        uses = terms_of(fact.campaign_id, fact.terms_revision).uses
-        used = prepaid.used_up(fact.paid, uses, fact.used)
+        terms = self._terms_of(fact.campaign_id, fact.terms_revision)
+        used = prepaid.used_up(fact.paid, terms, fact.used, fact.spent)
         self._bought[fact.act] = fact.paid, used
         return used
 
-    def uses(self, fact: facts.Redeemed | facts.Committed, terms_of: TermsOf) -> list[int]:
-        """What each coupon of a redemption uses up of its price; nothing is changed yet."""
+    def uses(self, fact: facts.Redeemed | facts.Committed) -> list[int]:
+        """What each coupon of a redemption uses up of its price, then each tender.
+
+        Nothing is changed yet. Never below 0: a reversal's rounding may have left a fen more.
+        """
         parts = []
         for coupon in fact.coupons:
             paid, used = self._bought.get(coupon.coupon_id, (0, 0))
             if paid and coupon.used >= 0:
-                total = terms_of(coupon.campaign_id, coupon.terms_revision).uses
-                paid = prepaid.used_up(paid, total, coupon.used)
-            parts.append(paid - used)
+                terms = self._terms_of(coupon.campaign_id, coupon.terms_revision)
+                paid = prepaid.used_up(paid, terms, coupon.used, 0)
+            parts.append(max(0, paid - used))
+        for tender in fact.tenders:
+            paid, used = self._bought.get(tender.coupon_id, (0, 0))
+            if paid:
+                terms = self._terms_of(tender.campaign_id, tender.terms_revision)
+                paid = prepaid.used_up(paid, terms, 0, tender.spent)
+            parts.append(max(0, paid - used))
         return parts
 
     def used(self, coupon_id: str, change: int) -> None:
@@ -153,25 +173,25 @@ class OrdersPlan:
             self._bought[coupon_id] = paid, used + change
             self._used[coupon_id] = used + change
 
-    def unused(self, redemption_id: str, coupon_id: str, paid: int) -> None:
-        """A reversal gave the coupon back, and with it this part of its price."""
-        if paid:
-            self.used(coupon_id, -paid)
-            self._unpaid.append((redemption_id, coupon_id))
+    def unused(self, redemption_id: str, coupon_id: str, paid: int, stays: int = 0) -> None:
+        """A reversal gave the coupon back, and with it ``paid`` of its price but what ``stays``."""
+        if paid != stays:
+            self.used(coupon_id, stays - paid)
+            self._unpaid[redemption_id, coupon_id] = stays
 
     def refunded(self, place: Position, fact: RefundTold, version: int) -> None:
         """Money goes back for a coupon, or it did not after all."""
         paid, used = self._bought.get(fact.act, (0, 0))
-        owed = paid - used
+        owed, terms = paid - used, self._terms_of(fact.campaign_id, fact.terms_revision)
         if isinstance(fact, facts.Refunded):
-            postings = prepaid.refunded(fact.amount, owed)
+            postings = prepaid.refunded(fact.amount, owed, terms)
             self._refunds.append((
                 self._tenant, fact.act, fact.refund_ref, fact.order_id, fact.user_id,
                 fact.campaign_id, fact.at, fact.amount, fact.points, fact.reason, 0, version,
             ))  # fmt: skip
             self._restocked[fact.act] = fact.stock
         else:
-            postings = prepaid.refunded(-fact.amount, -owed)
+            postings = prepaid.refunded(-fact.amount, -owed, terms)
             self._failed.append((fact.act, fact.refund_ref, fact.at, version))
             self._restocked[fact.act] = 0
         self._post(place, fact, fact.campaign_id, postings)
@@ -198,4 +218,5 @@ class OrdersPlan:
         await rows.run(REFUNDS_FAIL, tenant, self._failed)
         await rows.run(COUPONS_USED, tenant, list(self._used.items()))
         await rows.run(COUPONS_RESTOCK, tenant, list(self._restocked.items()))
-        await rows.run(PARTS_UNPAID, tenant, self._unpaid)
+        unpaid = [(*part, stays) for part, stays in self._unpaid.items()]
+        await rows.run(PARTS_UNPAID, tenant, unpaid)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Select, and_, case, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.books import prepaid
 from engine.books.ledger import OFFICE_CELL
 from engine.books.schema import (
     adjustments,
@@ -275,7 +276,7 @@ async def _prepaid(conn: AsyncConnection, tenant: str) -> Proof:
     owed = await conn.scalar(
         select(total(-postings.c.amount)).where(
             postings.c.tenant == tenant,
-            postings.c.account.in_(("customer.prepaid", "customer.breakage")),
+            postings.c.account.in_(prepaid.OWED),
         )
     )
     bought = _bought(tenant).subquery()

@@ -199,11 +199,6 @@ def _issue(c: Campaign) -> Iterator[Problem]:
         start, normal = _ms(early.start), _ms(issue.start)
         if issue.start is None or (start and normal and start >= normal):
             yield Problem(field, "Must be before issue.start.", "必须早于 issue.start。")
-    unbuilt = {
-        # What is paid for stored value and tendered with it are settled apart: not yet.
-        "issue.price": issue.price != 0 and c.kind == "stored_value",
-    }
-    yield from (_unbuilt(field) for field, is_set in unbuilt.items() if is_set)
 
 
 def _validity(c: Campaign) -> Iterator[Problem]:

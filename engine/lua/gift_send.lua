@@ -69,6 +69,7 @@ return batch.run(function(op)
   end
   batch.fact('given', now, 'C' .. handle .. serial, coupon[COUPON.fingerprint], op[SEND.who],
     user[USER.user_id], coupon[COUPON.campaign_id], gift ~= '' and 'G' .. handle .. gift or '',
-    op[SEND.to_user], op[SEND.to_coupon])
+    op[SEND.to_user], op[SEND.to_coupon], coupon[COUPON.terms_revision],
+    coupon[COUPON.used] or 0, coupon[COUPON.spent] or 0)
   return batch.record(OUTCOME.DONE, now, packed)
 end)

@@ -189,7 +189,8 @@ local function hand_back(handle, serial, record, c)
   return 1
 end
 
--- Put money back on the coupon that paid; `all`: nothing of it stays tendered here.
+-- Put money back on the coupon that paid; `all`: nothing of it stays tendered here. 0: nobody gets
+-- it, the coupon is refunded or given on.
 local function refund_value(handle, record, t, back, all)
   local wallet, field = keys.wallet(handle), 'C' .. t[TENDER.serial]
   local coupon = cmsgpack.unpack(redis.call('HGET', wallet, field))
@@ -203,6 +204,8 @@ local function refund_value(handle, record, t, back, all)
     campaigns.use(share, t[TENDER.counted], record[REDEMPTION.store_id], record[REDEMPTION.day],
       -1)
   end
+  return (coupon[COUPON.state] == COUPON_STATE.REFUNDED
+    or coupon[COUPON.state] == COUPON_STATE.TRANSFERRED) and 0 or 1
 end
 
 -- Put points back into their lots: in proportion to the money that goes back, half up.
@@ -224,12 +227,12 @@ local function refund(handle, record, before, now)
   for n, t in ipairs(record[REDEMPTION.tenders] or {}) do
     local back, amount = t[TENDER.back] - before[n], t[TENDER.amount]
     if back > 0 then
-      local number, spent, id = 0, 0, ''
+      local number, spent, id, returned = 0, 0, '', 1
       if t[TENDER.kind] == TENDER_KIND.POINTS then
         number = refund_points(handle, record, t, now)
         spent = redemptions.purses[handle]
       else
-        refund_value(handle, record, t, back, t[TENDER.back] == amount)
+        returned = refund_value(handle, record, t, back, t[TENDER.back] == amount)
         id = 'C' .. handle .. t[TENDER.serial]
         spent = uses.noted(handle, t[TENDER.serial]).spent
       end
@@ -237,7 +240,7 @@ local function refund(handle, record, before, now)
       kept[#kept + 1] = { t[TENDER.kind], t[TENDER.serial], back, number }
       told[#told + 1] = { t[TENDER.kind], id, t[TENDER.campaign_id], t[TENDER.terms_revision],
         amount - before[n], amount - t[TENDER.back], stays + number, stays, spent,
-        points.per_yuan() }
+        points.per_yuan(), returned }
     end
   end
   return kept, told

@@ -317,7 +317,8 @@ def test_what_was_paid_before_comes_back_whole(
 
 @given(paid=st.integers(0, 10**11), uses=st.integers(1, 50))
 def test_a_price_is_used_up_by_the_last_use(paid: int, uses: int) -> None:
-    parts = [prepaid.used_up(paid, uses, n + 1) - prepaid.used_up(paid, uses, n)
+    terms = dataclasses.replace(MALL_ALL, uses=uses)
+    parts = [prepaid.used_up(paid, terms, n + 1, 0) - prepaid.used_up(paid, terms, n, 0)
              for n in range(uses)]  # fmt: skip
     assert sum(parts) == paid
     assert parts == ledger.split(paid, [1] * uses)
@@ -334,6 +335,55 @@ def tendered(payable: int, *paid: FactTender, discount: int = 0) -> Redeemed:
 
 def card(amount: int) -> FactTender:
     return FactTender(0, "card", "g", 1, amount, 0, 0, amount, 0, [])
+
+
+SOLD = dataclasses.replace(MALL_ALL, commission=500, value=10_000)
+
+
+def test_stored_value_that_was_bought_is_owed_less_commission() -> None:
+    """90.00 for 100.00: of 40.00 the customer had paid 36.00, which 5 % is on; of 150.00 all."""
+    assert prepaid.used_up(9000, SOLD, 0, 4000) == 3600
+    (entry,) = ledger.redemption_entries(tendered(0, card(4000)), lambda *_: SOLD, [3600])
+    assert (entry.stored_value, entry.prepaid, entry.commission) == (4000, 0, 180)
+    assert booked([entry]) == {
+        ("customer.stored_value", "customers"): 3600, ("stored_value.liability", "mall"): 400,
+        ("merchant.stored_value", "merchant:m1"): -4000,
+        ("merchant.commission", "merchant:m1"): 180, ("mall.commission", "mall"): -180,
+    }  # fmt: skip
+    merchant = dataclasses.replace(SOLD, breakage="merchant", commission=0)
+    (dear,) = ledger.redemption_entries(tendered(0, card(1000)), lambda *_: merchant, [1500])
+    assert dear.breakage == 500
+    assert booked([dear]) == {
+        ("customer.stored_value", "customers"): 1000, ("customer.breakage", "customers"): 500,
+        ("merchant.stored_value", "merchant:m1"): -1000,
+        ("merchant.breakage", "merchant:m1"): -500,
+    }  # fmt: skip
+
+
+@given(
+    paid=st.integers(0, 10**11),
+    amount=st.integers(1, 10**11),
+    cuts=st.lists(st.floats(0, 1), max_size=4),
+    gone=st.booleans(),
+)
+def test_stored_value_given_back_in_any_pieces_nets_to_zero(
+    paid: int, amount: int, cuts: list[float], gone: bool
+) -> None:
+    """Where nobody gets it any more, all that was paid is breakage."""
+    entries = ledger.redemption_entries(tendered(0, card(amount)), lambda *_: SOLD, [paid])
+    stays, had = paid, amount
+    for has in [*sorted((int(amount * cut) for cut in cuts), reverse=True), 0]:
+        if has == had:
+            continue
+        back = BackTender(0, "card", "g", 1, had, has, 0, 0, has, returned=int(not gone))
+        fact = msgspec.structs.replace(reversed_((0, 0)), tenders=[back])
+        original = Original("card", "g", 1, 0, "stored_value", stays)
+        entries += ledger.reversal_entries(fact, [original], lambda *_: SOLD)
+        stays, had = ledger.paid_after(stays, back), has
+    kept = paid if gone else 0
+    assert stays == kept
+    expected = {("customer.breakage", "customers"): kept, ("mall.breakage", "mall"): -kept}
+    assert booked(entries) == {place: fen for place, fen in expected.items() if fen}
 
 
 def points(number: int, amount: int, balance: int, per_yuan: int = 100) -> FactTender:
