@@ -112,7 +112,7 @@ async def read(call: Call) -> Reply:
     status=201,
     summary="Accept a gift: the coupon is the receiver's. One wins, whoever asks at once.",
     tags=TAGS,
-    errors=(*RECEIVING, Outcome.GIFT_TAKEN, Outcome.GIFT_EXPIRED),
+    errors=(*RECEIVING, Outcome.VOIDED, Outcome.GIFT_TAKEN, Outcome.GIFT_EXPIRED),
 )
 async def accept(call: Call) -> Reply:
     answer = await call.tenant.engine.gifts.accept(

@@ -10,6 +10,7 @@ from api.problems import Refused
 from api.ranking import terms_of
 from api.routes import Call, Page, Reply, decode_cursor, encode_cursor, refusal, route
 from api.storefront import CLAIM_REFUSALS, coupon_reply
+from engine import untold
 from engine.books import feeds_orders
 from engine.errors import InvalidRequest
 from engine.keys import make_id, split_id
@@ -168,13 +169,18 @@ async def of_user(call: Call) -> Reply:
     query: Page = call.query
     tenant, user_id = call.tenant, call.path["id"]
     after = decode_cursor(query.cursor, tuple[int, str]) if query.cursor else None
+    handle = tenant.engine.handle_of(user_id)
+    place = (0, 0)
+    if after is None:
+        place = await feeds_orders.told_of(tenant.books, tenant.id, tenant.engine.cell_of(handle))
     names = await feeds_orders.orders_of(tenant.books, tenant.id, user_id, after, query.limit + 1)
-    if after is None:  # what was just ordered or paid may not be in the books yet
-        handle = tenant.engine.handle_of(user_id)
+    if after is None:  # what was just ordered, cancelled or paid may not be in the books yet
         wallet = await tenant.engine.wallet(handle, now=call.now)
         coupons = sorted(wallet.coupons.values(), key=lambda one: -one.issued)
         paid = dict.fromkeys(make_id("O", handle, one.order) for one in coupons if one.order)
         fresh = [*await tenant.engine.orders.open_of(handle), *list(paid)[: query.limit]]
+        tag = tenant.engine.tag_of(handle)
+        fresh += await untold.orders_of(tenant.engine.server, tag, handle, *place)
         names = list(dict.fromkeys([*names, *fresh]))
     page: list[Order] = await tenant.engine.orders.read_all(names, now=call.now)
     page.sort(key=lambda one: (-one.record.at, one.id))
@@ -202,6 +208,7 @@ async def of_user(call: Call) -> Reply:
         Outcome.ALREADY_REDEEMED,
         Outcome.HELD,
         Outcome.REFUNDED,
+        Outcome.TRANSFERRED,
         Outcome.EXPIRED,
         Outcome.NOT_REFUNDABLE,
     ),
@@ -217,9 +224,32 @@ async def refund(call: Call) -> Reply:
         now=call.now,
     )
     if answer.value is None:
-        return refusal(call, answer.outcome, answer.details)
+        return refusal(call, answer.outcome, await _why_not(call, answer.outcome))
     reply = shapes.refunded(answer.value, failed=False)
     return Reply(reply, replayed=answer.outcome is Outcome.REPEATED)
+
+
+NOTHING_PAID = ("Nothing was paid for it.", "该券为免费发放,没有可退款项。")
+BY_ITS_RULES = ("By its campaign's rules it is not refunded.", "按活动规则,该券不可退款。")
+WAS_A_GIFT = (
+    "It was a gift: who bought it could have it refunded, until they gave it on.",
+    "该券为受赠所得,转赠前仅购买者可退款。",
+)
+WENT_ALONG = (
+    "It was given on, and what was paid for it went along.",
+    "该券已转赠,款项随券转移,不再退款。",
+)
+
+
+async def _why_not(call: Call, outcome: Outcome) -> dict[str, Any]:
+    """The sentence of a refusal that has several causes."""
+    said = WENT_ALONG if outcome is Outcome.TRANSFERRED else None
+    if outcome is Outcome.NOT_REFUNDABLE:
+        wallet = await call.tenant.engine.coupon(call.path["id"], now=call.now)
+        record = wallet and next(iter(wallet.coupons.values()))
+        said = BY_ITS_RULES if record and record.order else NOTHING_PAID
+        said = WAS_A_GIFT if record and record.came_from else said
+    return {"detail": said[call.language.startswith("zh")]} if said else {}
 
 
 @route(

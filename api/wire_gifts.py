@@ -12,7 +12,7 @@ from engine.gifts import Gift
 
 DAY_SECONDS = 86_400
 
-GiftStatus = Literal["open", "accepted", "taken_back", "declined", "expired"]
+GiftStatus = Literal["open", "accepted", "taken_back", "declined", "expired", "withdrawn"]
 
 
 class GiftRequest(Request):

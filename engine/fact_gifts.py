@@ -19,7 +19,7 @@ class Gifted(Fact, tag="gifted", frozen=True):
 
 
 class GiftEnded(Fact, tag="gift_ended", frozen=True):
-    """A gift ended (2 taken back, 3 declined, 4 lapsed); ``act`` is the coupon.
+    """A gift ended (2 taken back, 3 declined, 4 lapsed, 5 withdrawn); ``act`` is the coupon.
 
     ``freed`` 1: it is in state issued from then on.
     """

@@ -15,6 +15,7 @@ class GiftState(IntEnum):
     TAKEN_BACK = 2
     DECLINED = 3
     LAPSED = 4
+    WITHDRAWN = 5  # with its coupon, which was voided
 
 
 class GiftRecord(msgspec.Struct, array_like=True):

@@ -44,7 +44,7 @@ class Gift:
 
     @property
     def status(self) -> str:
-        """open | accepted | taken_back | declined | expired, by the clock."""
+        """open | accepted | taken_back | declined | expired | withdrawn, by the clock."""
         if self.record.state == GiftState.OPEN:
             return "open" if self.now < self.record.until else "expired"
         if self.record.state == GiftState.LAPSED:
@@ -180,6 +180,14 @@ class Gifts:
         take = Take(serial, source, gift, campaign_id, reply.now, offset, fingerprint, who)
         sent = await self._finish(handle, user_id, take, now)
         return Answer(sent, coupon_id) if sent <= Outcome.REPEATED else Answer(sent)
+
+    async def bring(self, coupon_id: str, *, now: int = 0) -> str:
+        """The id that a coupon which was given on has now; it is there when this returns."""
+        handle, serial = keys.split_id("C", coupon_id) or ("", "")
+        packed, *_ = await self._acting.read_wallet(handle, f"C{serial}")
+        went_to = _coupon(packed).given_to if packed else ""
+        await self.finish(went_to[1:], now=now)
+        return went_to
 
     async def finish(self, name: str, *, now: int = 0) -> None:
         """Bring what is on its way to its end (the sweeper); ``name``: handle and serial."""

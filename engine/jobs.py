@@ -23,6 +23,7 @@ from engine.books.db import Books
 from engine.books.jobs import REFUSED, Item, Job
 from engine.engine import Engine
 from engine.errors import Unavailable
+from engine.outcomes import Outcome
 
 SLICE = 256  # items between two times that outcomes are kept
 IN_FLIGHT = 32  # of a job at once: half a call, so that callers at the counter hardly notice
@@ -122,7 +123,10 @@ async def _grant(engine: Engine, job: Job, item: Item) -> Item:
 
 
 async def _recall(engine: Engine, job: Job, item: Item) -> Item:
-    """One coupon withdrawn, unless it is used, set aside or over; what was paid comes back."""
+    """One coupon withdrawn, unless it is used, set aside or over; what was paid comes back.
+
+    One that was given on since is withdrawn where it is now.
+    """
     act: dict[str, Any] = {
         "coupon_id": item.coupon_id,
         "key": f"recall {job.id}",
@@ -131,12 +135,16 @@ async def _recall(engine: Engine, job: Job, item: Item) -> Item:
         "now": job.clock_ms,
     }
     answer = await engine.void(**act)
+    while answer.outcome is Outcome.TRANSFERRED:
+        act["coupon_id"] = await engine.gifts.bring(act["coupon_id"], now=job.clock_ms)
+        answer = await engine.void(**act)
     if answer.value is None:
         return item._replace(status=REFUSED, code=answer.outcome.code)
     if answer.value.record.paid or answer.value.record.points_paid:
         refund = await engine.orders.refund(**act, refund_ref=jobs.refund_ref(job))
         if refund.value is not None:
             return item._replace(status="refunded")
+        return item._replace(status="voided", code=refund.outcome.code)
     return item._replace(status="voided")
 
 

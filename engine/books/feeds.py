@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _TENDERS = (ledger.STORED_VALUE, ledger.POINTS)
 _OTHERS = (*_TENDERS, *ledger.OWN)
-ENDED = {2: "taken_back", 3: "declined", 4: "expired"}  # gift_records.GiftState
+ENDED = {2: "taken_back", 3: "declined", 4: "expired", 5: "withdrawn"}  # gift_records.GiftState
 _GIVEN_BACK, _NOT_GIVEN_BACK = 1, 2  # AppliedCoupon.returned
 _STATES = {
     "held": RedemptionState.HELD,

@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, or_, select
 
-from engine.books.schema import orders
+from engine.books.schema import cells, orders
 
 if TYPE_CHECKING:
     from engine.books.db import Books
+
+
+async def told_of(books: Books, tenant: str, cell: int) -> tuple[int, int]:
+    """(epoch, seq) that the books have come to in a cell."""
+    query = select(cells.c.epoch, cells.c.seq).where(cells.c.tenant == tenant, cells.c.cell == cell)
+    async with books.connect() as conn:
+        row = (await conn.execute(query)).first()
+    return (row.epoch, row.seq) if row else (1, 0)
 
 
 async def orders_of(

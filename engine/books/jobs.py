@@ -175,6 +175,8 @@ async def take(books: Books, job: Job, owner: str, now: int, until: int) -> Job 
 async def list_coupons(books: Books, job: Job) -> bool:
     """Make every coupon of the campaign that is not withdrawn an item; the oldest first.
 
+    One that was given on is the coupon that it went on as, once that has come.
+
     False while the books have not come to ``places`` ((epoch, seq) of each cell) of what was
     asked: coupons given out before the recall are all in it.
     """
@@ -186,9 +188,18 @@ async def list_coupons(books: Books, job: Job) -> bool:
         return False
     c = coupons.c
     number = func.row_number().over(order_by=(c.issued_ms, c.id)) - 1
+    later = coupons.alias("later").c
+    went_on = select(later.id).where(
+        later.tenant == job.tenant, later.came_from == c.id, later.came_from != ""
+    )
     listed = select(
         c.tenant, literal(job.id), number, c.user_id, c.id, literal(WAITING), literal("")
-    ).where(c.tenant == job.tenant, c.campaign_id == job.campaign_id, c.state != "voided")
+    ).where(
+        c.tenant == job.tenant,
+        c.campaign_id == job.campaign_id,
+        c.state != "voided",
+        or_(c.state != "transferred", ~went_on.exists()),
+    )
     columns = ["tenant", "job_id", "n", "user_id", "coupon_id", "status", "code"]
     async with books.begin() as connection:
         # Nobody else lists them meanwhile: the job's row is ours until the end.
@@ -214,7 +225,7 @@ async def record(books: Books, job: Job, outcomes: Sequence[Item], now: int, unt
     assert job.total is not None
     counts = dict(job.counts)
     for item in outcomes:
-        name = item.code or item.status
+        name = item.code if item.status == REFUSED else item.status
         counts[name] = counts.get(name, 0) + 1
     done = job.done + len(outcomes)
     values: dict[str, Any] = {

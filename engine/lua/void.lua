@@ -1,11 +1,14 @@
 --[[
-Withdraw a coupon that is not used.
+Withdraw a coupon that is not used. One that lies open as a gift takes its gift with it: whoever
+would accept it is told.
 
-include:  batch, keys, records, uses
+include:  batch, gifts, keys, records, uses
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
   wallet      hash    the person's live state; the coupon keeps the key of its withdrawal
+  gift        string  the record
+  gifts       zset    open gifts by the time they lapse
   facts       stream  the outbox
 arguments:
   1 batch     msgpack array of commands.Void
@@ -29,7 +32,8 @@ return batch.run(function(op)
   local state, ends = coupon[COUPON.state], records.valid_until(coupon)
   if state == COUPON_STATE.REDEEMED then return batch.answer(OUTCOME.ALREADY_REDEEMED, now) end
   uses.tidy(coupon, now)
-  if records.is_held(coupon, now) or #coupon[COUPON.holds] > 0 then
+  local gift, given = gifts.holding(handle, serial, coupon, now)
+  if not gift and (records.is_held(coupon, now) or #coupon[COUPON.holds] > 0) then
     return batch.answer(OUTCOME.HELD, now)
   end
   if state == COUPON_STATE.VOIDED then return batch.answer(OUTCOME.VOIDED, now) end
@@ -37,12 +41,19 @@ return batch.run(function(op)
   if state == COUPON_STATE.TRANSFERRED then return batch.answer(OUTCOME.TRANSFERRED, now) end
   if ends and now >= ends then return batch.answer(OUTCOME.EXPIRED, now) end
   coupon[COUPON.state], coupon[COUPON.voided] = COUPON_STATE.VOIDED, now
-  coupon[COUPON.redemption], coupon[COUPON.held_until] = '', 0
+  coupon[COUPON.redemption], coupon[COUPON.held_until], coupon[COUPON.holds] = '', 0, {}
   coupon[COUPON.void_key], coupon[COUPON.void_fingerprint] = op[VOID.key], op[VOID.fingerprint]
   coupon[COUPON.void_reason] = op[VOID.reason]
   local packed = records.coupon(coupon)
   -- After this point the act must succeed.
   redis.call('HSET', wallet, 'C' .. serial, packed)
+  if gift then
+    given[GIVEN.state], given[GIVEN.ended] = GIFT_STATE.WITHDRAWN, now
+    gifts.put(handle, gift, given)
+    redis.call('ZREM', keys.gifts(), handle .. gift)
+    batch.fact('gift_ended', now, 'C' .. handle .. serial, given[GIVEN.fingerprint], op[VOID.who],
+      given[GIVEN.user_id], 'G' .. handle .. gift, GIFT_STATE.WITHDRAWN, 0)
+  end
   batch.fact('voided', now, 'C' .. handle .. serial, op[VOID.fingerprint], op[VOID.who],
     cmsgpack.unpack(row[2])[USER.user_id], coupon[COUPON.campaign_id], op[VOID.reason])
   return batch.record(OUTCOME.DONE, now, packed)

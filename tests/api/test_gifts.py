@@ -10,6 +10,7 @@ import pytest
 
 from tests.api.server import Answer, ApiServer
 from tests.api.test_concurrency import in_order
+from tests.api.test_jobs import finished
 from tests.api.test_orders import DAY, NOON, Shop
 
 LATER = DAY + "13:00:00.000+08:00"
@@ -64,8 +65,6 @@ async def test_a_gift_from_hand_to_hand(giving: Giving) -> None:
     assert (await giving.give(coupon)).code == "held"
     assert (await giving.give(await giving.claim("ann", "own"))).code == "not_transferable"
     assert (await giving.redeem(coupon, 5000)).code == "held"
-    void = await giving.post(f"/v1/coupons/{coupon}/void", {"reason": "r"}, now=NOON)
-    assert void.code == "held"
     shown = await giving.get(f"/v1/gifts/{code.lower()}", now=NOON)
     assert (shown.json["status"], shown.json["campaign_id"]) == ("open", "tea")
     assert shown.json["rules"]
@@ -134,6 +133,44 @@ async def test_back_to_the_giver(giving: Giving) -> None:
     await in_order(giving.server, giving.tenant)
 
 
+async def test_a_coupon_is_withdrawn_with_its_gift(giving: Giving) -> None:
+    """Open gifts keep nothing from a void or a recall; who comes for them is told."""
+    await giving.sell("tea", "stock 9", transferable=True)
+    await giving.sell("pass", "stock 9", kind="pass", usage={"uses": 3}, transferable=True)
+    tea, other = await giving.claim("ann", "tea"), await giving.claim("bob", "tea")
+    wash = await giving.claim("ann", "pass")
+    codes = {one: (await giving.give(one)).json["gift_code"] for one in (tea, other, wash)}
+    for one in (tea, wash):
+        path = f"/v1/coupons/{one}/void"
+        gone = await giving.post(path, {"reason": "r"}, now=NOON, idem="v")
+        assert (gone.status, gone.json["status"]) == (200, "voided")
+        again = await giving.post(path, {"reason": "r"}, now=NOON, idem="v")
+        assert (again.json, again.replayed) == (gone.json, True)
+        assert (await giving.accept(codes[one], "eve")).code == "voided"
+        shown = (await giving.get(f"/v1/gifts/{codes[one]}", now=NOON)).json
+        assert shown["status"] == "withdrawn"
+        assert (await giving.delete(f"/v1/gifts/{codes[one]}", now=NOON)).code == "gift_expired"
+    assert (await giving.redeem(wash, 5000)).code == "voided"
+    # A till's hold is no gift: it keeps its coupon.
+    held = await giving.claim("cid", "tea")
+    assert (await giving.redeem(held, 5000, mode="hold")).status == 201
+    refused = await giving.post(f"/v1/coupons/{held}/void", {"reason": "r"}, now=NOON)
+    assert refused.code == "held"
+    # The other one is still there, and goes with the recall of all.
+    assert (await giving.get(f"/v1/gifts/{codes[other]}", now=NOON)).json["status"] == "open"
+    went = await giving.claim("dan", "tea")
+    mine = (await giving.accept((await giving.give(went)).json["gift_code"], "eve")).json["id"]
+    asked = await giving.post("/v1/campaigns/tea/recall", {"reason": "misprint"}, now=NOON)
+    job = await finished(giving, asked.json["id"])
+    assert job["counts"] == {"voided": 2, "held": 1}
+    assert {one["coupon_id"] for one in job["items"]} == {other, held, mine}
+    assert await giving.status(mine) == "voided"
+    assert (await giving.accept(codes[other], "eve")).code == "voided"
+    await in_order(giving.server, giving.tenant)
+    feed = (await giving.get("/v1/events", params={"types": "gift_ended"})).json["items"]
+    assert len(feed) == 3
+
+
 @pytest.mark.slow
 async def test_what_was_paid_goes_along(giving: Giving) -> None:
     """It is owed until the receiver uses it; it is no refund to anybody any more."""
@@ -143,10 +180,24 @@ async def test_what_was_paid_goes_along(giving: Giving) -> None:
     codes = [(await giving.give(coupon)).json["gift_code"] for coupon in (one, two)]
     got = [(await giving.accept(code, "bob")).json["id"] for code in codes]
     body = {"reason": "r", "refund_ref": "b1"}
-    for coupon, why in ((one, "transferred"), (got[0], "not_refundable")):
-        refund = await giving.post(f"/v1/coupons/{coupon}/refund", body, now=NOON)
-        assert refund.code == why, refund.json
+    words = {one: ("transferred", "went along", "随券转移"),
+             got[0]: ("not_refundable", "was a gift", "受赠")}  # fmt: skip
+    for coupon, (why, *told) in words.items():
+        for text, language in zip(told, ("en", "zh-CN"), strict=True):
+            refund = await giving.post(
+                f"/v1/coupons/{coupon}/refund",
+                body,
+                now=NOON,
+                headers={"Accept-Language": language},
+            )
+            assert (refund.code, text in refund.json["detail"]) == (why, True), refund.json
     assert (await giving.redeem(got[0], 25_000)).json["discount"] == 10_000
+    # A recall finds the other one where it is, and says that its money was not sent back.
+    asked = await giving.post("/v1/campaigns/meal/recall", {"reason": "misprint"}, now=NOON)
+    job = await finished(giving, asked.json["id"])
+    assert job["counts"] == {"already_redeemed": 1, "voided": 1}
+    outcomes = {one["coupon_id"]: (one["status"], one.get("code")) for one in job["items"]}
+    assert outcomes[got[1]] == ("voided", "not_refundable")
     await in_order(giving.server, giving.tenant)
     balances = await giving.get("/v1/books/balances", params={"as_of": "2026-04-02T00:00:00Z"})
     rows = {(row["account"], row["party"]): row["balance"] for row in balances.json["items"]}

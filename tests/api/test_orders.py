@@ -120,6 +120,20 @@ async def test_an_order_sets_aside_is_paid_once_and_lapses_by_the_clock(shop: Sh
     assert (await shop.post(f"/v1/orders/{taken.json['id']}/cancel", {})).code == "not_refundable"
 
 
+async def test_a_cancelled_order_is_in_its_list_at_once(shop: Shop) -> None:
+    """Whether the books have come to it or not; each one once, the newest first."""
+    await shop.sell("set", "stock 9", issue={"price": 1500})
+    made: list[str] = []
+    for _ in range(12):
+        order = await shop.order(("set", 1))
+        made.insert(0, order.json["id"])
+        await shop.post(f"/v1/orders/{made[0]}/cancel", {}, now=NOON)
+        items = (await shop.get("/v1/users/ann/orders", now=NOON)).json["items"]
+        assert {one["id"]: one["status"] for one in items} == dict.fromkeys(made, "cancelled")
+        assert len(items) == len(made)
+    assert not (await shop.get("/v1/users/bob/orders", now=NOON)).json["items"]
+
+
 async def test_what_was_refunded_stays_refunded(shop: Shop) -> None:
     """Stored value for points: partly spent, the rest sent back, then the goods come back."""
     await shop.sell("card", kind="stored_value", benefit={"type": "stored_value", "amount": 1000},
@@ -200,16 +214,15 @@ async def test_who_may_and_what_is_wrong(shop: Shop) -> None:
     for path in ("/v1/orders/O1/pay", f"/v1/orders/O{'0' * 27}/pay"):
         body = {"payment_ref": "p", "paid_amount": 1}
         assert (await shop.post(path, body)).status == 404
-    value = {"type": "stored_value", "amount": 100}
-    body = {**campaign_body("no", []), "issue": {"price": 10}, "kind": "stored_value",
-            "benefit": value}  # fmt: skip
-    assert (await shop.post("/v1/campaigns", body)).status == 400
 
 
 async def test_money_paid_before_use_is_owed_until_then(shop: Shop) -> None:
     """Bought for 80 each, worth 100; the mall takes 10 % of what was paid."""
     await shop.sell(
-        "meal", "stock 9 off 10000", issue={"price": 8000}, funding={"mall": 40, "merchant": 60},
+        "meal",
+        "stock 9 off 10000",
+        issue={"price": 8000},
+        funding={"mall": 40, "merchant": 60},
         settlement={"commission_percent": 10},
     )
     made = await shop.order(("meal", 4))

@@ -165,3 +165,42 @@ async def test_cut_off_between_the_halves(
     assert await status(mall, done.value) == "issued"
     assert await mall.server.due(keys.takes_key(tag), mall.server.clock(), 10) == []
     await reconciled(mall.books, place.url, mall.id)
+
+
+@pytest.mark.parametrize("verb", ["gift_send", "gift_receive"])
+async def test_withdrawn_between_the_halves(
+    mall: Running, place: Any, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Still the giver's, it is withdrawn and the receiver has none; on its way, where it comes."""
+    coupon = await bought(mall, issue={"per_user": 1})
+    act = Acting.act
+
+    async def dies(self: Acting, name: str, command: Any, **more: Any) -> Any:
+        if name == verb:
+            raise Unavailable("gone")
+        return await act(self, name, command, **more)
+
+    gift = (await give(mall, coupon)).value
+    monkeypatch.setattr(Acting, "act", dies)
+    with pytest.raises(Unavailable):
+        await accept(mall, gift.id, "bob")
+    monkeypatch.undo()
+    void: Any = {"key": "v", "who": WHO, "reason": "r", "now": mall.clock}
+    first = await mall.engine.void(coupon_id=coupon, **void)
+    if verb == "gift_send":
+        assert first.value
+        assert first.value.status == "voided"
+        found = await mall.engine.gifts.read(gift.id)
+        assert found
+        assert found.status == "withdrawn"
+        assert (await accept(mall, gift.id, "bob")).outcome is Outcome.VOIDED
+        assert (await claim(mall, "bob", "c")).ok  # nothing of it counts any more
+    else:
+        assert first.outcome is Outcome.TRANSFERRED
+        mine = await mall.engine.gifts.bring(coupon, now=mall.clock)
+        assert (await mall.engine.void(coupon_id=mine, **void)).ok
+        assert await status(mall, mine) == "voided"
+        assert (await accept(mall, gift.id, "bob")).value == mine
+    tag = mall.engine.tag_of(mall.engine.handle_of("bob"))
+    assert await mall.server.due(keys.takes_key(tag), mall.server.clock(), 10) == []
+    await reconciled(mall.books, place.url, mall.id)

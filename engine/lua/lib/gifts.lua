@@ -33,6 +33,26 @@ function gifts.holds(serial, record, coupon)
     and coupon[COUPON.held_until] == record[GIVEN.until]
 end
 
+-- The open gift that holds a coupon and nothing else does: its serial and record, or nil. What one
+-- of several uses is held by is named in it; else it is the gift that lapses when it is free again.
+function gifts.holding(handle, serial, coupon, now)
+  local names, holds = {}, coupon[COUPON.holds] or {}
+  if #holds > 0 then
+    if #holds == 1 then names[1] = holds[1][COUPON_HOLD.redemption] end
+  elseif records.is_held(coupon, now) and (coupon[COUPON.redemption] or '') == '' then
+    local till = coupon[COUPON.held_until]
+    for _, name in ipairs(redis.call('ZRANGEBYSCORE', keys.gifts(), till, till)) do
+      if string.sub(name, 1, 16) == handle then names[#names + 1] = string.sub(name, 17) end
+    end
+  end
+  for _, name in ipairs(names) do
+    local record = gifts.get(handle, name)
+    if record and record[GIVEN.coupon] == serial and record[GIVEN.state] == GIFT_STATE.OPEN then
+      return name, record
+    end
+  end
+end
+
 -- Set a coupon aside for its gift.
 function gifts.hold(coupon, serial, till, terms, now)
   if uses.many(terms) then
