@@ -198,4 +198,5 @@ async def list_balances(call: Call) -> Reply:
     if call.wants(JSON, CSV_TYPE) == CSV_TYPE:
         return csv_file(call, "balances", postings.BALANCE_COLUMNS, rows)
     sums = {name: sum(row[name] for row in rows) for name in ("debits", "credits")}
-    return Reply({"items": rows, **json_row({"as_of": as_of}), **sums})
+    items, next_cursor = call.query.part(rows)
+    return Reply({"items": items, "next_cursor": next_cursor, **json_row({"as_of": as_of}), **sums})

@@ -7,7 +7,7 @@ from api.directory import after, one_of, page
 from api.lookups import caught_up
 from api.office import by, written
 from api.problems import Refused
-from api.routes import Call, NoQuery, Reply, refusal, route
+from api.routes import Call, Reply, ShortPage, refusal, route
 from engine.books import definitions_parking as parking
 from engine.definitions import Lot
 from engine.errors import InvalidRequest
@@ -136,7 +136,7 @@ async def get_vehicle(call: Call) -> Reply:
     "GET",
     "/v1/users/{id}/vehicles",
     roles={"storefront", "desk", "user"},
-    query=NoQuery,
+    query=ShortPage,
     reply=shapes.VehicleList,
     summary="A member's cars.",
     tags=("parking",),
@@ -149,7 +149,8 @@ async def list_vehicles(call: Call) -> Reply:
         shapes.VehicleReply(plate=plate, user_ids=_seen(call, users))
         for plate, users in found.items()
     ]
-    return Reply(shapes.VehicleList(items=items, next_cursor=None))
+    items, next_cursor = call.query.part(items)
+    return Reply(shapes.VehicleList(items=items, next_cursor=next_cursor))
 
 
 def _shown(vehicle: VehicleRecord) -> shapes.VehicleReply:

@@ -64,6 +64,19 @@ class Page(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     cursor: str | None = None
 
 
+class ShortPage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Query of a list that is short by its nature: all of it unless ``limit`` says less."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] | None = None
+    cursor: str | None = None
+
+    def part(self, items: list[Any]) -> tuple[list[Any], str | None]:
+        """The items asked for, and the cursor of what follows."""
+        start = max(0, decode_cursor(self.cursor, tuple[int])[0]) if self.cursor else 0
+        end = len(items) if self.limit is None else start + self.limit
+        return items[start:end], encode_cursor(end) if end < len(items) else None
+
+
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
     """A route without query parameters."""
 

@@ -9,7 +9,7 @@ import msgspec
 from api import lookups, naming, wire
 from api.problems import Refused
 from api.ranking import terms_of
-from api.routes import Call, Reply, refusal, route
+from api.routes import Call, Reply, ShortPage, refusal, route
 from engine.books import feeds
 from engine.codes import Code, qr_png, qr_svg
 from engine.errors import InvalidRequest
@@ -161,6 +161,7 @@ async def read_coupon(call: Call) -> Reply:
     "GET",
     "/v1/coupons/{id}/history",
     roles={"storefront", "desk", "user"},
+    query=ShortPage,
     reply=wire.HistoryReply,
     summary="Every act on a coupon, oldest first, as far as the books have come.",
     tags=("storefront",),
@@ -172,8 +173,14 @@ async def history(call: Call) -> Reply:
     if not acts:
         await _coupon(call, coupon_id)  # not_found, unless it is too new for the books
     named = call.key.role != "user"  # an end user is not told which clerk it was
-    items = [wire.history_item(act, named=named) for act in acts]
-    return Reply(wire.HistoryReply(items=items, complete_until=wire.moment_or_none(complete or 0)))
+    items, next_cursor = call.query.part([wire.history_item(act, named=named) for act in acts])
+    return Reply(
+        wire.HistoryReply(
+            items=items,
+            next_cursor=next_cursor,
+            complete_until=wire.moment_or_none(complete or 0),
+        )
+    )
 
 
 @route(

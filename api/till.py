@@ -178,8 +178,9 @@ async def quote(call: Call) -> Reply:
     points = shapes.points_of(body)
     shapes.hold_seconds(body, call.tenant.settings.max_hold_seconds)
     _, lines = shapes.basket_lines(body.basket)
-    if body.choose is not None:
-        return Reply(await _quote_best(call, body, store_id, lines))
+    person = body.user_id or body.member_code or call.key.user_id
+    if body.choose is not None or (person and not body.coupons and not points):
+        return Reply(await _quote_best(call, body, store_id, lines))  # of the whole wallet
     named = naming.coupons_of(call, body, strict=False)
     judgement = Judgement([], [], [])
     used: list[AppliedCoupon] = []

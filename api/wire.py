@@ -190,6 +190,7 @@ class HistoryReply(Reply):
     """Every act on a coupon that the books hold, oldest first."""
 
     items: list[HistoryItem]
+    next_cursor: str | None
     complete_until: str | None  # acts before this moment are all here
 
 

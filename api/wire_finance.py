@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from api.routes import Id, Page
+from api.routes import Id, Page, ShortPage
 from engine.definitions import Time
 from engine.definitions.shapes import MAX_MONEY
 
@@ -264,7 +264,7 @@ class PostingList(msgspec.Struct):
     next_cursor: str | None
 
 
-class BalanceQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class BalanceQuery(ShortPage, kw_only=True):
     """``as_of``: only acts before this moment."""
 
     as_of: Time | None = None
@@ -285,6 +285,7 @@ class Balances(msgspec.Struct):
     """Every account; debits and credits are equal in all."""
 
     items: list[Balance]
+    next_cursor: str | None
     as_of: Moment | None
     debits: int
     credits: int

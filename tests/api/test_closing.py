@@ -78,6 +78,10 @@ async def test_who_looks_right_after_finds_it(counter: Counter) -> None:
     assert (await api.post(f"/v1/coupons/{other}/void", {"reason": "test"})).status == 200
     acts = (await api.get(f"/v1/coupons/{other}/history")).json["items"]
     assert [one["type"] for one in acts] == ["claimed", "voided"]
+    first = (await api.get(f"/v1/coupons/{other}/history?limit=1")).json
+    assert first["items"] == acts[:1]
+    rest = await api.get(f"/v1/coupons/{other}/history?limit=1&cursor={first['next_cursor']}")
+    assert (rest.json["items"], rest.json["next_cursor"]) == (acts[1:], None)
 
     await counter.claim(campaign)
     stock = (await api.get(f"/v1/reports/stock?campaign_id={campaign}")).json["items"]

@@ -74,3 +74,15 @@ async def test_a_closed_store_takes_nothing(counter: Counter, mode: str) -> None
     assert quote.json["skipped"][0]["code"] == "store_not_allowed"
     redeemed = await counter.redeem(coupon, store_id=store, mode=mode)
     assert redeemed.code == "store_not_allowed"
+
+
+async def test_a_person_without_coupons_is_their_wallet(counter: Counter) -> None:
+    """Every coupon of the wallet, whether or not ``choose`` says so; nobody named is refused."""
+    good = await counter.coupon("off 2000")
+    bad = await counter.coupon("off 500 min_spend 99999")
+    answer = await counter.quote(user_id=counter.user(), coupons=None)
+    assert answer.status == 200, answer.json
+    assert [one["coupon_id"] for one in answer.json["applied"]] == [good]
+    assert [one["coupon_id"] for one in answer.json["skipped"]] == [bad]
+    nobody = await counter.quote(coupons=None)
+    assert (nobody.status, nobody.json["field"]) == (400, "coupons")
