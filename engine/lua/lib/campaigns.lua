@@ -68,9 +68,10 @@ end
 -- n were given out in this local minute and day.
 local function pace(share, n, minute, day)
   local rate = share.rate
-  rate[RATE.minute_count] = campaigns.given_out(share, RATE.minute, RATE.minute_count, minute) + n
-  rate[RATE.day_count] = campaigns.given_out(share, RATE.day, RATE.day_count, day) + n
-  rate[RATE.minute], rate[RATE.day] = minute, day
+  if rate[RATE.minute] ~= minute then rate[RATE.minute], rate[RATE.minute_count] = minute, 0 end
+  if rate[RATE.day] ~= day then rate[RATE.day], rate[RATE.day_count] = day, 0 end
+  rate[RATE.minute_count] = rate[RATE.minute_count] + n
+  rate[RATE.day_count] = rate[RATE.day_count] + n
   share.rated = true
 end
 
@@ -82,7 +83,8 @@ local function gave(share, handle, n)
       redis.call('APPEND', keys.holders(share.id), table.concat(share.given))
     end
   end
-  for _ = 1, n do share.given[#share.given + 1] = string.sub(handle, 1, campaigns.holder) end
+  local known = string.sub(handle, 1, campaigns.holder)
+  for _ = 1, n do share.given[#share.given + 1] = known end
 end
 
 -- n leave the stock and the quotas; negative: come back.

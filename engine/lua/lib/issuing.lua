@@ -27,6 +27,10 @@ function issuing.limits(issue, count, now, offset, n)
   if per_user >= 0 and total + n > per_user then return OUTCOME.USER_LIMIT end
   local per_day, per_week = issue[ISSUE.per_user_per_day], issue[ISSUE.per_user_per_week]
   local per_month = issue[ISSUE.per_user_per_month]
+  -- Who has had none may have one, unless a limit is 0.
+  if not count and n == 1 and per_day ~= 0 and per_week ~= 0 and per_month ~= 0 then
+    return OUTCOME.DONE
+  end
   local day, week, month = calendar.of(now, offset)
   if per_day >= 0 and over(count, per_day, n, COUNT.day, day, COUNT.day_count) then
     return OUTCOME.USER_DAY_LIMIT
@@ -103,7 +107,7 @@ end
 
 -- When giving out ends; 0 = never.
 function issuing.ends(issue)
-  local ends, last = issue[ISSUE.end], issuing.last(issue)
+  local ends, last = issue[ISSUE.end], issue[ISSUE.valid_end] > 0 and issuing.last(issue) or 0
   return last > 0 and (ends == 0 or last < ends) and last or ends
 end
 
@@ -129,7 +133,8 @@ function issuing.ladder(share, user, count, wallet, channel, now, offset, n)
   if user and (user[USER.tier_until] == 0 or now < user[USER.tier_until]) then
     tier = user[USER.tier]
   end
-  local start = issuing.start(issue, tier)
+  local start = issue[ISSUE.start]
+  if now < start then start = issuing.start(issue, tier) end
   if status == 'draft' then return OUTCOME.NOT_STARTED end  -- nobody knows when it will
   if now < start then return OUTCOME.NOT_STARTED, start end
   if user and user[USER.frozen] == 1 then return OUTCOME.USER_FROZEN end
@@ -144,7 +149,6 @@ function issuing.ladder(share, user, count, wallet, channel, now, offset, n)
   end
   local outcome = issuing.limits(issue, count, now, offset, n)
   if outcome ~= OUTCOME.DONE then return outcome end
-  local day = calendar.of(now, offset)
   local limit = issue[ISSUE.per_minute] or -1
   if limit >= 0 then
     local minute = math.floor((now + offset) / 60000)
@@ -154,13 +158,16 @@ function issuing.ladder(share, user, count, wallet, channel, now, offset, n)
     end
   end
   limit = issue[ISSUE.per_day] or -1
-  if limit >= 0 and campaigns.given_out(share, RATE.day, RATE.day_count, day) + n
-    > campaigns.part(share, limit, day) then
-    return OUTCOME.CAMPAIGN_DAY_LIMIT, (day + 1) * 86400000 - offset
+  if limit >= 0 then
+    local day = calendar.of(now, offset)
+    if campaigns.given_out(share, RATE.day, RATE.day_count, day) + n
+      > campaigns.part(share, limit, day) then
+      return OUTCOME.CAMPAIGN_DAY_LIMIT, (day + 1) * 86400000 - offset
+    end
   end
   -- What nobody could use here any more is not given out either.
   if share.budget_left and share.budget_left < 1
-    and rooms.of(share, '', now, day).budget < 1 then
+    and rooms.of(share, '', now, (calendar.of(now, offset))).budget < 1 then
     return OUTCOME.BUDGET_EXHAUSTED
   end
   local left = (share.codes or share.quotas) and campaigns.room(share) or share.left
