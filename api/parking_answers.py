@@ -104,8 +104,9 @@ def _bearer(d: Deduction, campaign: Campaign | None, merchant_id: str) -> str:
     if campaign is None:
         return "mall"
     funding = campaign.funding
-    parties = list(funding) if isinstance(funding, dict) else [part.party for part in funding]
+    shares = funding if isinstance(funding, dict) else {one.party: one.percent for one in funding}
     own = f"merchant:{merchant_id}"
+    parties = [party for party, percent in shares.items() if percent]
     return "+".join(own if party in ("merchant", "redeeming") else party for party in parties)
 
 

@@ -231,12 +231,12 @@ class Share(Body, frozen=True):
     """A party and the percent of the subsidy it bears; ``redeeming`` is whoever redeems."""
 
     party: Annotated[str, Meta(pattern=PARTY_PATTERN)]
-    percent: Percent
+    percent: PercentOrNone
 
 
 Funding = (
     Annotated[
-        dict[Annotated[str, Meta(pattern=FUNDER_PATTERN)], Percent],
+        dict[Annotated[str, Meta(pattern=FUNDER_PATTERN)], PercentOrNone],
         Meta(description="Party to percent; merchant = whoever redeems."),
     ]
     | Annotated[list[Share], Meta(max_length=20)]

@@ -247,7 +247,7 @@ CASES: list[tuple[str, Any, str | None]] = [
     ("funding", {}, None),
     ("funding", [], None),
     ("funding", {"mall": 33.333, "merchant": 66.667}, None),
-    ("funding", {"mall": 100, "merchant": 0}, "funding[...]"),
+    ("funding", {"mall": 100, "merchant": 0}, ""),
     ("funding", {"bank": 100}, None),
     ("funding", {"merchant": 50, "redeeming": 50}, None),
     ("funding", [{"party": "mall", "percent": 50}, {"party": "mall", "percent": 50}], None),
