@@ -54,14 +54,15 @@ local function touch(share)
   if share.touched then return end
   share.touched = true
   batch.flush[#batch.flush + 1] = function()
-    local key = keys.campaign(share.id)
-    redis.call('HSET', key, 'issued', share.issued, 'redeemed', share.redeemed)
-    if share.rated then redis.call('HSET', key, 'rate', pack.array(unpack(share.rate, 1, 4))) end
-    if share.left then redis.call('HSET', key, 'left', share.left) end
-    if share.ordered then redis.call('HSET', key, 'aside', share.aside) end
-    if share.popped then redis.call('HSET', key, 'codes', share.codes) end
-    if share.spent then redis.call('HSET', key, 'budget_left', share.budget_left) end
-    if share.used then redis.call('HSET', key, 'uses', pack.array(unpack(share.uses, 1, 2))) end
+    local set = { 'issued', share.issued, 'redeemed', share.redeemed }
+    local function put(field, value) set[#set + 1], set[#set + 2] = field, value end
+    if share.rated then put('rate', pack.array(unpack(share.rate, 1, 4))) end
+    if share.left then put('left', share.left) end
+    if share.ordered then put('aside', share.aside) end
+    if share.popped then put('codes', share.codes) end
+    if share.spent then put('budget_left', share.budget_left) end
+    if share.used then put('uses', pack.array(unpack(share.uses, 1, 2))) end
+    redis.call('HSET', keys.campaign(share.id), unpack(set))
   end
 end
 
