@@ -9,8 +9,10 @@ from api import wire_payments as shapes
 from api.naming import Member
 from api.problems import Refused
 from api.routes import Call
+from api.wire_redemptions import RedemptionRequest
 from engine.definitions import Lot, ParkingSettings, parse_time
 from engine.errors import InvalidRequest
+from engine.keys import PRINTED
 from engine.outcomes import Outcome
 from engine.parking import tariff as tariffs
 from engine.parking.payments import Bill, Help, Payer
@@ -171,10 +173,22 @@ async def _person(
                 raise Refused(Outcome.NOT_FOUND, field="member_code")
             user_id = wallet.user.user_id
         call.own(user_id)
+    if not user_id and body.coupons:
+        user_id = await _printed(call, body)
     if not user_id and session.plate:
         vehicle = await engine.parking.vehicle(session.plate)
         user_id = vehicle.user_ids[0] if vehicle and vehicle.user_ids else ""
     return user_id or ""
+
+
+async def _printed(call: Call, body: shapes.PaymentRequest) -> str:
+    """A printed coupon stands alone: it pays as at a till, as if it were a person of its own."""
+    named = naming.coupons_of(call, RedemptionRequest(coupons=body.coupons), strict=False)
+    if not named.handle:
+        return ""
+    wallet = await call.tenant.engine.some_coupons(named.handle, [], now=call.now)
+    user_id = wallet.user.user_id if wallet.user else ""
+    return user_id if user_id.startswith(PRINTED) else ""
 
 
 async def _paid_as_nobodys(call: Call, nobody: Payer, bill: Bill) -> bool:

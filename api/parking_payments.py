@@ -1,7 +1,8 @@
 """Paying for parking: what is taken off a fee, for whom, and the exit.
 
 ``fee_id`` is the key: sent again, it is answered as before. Whose stay it is: the person recorded
-for it first, else who is named, else the first user of the plate's vehicle, else nobody.
+for it first, else who is named, else a printed coupon that is shown, else the first user of the
+plate's vehicle, else nobody.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from engine.definitions import MAX_MONEY, Lot, Time
 from engine.parking.plates import LONGEST
 from engine.parking.records import StayRecord
 from engine.parking.stays import Validation
+from engine.views import owner
 
 Plate = Annotated[
     str,
@@ -183,7 +184,7 @@ def stay_reply(stay: StayRecord) -> StayReply:
         lot_id=stay.lot_id,
         session_id=stay.session_id,
         plate=stay.plate or None,
-        user_id=stay.user_id or None,
+        user_id=owner(stay.user_id),
         entered_at=moment(stay.entered),
         recorded_at=moment(stay.recorded),
         closed_at=moment_or_none(stay.closed),

@@ -64,6 +64,7 @@ _REFUSED_PUT = Bulk.of(
     " ON CONFLICT (tenant, cell, epoch, seq) DO NOTHING",
 )
 P = TypeVar("P", bound=Plan)
+_COUPONS = (facts.Claimed, facts.Received)
 _Known = dict[tuple[str, int], ledger.Terms | str]
 
 
@@ -286,11 +287,7 @@ class Turn:
         coupons: set[str] = set()  # whose price may move
         terms: set[tuple[str, int]] = set()
         for fact in batch:
-            if isinstance(fact, facts.Claimed):  # first: most facts are
-                users.add(fact.user_id)
-                if fact.paid:
-                    terms.add((fact.campaign_id, fact.terms_revision))
-            elif isinstance(fact, facts.Received):
+            if isinstance(fact, _COUPONS):  # first: most facts are
                 users.add(fact.user_id)
                 if fact.paid:
                     terms.add((fact.campaign_id, fact.terms_revision))

@@ -182,6 +182,9 @@ def _differences(
     totals = {"adjustments": 0, "bears_elsewhere": 0, **body["totals"]}
     everything["adjustments"], everything["bears_elsewhere"] = beside
     everything["payable_to_merchant"] += beside[0]
+    if "net_payable" in totals:  # an older version closed none with it
+        net = everything["payable_to_merchant"] + everything["breakage"] - beside[1]
+        everything["net_payable"] = net
     return wrong + _compare(None, totals, everything)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -337,3 +339,65 @@ async def test_entries_are_settled_with_the_gates_store(counter: Counter, value:
     assert answer.status == 201, answer.json
     read = await counter.api.get(f"/v1/redemptions/{answer.json['redemption_id']}")
     assert read.json["store_id"] == "s1"
+
+
+async def test_printed_tickets_at_a_gate(rehearsed: Counter) -> None:
+    """By picture or typed, online and told later: one entry each, by any of its codes."""
+    door = await Door.open(rehearsed, event={"reentry": True})
+    api = rehearsed.api
+    path = f"/v1/campaigns/{door.campaign}/prints"
+    made = await api.post(path, {"count": 4}, now=at("09:00"))
+    assert made.status == 202, made.json
+    for _ in range(400):
+        if (await api.get(f"/v1/prints/{made.json['id']}")).json["status"] == "done":
+            break
+        await asyncio.sleep(0.02)
+    listed = await api.get(f"/v1/prints/{made.json['id']}/codes.csv")
+    rows = list(csv.DictReader(io.StringIO(listed.content.decode("utf-8-sig"))))
+    first, second, third, fourth = rows
+    typed = " " + first["typed_code"].lower().replace("-", " ")
+    came = await door.scan("", "18:30", code=typed)
+    assert (came.status, came.json.get("coupon_id")) == (201, first["coupon_id"]), came.json
+    double = await door.scan("", "18:31", code=first["coupon_code"], gate="g2")
+    assert (double.code, double.json["other_gate"]) == ("already_in", "g1")
+    assert (await door.scan("", "18:32", "out", code=first["coupon_code"])).status == 201
+    assert (await door.scan("", "18:33", code=first["typed_code"])).status == 201
+    wrong = second["typed_code"][:-1] + ("0" if second["typed_code"][-1] != "0" else "1")
+    assert (await door.scan("", "18:34", code=wrong)).code == "code_invalid"
+    # Taken into a wallet the paper is void, and the owner's own code is good.
+    take = {"user_id": rehearsed.user("ann")}
+    taken = await api.post(f"/v1/coupons/{second['typed_code']}/take", take, now=at("18:35"))
+    assert (taken.status, taken.json["kind"]) == (201, "ticket"), taken.json
+    assert (await door.scan("", "18:36", code=second["typed_code"])).code == "transferred"
+    assert (await door.scan(taken.json["id"], "18:37")).status == 201
+    member = (await api.get(f"/v1/users/{take['user_id']}/code", now=at("18:38"))).json["code"]
+    assert (await door.scan("", "18:38", "out", code=member)).status == 201
+    # Scans that a gate took alone, told later: the first is an entry, the second a conflict.
+    scans = [
+        {"code": code, "gate": gate, "direction": "in", "nonce": f"{door.event}-{gate}{n}",
+         "scanned_at": at(clock), "event": door.event}
+        for n, (code, gate, clock) in enumerate([
+            (third["typed_code"], "g2", "18:42"), (third["coupon_code"], "g1", "18:41"),
+            (fourth["typed_code"].lower(), "g1", "18:43"), (wrong, "g1", "18:44"),
+        ])
+    ]  # fmt: skip
+    told = await api.post("/v1/checkins/offline", {"scans": scans}, now=at("19:30"))
+    assert told.status == 200, told.json
+    items = [(one["status"], one.get("code"), one["coupon_id"]) for one in told.json["items"]]
+    assert items == [
+        ("conflict", "already_in", third["coupon_id"]), ("recorded", None, third["coupon_id"]),
+        ("recorded", None, fourth["coupon_id"]), ("conflict", "code_invalid", None),
+    ]  # fmt: skip
+    assert told.json["items"][0]["gates"] == ["g1", "g2"]
+    again = await api.post("/v1/checkins/offline", {"scans": scans}, now=at("19:31"))
+    assert again.json == told.json
+    # A gate that asks nobody reads the pictures by itself, and knows what is spent.
+    shown = (await api.get(f"/v1/events/{door.event}/gate", now=at("19:32"))).json
+    (key,) = shown["keys"]
+    gate = Verifier({int(key["kid"]): jwt.utils.base64url_decode(key["x"])})
+    for row in rows:
+        status, _, _, tag, until = gate.verify(row["coupon_code"])
+        ends = int((DAY + timedelta(hours=22)).timestamp())
+        assert (status, tag, until) == (OK, event_tag(door.event), ends)
+    spent = {one["coupon_id"]: one["reason"] for one in shown["tickets"]}
+    assert spent[second["coupon_id"]] == "transferred"

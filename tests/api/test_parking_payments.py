@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -420,6 +422,44 @@ async def test_how_many_stays_had_something_off(counter: Counter, lot: Lot) -> N
     assert (row["lot"], row["day"], row["stays"], row["with_deduction"], row["penetration"]) == (
         lot.id, "2026-03-02", 3, 1, 0.3333,
     )  # fmt: skip
+
+
+async def test_a_printed_coupon_at_the_exit(counter: Counter, lot: Lot) -> None:
+    """By picture or typed, as at a till: alone, whosever the plate, unless somebody is named."""
+    campaign = await counter.campaign(**minutes(60))
+    made = await counter.api.post(f"/v1/campaigns/{campaign}/prints", {"count": 3})
+    for _ in range(400):
+        if (await counter.api.get(f"/v1/prints/{made.json['id']}")).json["status"] == "done":
+            break
+        await asyncio.sleep(0.02)
+    listed = await counter.api.get(f"/v1/prints/{made.json['id']}/codes.csv")
+    one, two, three = csv.DictReader(io.StringIO(listed.content.decode("utf-8-sig")))
+    await counter.api.put(f"/v1/vehicles/{lot.plate}", {"user_ids": [counter.user()]})
+    shown: dict[str, Any] = {"plate": lot.plate, "coupons": [{"code": one["typed_code"]}]}
+    quote = await lot.pay(**shown)
+    assert (told(quote), quote.json["payable"]) == ([("coupon", 1000)], 1000)
+    named = await lot.pay("commit", user_id=counter.user(), coupons=shown["coupons"])
+    assert named.code == "different_owners"
+    both = [{"code": row["coupon_code"]} for row in (two, three)]
+    assert (await lot.pay("commit", coupons=both)).code == "different_owners"
+    lot.session = f"s-{secrets.token_hex(4)}"  # one that nobody was named for
+    left = {"session_id": lot.session, "plate": lot.plate, "entered_at": ENTERED,
+            "exited_at": NOON, "fee": 2000, "coupons": shown["coupons"]}  # fmt: skip
+    path = "/v1/parking/exits"
+    done = await counter.api.post(path, left, key=lot.key)
+    assert (told(done), done.json["payable"]) == ([("coupon", 1000)], 1000)
+    again = await counter.api.post(
+        path, left | {"coupons": [{"code": one["coupon_code"]}]}, key=lot.key
+    )
+    assert again.json["redemption_id"] == done.json["redemption_id"]
+    stays = await counter.api.get("/v1/parking/stays", params={"plate": lot.plate})
+    assert {stay["user_id"] for stay in stays.json["items"]} <= {None, counter.user()}
+    look = await counter.api.get(f"/v1/redemptions/{done.json['redemption_id']}")
+    assert look.json["user_id"] is None
+    other = left | {"session_id": f"s-{secrets.token_hex(4)}"}
+    assert (await counter.api.post(path, other, key=lot.key)).code == "already_redeemed"
+    bad = other | {"coupons": [{"code": "0" * 13}]}
+    assert (await counter.api.post(path, bad, key=lot.key)).code == "code_invalid"
 
 
 async def test_all_of_it_is_in_order(api_server: ApiServer, of_parking: tuple[str, str]) -> None:

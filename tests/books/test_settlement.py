@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from engine.books import schema, settlement, statements
 from engine.books.definitions import Receipt, fingerprint_of
@@ -347,13 +347,19 @@ async def test_a_proof_finds_a_changed_posting(mall: Mall) -> None:
             .where(schema.postings.c.tenant == mall.id, schema.postings.c.account == "mall.subsidy")
             .values(amount=999)
         )
+        kept = schema.statements
+        body = (await conn.scalar(select(kept.c.body).where(kept.c.tenant == mall.id))) or ""
+        wrong_net = body.replace('"net_payable": 1000', '"net_payable": 1001')
+        assert wrong_net != body
+        await conn.execute(update(kept).where(kept.c.tenant == mall.id).values(body=wrong_net))
 
     async with mall.books.connect() as conn:
         wrong = await statements.prove(conn, mall.id, statement["id"])
     found = {broken.what async for proof in proofs(mall.books, mall.id) for broken in proof.broken}
 
     assert {(item["field"], item["statement"], item["postings"]) for item in wrong} == {
-        ("mall_bears", 1000, 999)
+        ("mall_bears", 1000, 999),
+        ("net_payable", 1001, 1000),
     }
     assert found == {
         "postings of an act sum to zero",

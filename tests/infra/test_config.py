@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from engine.config import Settings, SettingsError, load_secret, load_settings
 
+ROOT = Path(__file__).parents[2]
 KEY = "an-operator-key-of-24-or-more"
 
 
@@ -139,3 +141,24 @@ def test_with_a_redis_of_ones_own_the_secret_must_be_set(tmp_path: Path) -> None
     with pytest.raises(SettingsError, match="HEXIAO_SECRET must be set when HEXIAO_REDIS_URL is"):
         load_secret(settings)
     assert load_secret(load_settings(redis_url="redis://h", secret=KEY)) == KEY.encode()
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_every_setting_is_documented(name: str) -> None:
+    """All but the hooks for tests, with its default where that is a number."""
+    text = (ROOT / name).read_text()
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `HEXIAO_")]
+    told = {
+        variable: value.strip()
+        for _, variables, values, *_ in rows
+        for variable, value in zip(
+            re.findall(r"HEXIAO_\w+", variables), re.split("[,、]", values), strict=False
+        )
+    }
+    for setting, field in Settings.model_fields.items():
+        if setting.startswith("test_"):
+            continue
+        variable = f"HEXIAO_{setting.upper()}"
+        assert variable in told, variable
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            assert told[variable] == str(field.default), variable
