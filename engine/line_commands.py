@@ -52,8 +52,8 @@ class LineMove(Command, frozen=True, kw_only=True):
 
     campaign_id: str
     offset: int
-    # person, serial, their order or "", until, why not
-    results: list[tuple[str, str, str, int, int]]
+    # person, serial, their order or "", until, why not; and what the fact of it tells after `act`
+    results: list[tuple[str, str, str, int, int, msgspec.Raw]]
     handled: int  # 1: this tells what became of those who were named before
     free: int  # how many may be offered now, -1 = any number
     total: int  # of the stock: for more than that nobody waits; -1 = unlimited

@@ -21,13 +21,40 @@ MOST_KNOWN = 4096  # campaigns whose handle is kept
 AT_ONCE = 64  # offers that are made together
 PROMISE_SECONDS = 0.12  # after which a door that was shut has opened (lua/shut.lua)
 
-Result = tuple[str, str, str, int, int]
-"""What became of somebody whose turn it was: handle, serial, order or "", until, why not."""
+Head = tuple[str, Waiter]
+"""Somebody whose turn it is: their handle, and their entry as it was then."""
 
 _pack = msgspec.msgpack.encode
 _pair = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _waiter = msgspec.msgpack.Decoder(Waiter).decode
 _number = msgspec.msgpack.Decoder(int | None).decode
+
+
+def _text(packed: bytes) -> msgspec.Raw:
+    """A MessagePack string (str 16) of any bytes: Lua's cmsgpack reads no binary."""
+    return msgspec.Raw(b"\xda" + len(packed).to_bytes(2, "big") + packed)
+
+
+class Result(NamedTuple):
+    """What became of somebody whose turn it was."""
+
+    head: Head
+    order: str  # serial; "" = none was made, and `why` says why
+    until: int
+    why: int
+
+    def packed(self, campaign_id: str) -> tuple[str, str, str, int, int, msgspec.Raw]:
+        """As line_move.lua takes it, with the rest of the fact: facts.LineTold from its `act`."""
+        handle, waiter = self.head
+        told = _pack(
+            (
+                waiter.joined.fingerprint, ENGINE, waiter.user_id, campaign_id, waiter.party,
+                waiter.priority, waiter.place, waiter.at, "offered" if self.order else "skipped",
+                f"O{handle}{self.order}" if self.order else "", self.until, self.why,
+            )
+        )  # fmt: skip
+        rest = _text(told[1:])  # without the array's header
+        return (handle, waiter.joined.serial, self.order, self.until, self.why, rest)
 
 
 class Read(NamedTuple):
@@ -58,7 +85,7 @@ class Moved(msgspec.Struct, array_like=True):
     version: int
     waiting: int
     over: int
-    heads: list[tuple[str, str, str, int]]  # handle, serial, user id, party
+    heads: list[Head]
     strays: list[tuple[str, str]]
     short: int
     why: int
@@ -140,7 +167,8 @@ class Lines:
         acting = self._acting
         command = line_commands.LineMove(
             handle=self.handle(campaign_id), now=now, who=ENGINE, campaign_id=campaign_id,
-            offset=acting.offset(now or acting.clock()), results=results or [],
+            offset=acting.offset(now or acting.clock()),
+            results=[result.packed(campaign_id) for result in results or ()],
             handled=int(results is not None), free=free, total=total, most=AT_ONCE, why=why,
             unmarked=unmarked,
         )  # fmt: skip

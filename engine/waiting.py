@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from engine import keys, line_commands
 from engine.acting import Acting, fingerprint_of
 from engine.errors import Unavailable
-from engine.lines import PROMISE_SECONDS, Lines, Read, Result, Room
+from engine.lines import PROMISE_SECONDS, Head, Lines, Read, Result, Room
 from engine.order_records import OrderState
 from engine.orders import ENGINE, Order, Orders
 from engine.outcomes import Outcome
@@ -314,21 +314,22 @@ class Waiting:
                 if moved.why != why:
                     await self._lines.step(campaign_id, [], 0, total, unmarked, now, why)
                 break
-            never = [head for head in moved.heads if 0 <= total < head[3]]
-            heads = [head for head in moved.heads if head not in never]
+            never = [head for head in moved.heads if 0 <= total < head[1].party]
+            heads = [head for head in moved.heads if not 0 <= total < head[1].party]
             results, refused = await self._offer_all(campaign_id, heads, moved.again, now)
-            results += [(head[0], head[1], "", 0, int(Outcome.SOLD_OUT)) for head in never]
+            results += [Result(head, "", 0, int(Outcome.SOLD_OUT)) for head in never]
             stopped = refused is not None
             if refused is Outcome.SOLD_OUT and free > 0 and not now:
                 self._later(campaign_id)  # a door was shut, perhaps
             why = int(refused) if refused is not None and refused is not Outcome.SOLD_OUT else 0
-            if refused is Outcome.SOLD_OUT and free > self._acting.mall.cells and heads[0][3] > 1:
+            party = heads[0][1].party if heads else 1
+            if refused is Outcome.SOLD_OUT and free > self._acting.mall.cells and party > 1:
                 why = TOO_MANY  # a quota has room, but not for so many
             rooms = await self._lines.rooms(campaign_id, now)
         return min((room.next for room in rooms if room.next), default=0)
 
     async def _offer_all(
-        self, campaign_id: str, heads: list[tuple[str, str, str, int]], one_by_one: int, now: int
+        self, campaign_id: str, heads: list[Head], one_by_one: int, now: int
     ) -> tuple[list[Result], Outcome | None]:
         """Offer to each; what became of them, and why nobody more can be offered now.
 
@@ -340,17 +341,14 @@ class Waiting:
         for start in range(0, len(heads), size):
             some = heads[start : start + size]
             answers = await asyncio.gather(
-                *(
-                    self._offer(user_id, campaign_id, n, _name_of(campaign_id, serial), True, now)
-                    for _, serial, user_id, n in some
-                )
+                *(self._offer_to(campaign_id, waiter, now) for _, waiter in some)
             )
-            for (handle, serial, *_), answer in zip(some, answers, strict=True):
+            for head, answer in zip(some, answers, strict=True):
                 if answer.value is not None:
                     order, until = answer.value.place[1], answer.value.record.until
-                    results.append((handle, serial, order, until, 0))
+                    results.append(Result(head, order, until, 0))
                 elif answer.outcome in PERSONAL:
-                    results.append((handle, serial, "", 0, int(answer.outcome)))
+                    results.append(Result(head, "", 0, int(answer.outcome)))
                 else:
                     refused = refused or answer.outcome
             if refused is not None:
@@ -365,6 +363,10 @@ class Waiting:
         return await self._orders.offer(
             user_id=user_id, campaign_id=campaign_id, party=party, name=name, head=head, now=now
         )
+
+    async def _offer_to(self, campaign_id: str, waiter: Waiter, now: int) -> Answer[Order]:
+        name = _name_of(campaign_id, waiter.joined.serial)
+        return await self._offer(waiter.user_id, campaign_id, waiter.party, name, True, now)
 
     async def _order(self, handle: str, serial: str, now: int) -> Order | None:
         return await self._orders.read(keys.make_id("O", handle, serial), now=now)

@@ -28,16 +28,20 @@ class Joined(msgspec.Struct, array_like=True):
 
 
 class Waiter(msgspec.Struct, array_like=True):
-    """Field ``e<handle>`` of a line: somebody who joined it."""
+    """Field ``e<handle>`` of a line: somebody who joined it.
 
+    What changes when the line moves stands first and last: so it is read and written in the text,
+    without unpacking the rest (lua/lib/lines.lua).
+    """
+
+    state: int
+    party: int  # up to 100: one byte, as the state is
     joined: Joined
     user_id: str
-    state: int
     at: int
-    party: int
     priority: int
     place: int  # number of their coming; 0: there was room at once
+    earlier: list[Joined]
     order: str  # serial of the offer, "" = none was made
     until: int
     why: int  # an outcome, where they were skipped
-    earlier: list[Joined]

@@ -82,10 +82,10 @@ return batch.run(function(op)
     return batch.answer(OUTCOME.LINE_UNMARKED, now, line.version)
   end
   local place = at_once and 0 or line.last + 1
-  local waiter = { { op[LINEJOIN.serial], op[LINEJOIN.fingerprint], 0, order, op[LINEJOIN.until] },
-    op[LINEJOIN.user_id], at_once and WAITER_STATE.OFFERED or WAITER_STATE.WAITING, now,
-    op[LINEJOIN.party], op[LINEJOIN.priority], place, order, op[LINEJOIN.until], 0,
-    earlier(before, now) }
+  local waiter = { at_once and WAITER_STATE.OFFERED or WAITER_STATE.WAITING, op[LINEJOIN.party],
+    { op[LINEJOIN.serial], op[LINEJOIN.fingerprint], 0, order, op[LINEJOIN.until] },
+    op[LINEJOIN.user_id], now, op[LINEJOIN.priority], place, earlier(before, now), order,
+    op[LINEJOIN.until], 0 }
   -- After this point the act must succeed.
   if not at_once then
     redis.call('ZADD', keys.line_order(id), lines.score(waiter), person)

@@ -3,7 +3,7 @@ Move a waiting line on: note what became of those who were its first, name those
 many as there is room for. Strictly in order: nobody is passed because they are many. A line that
 is empty is closed; with its campaign it ends.
 
-include:  batch, campaigns, keys, line_facts, lines
+include:  batch, campaigns, keys, line_facts, lines, pack
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
@@ -30,19 +30,19 @@ local function entries(id, people)
   return #fields > 0 and redis.call('HMGET', keys.line(id), unpack(fields)) or {}
 end
 
--- What the results say: entries that change ({person, waiter}), and orders that nobody waits for.
+-- What the results say: entries that change ({person, packed, serial, what the fact tells}), and
+-- orders that nobody waits for.
 local function decided(id, results)
   local people, changed, strays = {}, {}, {}
   for i, result in ipairs(results) do people[i] = result[1] end
   for i, packed in ipairs(entries(id, people)) do
-    local person, serial, order, ends, why = unpack(results[i], 1, 5)
-    local waiter = packed and cmsgpack.unpack(packed)
-    local same = waiter and waiter[WAITER.joined][JOINED.serial] == serial
-    if same and waiter[WAITER.state] == WAITER_STATE.WAITING then
-      waiter[WAITER.state] = order ~= '' and WAITER_STATE.OFFERED or WAITER_STATE.SKIPPED
-      waiter[WAITER.order], waiter[WAITER.until], waiter[WAITER.why] = order, ends, why
-      changed[#changed + 1] = { person, waiter }
-    elseif order ~= '' and not (same and waiter[WAITER.order] == order) then
+    local person, serial, order, ends, why, told = unpack(results[i], 1, 6)
+    local same = packed and lines.serial(packed) == serial
+    if same and lines.state(packed) == WAITER_STATE.WAITING then
+      local state = order ~= '' and WAITER_STATE.OFFERED or WAITER_STATE.SKIPPED
+      changed[#changed + 1] = { person, lines.turned(packed, state, order, ends, why), serial,
+        told }
+    elseif order ~= '' and not (same and cmsgpack.unpack(packed)[WAITER.order] == order) then
       strays[#strays + 1] = { person, order }
     end
   end
@@ -50,11 +50,10 @@ local function decided(id, results)
 end
 
 -- Keep entries that are not waiting any more.
-local function put(id, changed, now, who)
+local function put(id, changed)
   local fields, people = {}, {}
   for i, one in ipairs(changed) do
-    fields[2 * i - 1], fields[2 * i], people[i] = 'e' .. one[1], cmsgpack.pack(one[2]), one[1]
-    line_facts.tell(id, one[1], one[2], now, who)
+    fields[2 * i - 1], fields[2 * i], people[i] = 'e' .. one[1], one[2], one[1]
   end
   if #people > 0 then
     redis.call('HSET', keys.line(id), unpack(fields))
@@ -62,22 +61,33 @@ local function put(id, changed, now, who)
   end
 end
 
--- The first of the line as far as they fit, {person, serial, user id, party} each; and whether
--- there is room that the next one is too many for. The first `named` of them in any case: what they
+-- The line ends for these people.
+local function close(id, people, now, who)
+  local changed = {}
+  for i, packed in ipairs(entries(id, people)) do
+    local waiter = cmsgpack.unpack(packed)
+    waiter[WAITER.state] = WAITER_STATE.ENDED
+    changed[i] = { people[i], cmsgpack.pack(waiter) }
+    line_facts.tell(id, people[i], waiter, now, who)
+  end
+  put(id, changed)
+end
+
+-- The first of the line as far as they fit, {person, entry} each, packed; and whether there is
+-- room that the next one is too many for. The first `named` of them in any case: what they
 -- are offered may be set aside already, by somebody who did not come back. And who is more than
 -- there will ever be, to be passed.
 local function heads(id, first, free, named, total)
   local found, short = {}, 0
   for i, packed in ipairs(entries(id, first)) do
-    local waiter = cmsgpack.unpack(packed)
-    local party = waiter[WAITER.party]
+    local party = lines.party(packed)
     local never = total >= 0 and party > total
     if i > named and not never and free >= 0 and party > free then
       short = free > 0 and 1 or 0
       break
     end
     if free > 0 and not never then free = math.max(0, free - party) end
-    found[i] = { first[i], waiter[WAITER.joined][JOINED.serial], waiter[WAITER.user_id], party }
+    found[i] = pack.header(2) .. cmsgpack.pack(first[i]) .. packed
   end
   return found, short
 end
@@ -94,19 +104,17 @@ return batch.run(function(op)
   local changed, strays = decided(id, op[LINEMOVE.results])
   local over = lines.ended(share, now, op[LINEMOVE.offset])
   -- After this point the act must succeed.
-  put(id, changed, now, who)
+  put(id, changed)
+  for _, one in ipairs(changed) do
+    batch.facts[#batch.facts + 1] = pack.header(16) .. cmsgpack.pack('line_told', batch.next(), now,
+      'W' .. one[1] .. one[3]) .. one[4]
+  end
   local most, free = op[LINEMOVE.most], op[LINEMOVE.free]
   if op[LINEMOVE.handled] == 1 then named = 0 end
   if free >= 0 and not over then most = math.min(most, math.max(free, named, 1)) end
   local first = redis.call('ZRANGE', keys.line_order(id), 0, most - 1)
   if over then
-    changed = {}
-    for i, packed in ipairs(entries(id, first)) do
-      local waiter = cmsgpack.unpack(packed)
-      waiter[WAITER.state] = WAITER_STATE.ENDED
-      changed[i] = { first[i], waiter }
-    end
-    put(id, changed, now, who)
+    close(id, first, now, who)
     first = redis.call('ZRANGE', keys.line_order(id), 0, 0)
   end
   if #first == 0 and version % 2 == 1 then
@@ -118,10 +126,9 @@ return batch.run(function(op)
     why = op[LINEMOVE.why]
     redis.call('HSET', key, 'why', why)
   end
-  local next, short = heads(id, over and {} or first, free, named,
-    op[LINEMOVE.total])
+  local next, short = heads(id, over and {} or first, free, named, op[LINEMOVE.total])
   if #next ~= before then redis.call('HSET', key, 'named', #next) end
-  return batch.answer(OUTCOME.DONE, now,
-    { version, #first > 0 and 1 or 0, over and 1 or 0, next, strays, short, why,
-      (named > 0 or share.quotas) and 1 or 0 })
+  return pack.header(3) .. cmsgpack.pack(OUTCOME.DONE, now) .. pack.header(8)
+    .. cmsgpack.pack(version, #first > 0 and 1 or 0, over and 1 or 0) .. pack.join(next)
+    .. cmsgpack.pack(strays, short, why, (named > 0 or share.quotas) and 1 or 0)
 end)

@@ -2,7 +2,7 @@
 Order coupons: stock and limits are set aside at once, all or nothing, until they are paid or the
 time is over.
 
-include:  batch, campaigns, issuing, keys, orders, pack, points
+include:  batch, keys, orders, pack
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
@@ -37,48 +37,18 @@ return batch.run(function(op)
   local again = batch.again(now, op[RESERVE.fingerprint], ORDER.fingerprint, serial,
     keys.order(handle, serial), before, keys.order(handle, before))
   if again then return again end
-  local ids, freed, items, amount, score = {}, {}, {}, 0, 0
-  for i, wanted in ipairs(op[RESERVE.items]) do ids[i] = wanted[1] end
+  local wanted, ids = op[RESERVE.items], {}
+  for i, each in ipairs(wanted) do ids[i] = each[1] end
   local person = orders.person(handle, op[RESERVE.user_id], op[RESERVE.channel], now,
     op[RESERVE.offset], ids)
   if op[RESERVE.spare] then person.channel = nil end  -- of a waiting line: by no channel
   person.head = op[RESERVE.head] == 1
-  local lapses = now + op[RESERVE.hold_seconds] * 1000
-  for i, wanted in ipairs(op[RESERVE.items]) do
-    local share = campaigns.share(wanted[1])
-    if not share then return batch.answer(OUTCOME.NOT_FOUND, now, nil, wanted[1]) end
-    local outcome, opens = orders.may_have(person, share, freed, wanted[2])
-    if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now, opens, wanted[1]) end
-    local issue = share.issue
-    local price, points_price = issue[ISSUE.price] or 0, issue[ISSUE.points_price] or 0
-    amount, score = amount + wanted[2] * price, score + wanted[2] * points_price
-    items[i] = { wanted[1], wanted[2], price, points_price, issue[ISSUE.revision],
-      issuing.rule(issue) }
-    -- What is paid at the last moment must not have expired by then.
-    local last = issuing.last(issue)
-    if last > 0 then lapses = math.min(lapses, last) end
-  end
-  local mine = score > 0 and orders.purse(handle, now)
-  local short = mine and score - points.available(mine, now) or 0
-  if short > 0 then return batch.answer(OUTCOME.POINTS_INSUFFICIENT, now, short) end
-  local record = { ORDER_STATE.PENDING, now, lapses, op[RESERVE.fingerprint], op[RESERVE.user_id],
-    op[RESERVE.channel], op[RESERVE.source], amount, score, now, op[RESERVE.offset],
-    items, {}, {}, '', 0, {}, op[RESERVE.waits], op[RESERVE.spare] }
+  local outcome, detail, id, order = orders.decide(person, wanted, op[RESERVE.hold_seconds])
+  if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now, detail, id) end
   -- After this point the act must succeed.
-  if #freed > 0 then
-    orders.tidy(freed, now)
-    person = orders.look(handle, ids)
-  end
-  orders.open(handle, serial, record, person)
-  if mine then
-    points.hold(mine, serial, lapses, points.take(mine, score, now))
-    points.put(handle, op[RESERVE.user_id], mine, now)
-  end
-  local told = {}
-  for i, item in ipairs(items) do told[i] = { unpack(item, 1, 5) } end
-  batch.fact('ordered', now, 'O' .. handle .. serial, op[RESERVE.fingerprint], op[RESERVE.who],
-    op[RESERVE.user_id], op[RESERVE.channel], op[RESERVE.source], amount, score, lapses, told,
-    op[RESERVE.spare] and 1 or 0)
-  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now)
-    .. orders.put(handle, serial, record) .. cmsgpack.pack(serial)
+  local record = orders.place(person, order, { serial = serial,
+    fingerprint = op[RESERVE.fingerprint], user_id = op[RESERVE.user_id],
+    channel = op[RESERVE.channel], source = op[RESERVE.source], waits = op[RESERVE.waits],
+    spare = op[RESERVE.spare], who = op[RESERVE.who] })
+  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now) .. record .. cmsgpack.pack(serial)
 end)

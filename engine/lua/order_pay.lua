@@ -84,7 +84,12 @@ return batch.run(function(op)
   if late then
     orders.tidy(freed, now)
     record[ORDER.counted], record[ORDER.offset] = now, op[PAY.offset]
-    orders.open(handle, serial, record, orders.look(handle, orders.ids(record)))
+    local items = {}
+    for i, item in ipairs(record[ORDER.items]) do
+      items[i] = { id = item[ITEM.campaign_id], n = item[ITEM.quantity] }
+    end
+    orders.open(orders.look(handle, orders.ids(record)), serial, record[ORDER.user_id], items,
+      record[ORDER.until], now, op[PAY.offset])
   end
   record[ORDER.state], record[ORDER.paid_at] = ORDER_STATE.PAID, now
   record[ORDER.payment_ref] = op[PAY.payment_ref]

@@ -31,3 +31,16 @@ function lines.score(waiter)
   return string.format('%.0f',
     (lines.top - waiter[WAITER.priority]) * lines.ranks + waiter[WAITER.place])
 end
+
+-- An entry as it is packed (waiting_records.Waiter) begins with its state and the party, a byte each
+-- after that of the array; then comes how they joined, whose serial is first.
+function lines.state(packed) return string.byte(packed, 2) end
+function lines.party(packed) return string.byte(packed, 3) end
+function lines.serial(packed) return string.sub(packed, 6, 16) end
+
+-- An entry of somebody who waits, with what became of them. Until then it ends with three bytes: no
+-- order, until 0, why 0.
+function lines.turned(packed, state, order, ends, why)
+  return string.sub(packed, 1, 1) .. string.char(state) .. string.sub(packed, 3, -4)
+    .. cmsgpack.pack(order, ends, why)
+end

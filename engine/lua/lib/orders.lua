@@ -240,26 +240,99 @@ function orders.ids(record)
   return ids
 end
 
--- Set aside what an order asks for, until its time is over. person: as their wallet is now.
-function orders.open(handle, serial, record, person)
-  local lapses, at, offset = record[ORDER.until], record[ORDER.counted], record[ORDER.offset]
-  local open = person.open and cmsgpack.unpack(person.open) or {}
+-- An item of an order, the same for all of a batch that ask for as many.
+function orders.item(share, n)
+  share.items = share.items or {}
+  local made = share.items[n]
+  if not made then
+    local issue = share.issue
+    local price, score = issue[ISSUE.price] or 0, issue[ISSUE.points_price] or 0
+    local item = { share.id, n, price, score, issue[ISSUE.revision] }
+    made = { id = share.id, n = n, amount = n * price, score = n * score,
+      last = issuing.last(issue), told = cmsgpack.pack(item) }
+    item[ITEM.validity] = issuing.rule(issue)
+    made.packed = cmsgpack.pack(item)
+    share.items[n] = made
+  end
+  return made
+end
+
+-- Whether a person may have all of this ({campaign, quantity} each) for so many seconds: the
+-- outcome, what it tells, the campaign it is about; and the order as orders.place takes it:
+-- {items, amount, score, lapses, freed, purse}.
+function orders.decide(person, wanted, seconds)
+  local order = { items = {}, amount = 0, score = 0, freed = {},
+    lapses = person.now + seconds * 1000 }
+  for i, each in ipairs(wanted) do
+    local id, n = each[1], each[2]
+    local share = campaigns.share(id)
+    if not share then return OUTCOME.NOT_FOUND, nil, id end
+    local outcome, opens = orders.may_have(person, share, order.freed, n)
+    if outcome ~= OUTCOME.DONE then return outcome, opens, id end
+    local item = orders.item(share, n)
+    order.items[i] = item
+    order.amount, order.score = order.amount + item.amount, order.score + item.score
+    -- What is paid at the last moment must not have expired by then.
+    if item.last > 0 then order.lapses = math.min(order.lapses, item.last) end
+  end
+  order.purse = order.score > 0 and orders.purse(person.handle, person.now)
+  local short = order.purse and order.score - points.available(order.purse, person.now) or 0
+  if short > 0 then return OUTCOME.POINTS_INSUFFICIENT, short end
+  return OUTCOME.DONE, nil, nil, order
+end
+
+-- Set aside what an order asks for, until its time is over. person: as their wallet is now; items:
+-- {id, n} each; the order counts on `at`.
+function orders.open(person, serial, user_id, items, lapses, at, offset)
+  local handle, open = person.handle, person.open and cmsgpack.unpack(person.open) or {}
   open[#open + 1] = { serial, lapses }
   local name, set = handle .. serial, { 'q', cmsgpack.pack(open) }
   redis.call('ZADD', keys.orders(), lapses, name)
-  for _, item in ipairs(record[ORDER.items]) do
-    local id, n = item[ITEM.campaign_id], item[ITEM.quantity]
+  local minute, day = math.floor((at + offset) / 60000), math.floor((at + offset) / 86400000)
+  for _, item in ipairs(items) do
+    local id, n = item.id, item.n
     local share = campaigns.share(id)
     redis.call('ZADD', keys.pending(id), lapses, name .. ':' .. n)
     if share.quotas then quotas.open(share.quotas, name, id, n, lapses) end
-    campaigns.set_aside(share, handle, n, windows(record))
+    campaigns.set_aside(share, handle, n, minute, day)
     set[#set + 1] = 'n' .. id
     set[#set + 1] = cmsgpack.pack(issuing.more(person.counts[id], at, offset, n))
   end
   if not person.user then
-    set[#set + 1], set[#set + 2] = 'u', cmsgpack.pack({ record[ORDER.user_id], '', 0, 0, 0 })
+    set[#set + 1], set[#set + 2] = 'u', cmsgpack.pack({ user_id, '', 0, 0, 0 })
   end
   redis.call('HSET', person.wallet, unpack(set))
+end
+
+-- Place an order that may be had; `told`: its serial, fingerprint, user_id, channel, source, waits,
+-- spare, who. Put together from what is packed already; returns its record (records.OrderRecord).
+function orders.place(person, order, told)
+  local handle, now, items, facts = person.handle, person.now, {}, {}
+  if #order.freed > 0 then
+    local ids = {}
+    for i, item in ipairs(order.items) do ids[i] = item.id end
+    orders.tidy(order.freed, now)
+    local found = orders.look(handle, ids)
+    person.user, person.open, person.counts = found.user, found.open, found.counts
+  end
+  orders.open(person, told.serial, told.user_id, order.items, order.lapses, now, person.offset)
+  if order.purse then
+    points.hold(order.purse, told.serial, order.lapses,
+      points.take(order.purse, order.score, now))
+    points.put(handle, told.user_id, order.purse, now)
+  end
+  for i, item in ipairs(order.items) do items[i], facts[i] = item.packed, item.told end
+  batch.facts[#batch.facts + 1] = pack.header(14) .. cmsgpack.pack('ordered', batch.next(), now,
+    'O' .. handle .. told.serial, told.fingerprint, told.who, told.user_id, told.channel,
+    told.source, order.amount, order.score, order.lapses) .. pack.join(facts)
+    .. (told.spare and '\1' or '\0')
+  -- Nothing has become of it yet: acts [], coupons [], payment_ref "", paid_at 0, refunds [].
+  local record = pack.header(19) .. cmsgpack.pack(ORDER_STATE.PENDING, now, order.lapses,
+    told.fingerprint, told.user_id, told.channel, told.source, order.amount, order.score, now,
+    person.offset) .. pack.join(items) .. '\144\144\160\0\144'
+    .. cmsgpack.pack(told.waits, told.spare)
+  redis.call('SET', keys.order(handle, told.serial), record)
+  return record
 end
 
 -- Give an order another time to be paid by, as far as its coupons last.
