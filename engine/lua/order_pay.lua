@@ -2,7 +2,7 @@
 Take the notice that an order was paid: its coupons are issued. After its time it is accepted as
 long as there is room; a notice that comes again finds the first answer.
 
-include:  batch, campaigns, orders, points
+include:  batch, campaigns, keys, orders, points
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
@@ -88,8 +88,10 @@ return batch.run(function(op)
     for i, item in ipairs(record[ORDER.items]) do
       items[i] = { id = item[ITEM.campaign_id], n = item[ITEM.quantity] }
     end
-    orders.open(orders.look(handle, orders.ids(record)), serial, record[ORDER.user_id], items,
-      record[ORDER.until], now, op[PAY.offset])
+    local person = orders.look({ handle = handle, wallet = keys.wallet(handle) },
+      orders.ids(record))
+    orders.open(person, serial, record[ORDER.user_id], items, record[ORDER.until], now,
+      op[PAY.offset])
   end
   record[ORDER.state], record[ORDER.paid_at] = ORDER_STATE.PAID, now
   record[ORDER.payment_ref] = op[PAY.payment_ref]

@@ -32,8 +32,8 @@ function lines.score(waiter)
     (lines.top - waiter[WAITER.priority]) * lines.ranks + waiter[WAITER.place])
 end
 
--- An entry as it is packed (waiting_records.Waiter) begins with its state and the party, a byte each
--- after that of the array; then comes how they joined, whose serial is first.
+-- An entry as it is packed (waiting_records.Waiter) begins with its state and the party, a byte
+-- each after that of the array; then comes how they joined, whose serial is first.
 function lines.state(packed) return string.byte(packed, 2) end
 function lines.party(packed) return string.byte(packed, 3) end
 function lines.serial(packed) return string.sub(packed, 6, 16) end

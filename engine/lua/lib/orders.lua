@@ -1,4 +1,4 @@
--- include: batch, campaigns, issuing, keys, pack, points, quotas, records
+-- include: batch, campaigns, claims, issuing, keys, pack, points, quotas, records
 -- Orders: stock and limits set aside until they are paid. What has lapsed sets nothing aside from
 -- that instant on, told to the books or not: whoever needs the room gives it up.
 local orders = { engine = '{"key":"","label":"engine","role":"engine"}', most = 1000 }
@@ -134,23 +134,23 @@ function orders.next(share)
   return soonest
 end
 
--- A person's wallet as far as an order needs it: the user, their counts of these campaigns, and
+-- Read of a person's wallet what an order needs: the user, their counts of these campaigns, and
 -- `open`, field q as it is packed.
-function orders.look(handle, ids)
-  local wallet, fields, counts = keys.wallet(handle), { 'u', 'q' }, {}
-  for i, id in ipairs(ids) do fields[i + 2] = 'n' .. id end
-  local row = redis.call('HMGET', wallet, unpack(fields))
+function orders.look(person, ids)
+  local fields, counts = { 'u', 'q', 'n' .. ids[1] }, {}
+  for i = 2, #ids do fields[i + 2] = 'n' .. ids[i] end
+  local row = redis.call('HMGET', person.wallet, unpack(fields))
   for i, id in ipairs(ids) do counts[id] = row[i + 2] and cmsgpack.unpack(row[i + 2]) or nil end
-  return { handle = handle, wallet = wallet, user = row[1] and cmsgpack.unpack(row[1]),
-    open = row[2], counts = counts }
+  person.user, person.open, person.counts = row[1] and cmsgpack.unpack(row[1]), row[2], counts
+  return person
 end
 
 -- What judging an order or a claim needs of a person.
 function orders.person(handle, user_id, channel, now, offset, ids)
-  local person = orders.look(handle, ids)
+  local person = orders.look({ handle = handle, wallet = keys.wallet(handle), channel = channel,
+    now = now, offset = offset, user = false, open = false, counts = false }, ids)
   local user = person.user
   if user and user[USER.user_id] ~= user_id then error('two users share a handle') end
-  person.channel, person.now, person.offset = channel, now, offset
   return person
 end
 
@@ -257,82 +257,35 @@ function orders.item(share, n)
   return made
 end
 
--- Whether a person may have all of this ({campaign, quantity} each) for so many seconds: the
--- outcome, what it tells, the campaign it is about; and the order as orders.place takes it:
--- {items, amount, score, lapses, freed, purse}.
-function orders.decide(person, wanted, seconds)
-  local order = { items = {}, amount = 0, score = 0, freed = {},
-    lapses = person.now + seconds * 1000 }
-  for i, each in ipairs(wanted) do
-    local id, n = each[1], each[2]
-    local share = campaigns.share(id)
-    if not share then return OUTCOME.NOT_FOUND, nil, id end
-    local outcome, opens = orders.may_have(person, share, order.freed, n)
-    if outcome ~= OUTCOME.DONE then return outcome, opens, id end
-    local item = orders.item(share, n)
-    order.items[i] = item
-    order.amount, order.score = order.amount + item.amount, order.score + item.score
-    -- What is paid at the last moment must not have expired by then.
-    if item.last > 0 then order.lapses = math.min(order.lapses, item.last) end
+-- A person's open orders with one more, packed.
+local function opened(person, serial, lapses)
+  if not person.open then
+    return '\145\146' .. pack.heads[#serial] .. serial .. pack.numbers[lapses]
   end
-  order.purse = order.score > 0 and orders.purse(person.handle, person.now)
-  local short = order.purse and order.score - points.available(order.purse, person.now) or 0
-  if short > 0 then return OUTCOME.POINTS_INSUFFICIENT, short end
-  return OUTCOME.DONE, nil, nil, order
+  local open = cmsgpack.unpack(person.open)
+  open[#open + 1] = { serial, lapses }
+  return cmsgpack.pack(open)
 end
 
 -- Set aside what an order asks for, until its time is over. person: as their wallet is now; items:
 -- {id, n} each; the order counts on `at`.
 function orders.open(person, serial, user_id, items, lapses, at, offset)
-  local handle, open = person.handle, person.open and cmsgpack.unpack(person.open) or {}
-  open[#open + 1] = { serial, lapses }
-  local name, set = handle .. serial, { 'q', cmsgpack.pack(open) }
+  local handle = person.handle
+  local name, q = handle .. serial, opened(person, serial, lapses)
+  local set = person.user and { 'q', q } or { 'q', q, 'u', claims.user(user_id) }
   redis.call('ZADD', keys.orders(), lapses, name)
   local minute, day = math.floor((at + offset) / 60000), math.floor((at + offset) / 86400000)
   for _, item in ipairs(items) do
     local id, n = item.id, item.n
-    local share = campaigns.share(id)
+    local share, count = campaigns.share(id), person.counts[id]
     redis.call('ZADD', keys.pending(id), lapses, name .. ':' .. n)
     if share.quotas then quotas.open(share.quotas, name, id, n, lapses) end
     campaigns.set_aside(share, handle, n, minute, day)
     set[#set + 1] = 'n' .. id
-    set[#set + 1] = cmsgpack.pack(issuing.more(person.counts[id], at, offset, n))
-  end
-  if not person.user then
-    set[#set + 1], set[#set + 2] = 'u', cmsgpack.pack({ user_id, '', 0, 0, 0 })
+    set[#set + 1] = n == 1 and issuing.counted(count, at, offset)
+      or cmsgpack.pack(issuing.more(count, at, offset, n))
   end
   redis.call('HSET', person.wallet, unpack(set))
-end
-
--- Place an order that may be had; `told`: its serial, fingerprint, user_id, channel, source, waits,
--- spare, who. Put together from what is packed already; returns its record (records.OrderRecord).
-function orders.place(person, order, told)
-  local handle, now, items, facts = person.handle, person.now, {}, {}
-  if #order.freed > 0 then
-    local ids = {}
-    for i, item in ipairs(order.items) do ids[i] = item.id end
-    orders.tidy(order.freed, now)
-    local found = orders.look(handle, ids)
-    person.user, person.open, person.counts = found.user, found.open, found.counts
-  end
-  orders.open(person, told.serial, told.user_id, order.items, order.lapses, now, person.offset)
-  if order.purse then
-    points.hold(order.purse, told.serial, order.lapses,
-      points.take(order.purse, order.score, now))
-    points.put(handle, told.user_id, order.purse, now)
-  end
-  for i, item in ipairs(order.items) do items[i], facts[i] = item.packed, item.told end
-  batch.facts[#batch.facts + 1] = pack.header(14) .. cmsgpack.pack('ordered', batch.next(), now,
-    'O' .. handle .. told.serial, told.fingerprint, told.who, told.user_id, told.channel,
-    told.source, order.amount, order.score, order.lapses) .. pack.join(facts)
-    .. (told.spare and '\1' or '\0')
-  -- Nothing has become of it yet: acts [], coupons [], payment_ref "", paid_at 0, refunds [].
-  local record = pack.header(19) .. cmsgpack.pack(ORDER_STATE.PENDING, now, order.lapses,
-    told.fingerprint, told.user_id, told.channel, told.source, order.amount, order.score, now,
-    person.offset) .. pack.join(items) .. '\144\144\160\0\144'
-    .. cmsgpack.pack(told.waits, told.spare)
-  redis.call('SET', keys.order(handle, told.serial), record)
-  return record
 end
 
 -- Give an order another time to be paid by, as far as its coupons last.

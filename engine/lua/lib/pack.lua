@@ -36,6 +36,12 @@ pack.texts = setmetatable({}, { __index = function(texts, text)
   return texts[text]
 end })
 
+-- A number as it is packed, in the same way.
+pack.numbers = setmetatable({}, { __index = function(numbers, number)
+  numbers[number] = cmsgpack.pack(number)
+  return numbers[number]
+end })
+
 -- An array of n elements (one a part unless said) that are packed already. Joined in one go: Lua
 -- hashes every byte of each new string.
 function pack.join(parts, n)
