@@ -18,7 +18,7 @@ from engine.outcomes import Outcome
 from engine.waiting_records import Waiter
 
 MOST_KNOWN = 4096  # campaigns whose handle is kept
-AT_ONCE = 64  # offers that are made together
+AT_ONCE = 128  # offers that are made together: two batches
 PROMISE_SECONDS = 0.12  # after which a door that was shut has opened (lua/shut.lua)
 
 Head = tuple[str, Waiter]

@@ -30,31 +30,27 @@ local function entries(id, people)
   return #fields > 0 and redis.call('HMGET', keys.line(id), unpack(fields)) or {}
 end
 
--- What the results say: entries that change ({person, packed, serial, what the fact tells}), and
--- orders that nobody waits for.
+-- What the results say. Those who wait no more: `people`, `fields` (their entries as HSET takes
+-- them), `results` (what their facts tell); and `strays`, orders that nobody waits for.
 local function decided(id, results)
-  local people, changed, strays = {}, {}, {}
+  local people, gone, fields, told, strays = {}, {}, {}, {}, {}
   for i, result in ipairs(results) do people[i] = result[1] end
   for i, packed in ipairs(entries(id, people)) do
-    local person, serial, order, ends, why, told = unpack(results[i], 1, 6)
+    local person, serial, order, ends, why = unpack(results[i], 1, 5)
     local same = packed and lines.serial(packed) == serial
     if same and lines.state(packed) == WAITER_STATE.WAITING then
-      local state = order ~= '' and WAITER_STATE.OFFERED or WAITER_STATE.SKIPPED
-      changed[#changed + 1] = { person, lines.turned(packed, state, order, ends, why), serial,
-        told }
+      local state, n = order ~= '' and WAITER_STATE.OFFERED or WAITER_STATE.SKIPPED, #gone + 1
+      gone[n], told[n], fields[2 * n - 1] = person, results[i], 'e' .. person
+      fields[2 * n] = lines.turned(packed, state, order, ends, why)
     elseif order ~= '' and not (same and cmsgpack.unpack(packed)[WAITER.order] == order) then
       strays[#strays + 1] = { person, order }
     end
   end
-  return changed, strays
+  return { people = gone, fields = fields, results = told, strays = strays }
 end
 
 -- Keep entries that are not waiting any more.
-local function put(id, changed)
-  local fields, people = {}, {}
-  for i, one in ipairs(changed) do
-    fields[2 * i - 1], fields[2 * i], people[i] = 'e' .. one[1], one[2], one[1]
-  end
+local function put(id, people, fields)
   if #people > 0 then
     redis.call('HSET', keys.line(id), unpack(fields))
     redis.call('ZREM', keys.line_order(id), unpack(people))
@@ -63,14 +59,14 @@ end
 
 -- The line ends for these people.
 local function close(id, people, now, who)
-  local changed = {}
+  local fields = {}
   for i, packed in ipairs(entries(id, people)) do
     local waiter = cmsgpack.unpack(packed)
     waiter[WAITER.state] = WAITER_STATE.ENDED
-    changed[i] = { people[i], cmsgpack.pack(waiter) }
+    fields[2 * i - 1], fields[2 * i] = 'e' .. people[i], cmsgpack.pack(waiter)
     line_facts.tell(id, people[i], waiter, now, who)
   end
-  put(id, changed)
+  put(id, people, fields)
 end
 
 -- The first of the line as far as they fit, {person, entry} each, packed; and whether there is
@@ -87,7 +83,7 @@ local function heads(id, first, free, named, total)
       break
     end
     if free > 0 and not never then free = math.max(0, free - party) end
-    found[i] = pack.header(2) .. cmsgpack.pack(first[i]) .. packed
+    found[i] = '\146' .. pack.heads[#first[i]] .. first[i] .. packed
   end
   return found, short
 end
@@ -101,13 +97,12 @@ return batch.run(function(op)
   local named = before
   local share = campaigns.share(id)
   if not share or op[LINEMOVE.handle] == '' then return batch.answer(OUTCOME.NOT_FOUND, now) end
-  local changed, strays = decided(id, op[LINEMOVE.results])
+  local changed = decided(id, op[LINEMOVE.results])
   local over = lines.ended(share, now, op[LINEMOVE.offset])
   -- After this point the act must succeed.
-  put(id, changed)
-  for _, one in ipairs(changed) do
-    batch.facts[#batch.facts + 1] = pack.header(16) .. cmsgpack.pack('line_told', batch.next(), now,
-      'W' .. one[1] .. one[3]) .. one[4]
+  put(id, changed.people, changed.fields)
+  for _, result in ipairs(changed.results) do
+    batch.facts[#batch.facts + 1] = line_facts.head(result[1], result[2], now) .. result[6]
   end
   local most, free = op[LINEMOVE.most], op[LINEMOVE.free]
   if op[LINEMOVE.handled] == 1 then named = 0 end
@@ -130,5 +125,5 @@ return batch.run(function(op)
   if #next ~= before then redis.call('HSET', key, 'named', #next) end
   return pack.header(3) .. cmsgpack.pack(OUTCOME.DONE, now) .. pack.header(8)
     .. cmsgpack.pack(version, #first > 0 and 1 or 0, over and 1 or 0) .. pack.join(next)
-    .. cmsgpack.pack(strays, short, why, (named > 0 or share.quotas) and 1 or 0)
+    .. cmsgpack.pack(changed.strays, short, why, (named > 0 or share.quotas) and 1 or 0)
 end)

@@ -1,4 +1,4 @@
--- include: issuing, keys
+-- include: issuing, keys, pack
 -- Waiting lines: who waits for a campaign, in their order, in the cell that its name leads to.
 local lines = { ranks = 4398046511104, top = 1000 }  -- places of a priority; the highest one
 
@@ -42,5 +42,5 @@ function lines.serial(packed) return string.sub(packed, 6, 16) end
 -- order, until 0, why 0.
 function lines.turned(packed, state, order, ends, why)
   return string.sub(packed, 1, 1) .. string.char(state) .. string.sub(packed, 3, -4)
-    .. cmsgpack.pack(order, ends, why)
+    .. pack.heads[#order] .. order .. pack.numbers[ends] .. pack.numbers[why]
 end
