@@ -11,7 +11,8 @@ with aiohttp's own parser. Everything else goes to aiohttp as it came, byte for 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -21,6 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from multidict import istr
 
+from api.routes import Begun, Reply
 from engine.fastpath import read_request
 
 if TYPE_CHECKING:
@@ -48,15 +50,43 @@ class Asked:
         self.headers = headers
 
 
+class Leaving:
+    """Answers that are ready in one turn of the loop leave right after each other.
+
+    Whoever is woken by the first is awake when the others come; written one by one, between
+    other work, each would wake somebody who sleeps again: 1 to 4 us of a claim's 43.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._ready: list[tuple[asyncio.Transport, bytes, bool]] = []
+
+    def add(self, transport: asyncio.Transport, piece: bytes, *, last: bool = False) -> None:
+        """``last``: the connection is closed with it."""
+        if not self._ready:
+            self.loop.call_soon(self._leave)
+        self._ready.append((transport, piece, last))
+
+    def _leave(self) -> None:
+        ready, self._ready = self._ready, []
+        for transport, piece, last in ready:
+            if transport.is_closing():
+                continue
+            transport.write(piece)
+            if last:
+                transport.close()
+
+
 class Front(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, inner: RequestHandler, site: Site, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, inner: RequestHandler, site: Site, leaving: Leaving) -> None:
         self._inner = inner
         self._site = site
-        self._loop = loop
+        self._leaving = leaving
+        self._loop = loop = leaving.loop
         self._parser: HttpRequestParser | None = None  # made when it is needed
-        self._answering: asyncio.Task[None] | None = None
+        self._answering: asyncio.Future[Any] | None = None
         self._held: list[bytes] = []  # what came meanwhile
         self._inside = False  # aiohttp has a request that is not answered yet
         self._through = False  # from now on everything goes to aiohttp
@@ -152,26 +182,41 @@ class Front(asyncio.Protocol):
             return False
         asked = Asked(endpoint.route.method, endpoint.route.path, headers)
         call, reply = endpoint.judge(asked, key, raw)
-        if reply is None:
-            self._answering = self._loop.create_task(self._answer(endpoint, call))
+        if isinstance(reply, Reply):
+            self._leaving.add(self._transport, endpoint.written(call, reply))
+        elif reply is None:
+            self._answer_by(endpoint, call, endpoint.route.handler(call))
         else:
-            self._transport.write(endpoint.written(call, reply))
+            self._answering = reply.future
+            reply.future.add_done_callback(partial(self._came, endpoint, call, reply))
         return True
 
-    async def _answer(self, endpoint: Endpoint, call: Call) -> None:
+    def _came(self, endpoint: Endpoint, call: Call, begun: Begun, _: object) -> None:
+        """What an answer waited for is there."""
+        reply = endpoint.finish(call, begun)
+        if isinstance(reply, Reply):
+            self._answering = None
+            self._answered(call, endpoint.written(call, reply))
+        else:
+            self._answer_by(endpoint, call, reply)
+
+    def _answer_by(self, endpoint: Endpoint, call: Call, answer: Awaitable[Reply]) -> None:
+        self._answering = self._loop.create_task(self._answer(endpoint, call, answer))
+
+    async def _answer(self, endpoint: Endpoint, call: Call, answer: Awaitable[Reply]) -> None:
         try:
-            piece = await endpoint.piece(call)
+            piece = await endpoint.piece(call, answer)
         except BaseException:  # there will be no answer: the caller is not left waiting for it
             self._transport.close()
             raise
         finally:
             self._answering = None
-        if self._transport.is_closing():
-            return
-        self._transport.write(piece)
-        if call.gate.draining:
-            self._transport.close()
-        elif self._held:
+        self._answered(call, piece)
+
+    def _answered(self, call: Call, piece: bytes) -> None:
+        last = call.gate.draining
+        self._leaving.add(self._transport, piece, last=last)
+        if self._held and not last and not self._transport.is_closing():
             held, self._held = self._held, []
             self._transport.resume_reading()
             self.data_received(b"".join(held))
@@ -204,8 +249,8 @@ class Server(web.Server):
     def __init__(self, site: Site, **options: Any) -> None:
         super().__init__(site.handle, keepalive_timeout=NEVER, **options)
         self._site = site
-        self._running = asyncio.get_running_loop()
+        self._leaving = Leaving(asyncio.get_running_loop())
 
     def __call__(self) -> RequestHandler:
-        front = Front(super().__call__(), self._site, self._running)
+        front = Front(super().__call__(), self._site, self._leaving)
         return cast("RequestHandler", front)  # an asyncio.Protocol, which is what is asked

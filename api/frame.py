@@ -12,7 +12,7 @@ import itertools
 import math
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -38,7 +38,7 @@ from api.reading import (
     storable,
 )
 from api.responses import respond, whole
-from api.routes import SAYING, Call, NoQuery, Reply, Route, refusal
+from api.routes import SAYING, Begun, Call, NoQuery, Reply, Route, refusal
 from engine import batching
 from engine.config import ID_PATTERN
 from engine.definitions import InvalidDefinitionError, parse_time
@@ -136,7 +136,7 @@ class Endpoint:
         reply = await self._reply(call, self._answer(call, request.headers))
         return self._told(call, reply, respond)
 
-    # ---- the short way (express.py): these three, one after the other ------------------------
+    # ---- the short way (express.py), one after the other -------------------------------------
 
     def known(self, headers: Mapping[str, str]) -> Key | None:
         """The key of a request that may go the short way, None where it may not."""
@@ -145,8 +145,12 @@ class Endpoint:
             return None
         return gate.auth.known(headers.get(_AUTHORIZATION))
 
-    def judge(self, asked: Asked, key: Key, raw: bytes) -> tuple[Call, Reply | None]:
-        """Everything before the handler, at once; the reply where that is one already."""
+    def judge(self, asked: Asked, key: Key, raw: bytes) -> tuple[Call, Reply | Begun | None]:
+        """Everything before the handler, at once; the reply where that is one already.
+
+        Else what the reply waits for, to be told to ``finish``; None where it takes the handler.
+        """
+        route = self.route
         call = self._call(cast("web.Request", asked))
         headers = asked.headers
         try:
@@ -158,13 +162,27 @@ class Endpoint:
                 if len(raw) > self.route.max_body:
                     raise Refused(Outcome.BODY_TOO_LARGE)
                 self._take(call, raw, key)
-            return call, self.route.at_once(call) if self.route.at_once else None
+            reply = route.at_once(call) if route.at_once else None
+            if reply is not None or route.begun is None:
+                return call, reply
+            begun = route.begun(call)
         except Exception as error:  # noqa: BLE001 - the last resort: told, logged, counted
             return call, told(call, error)
+        if begun is not None:
+            self.gate.in_flight += 1
+        return call, begun
 
-    async def piece(self, call: Call) -> bytes:
-        """The handler's answer as it leaves, head and body."""
-        return self.written(call, await self._reply(call, self.route.handler(call)))
+    def finish(self, call: Call, begun: Begun) -> Reply | Coroutine[Any, Any, Reply]:
+        """The reply now that what it waited for has come; or what else it takes."""
+        self.gate.in_flight -= 1
+        try:
+            return begun.finish(begun.future.result())
+        except Exception as error:  # noqa: BLE001 - the last resort: told, logged, counted
+            return told(call, error)
+
+    async def piece(self, call: Call, answer: Awaitable[Reply]) -> bytes:
+        """The handler's answer, or the rest of what was begun, as it leaves, head and body."""
+        return self.written(call, await self._reply(call, answer))
 
     def written(self, call: Call, reply: Reply) -> bytes:
         """A reply as it leaves."""

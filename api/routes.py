@@ -17,11 +17,12 @@ The same registry makes /openapi.json.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 import orjson
@@ -97,6 +98,16 @@ class Reply:
     code: str = ""  # of a problem, for the metrics
 
 
+class Begun(NamedTuple):
+    """An answer that waits for one thing only, and then is made at once, without a task.
+
+    ``finish`` gets what the future brought; where that is not the last word, it is a coroutine.
+    """
+
+    future: asyncio.Future[Any]
+    finish: Callable[[Any], Reply | Coroutine[Any, Any, Reply]]
+
+
 @dataclass(slots=True, frozen=True)
 class Route:
     """One route, as the frame serves it and OpenAPI shows it."""
@@ -122,6 +133,7 @@ class Route:
     hidden: bool = False  # not in OpenAPI
     sheds: bool = False  # gives out: turned away first when the process is full
     at_once: Callable[[Call], Reply | None] | None = None  # a reply that needs no waiting
+    begun: Callable[[Call], Begun | None] | None = None  # else; None = as the handler does it
     extra: Mapping[str, Any] = field(default_factory=dict)  # merged into the OpenAPI operation
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Coroutine
+from typing import Any, Literal
 
 import msgspec
 
 from api import lookups, naming, wire
 from api.problems import Refused
 from api.ranking import terms_of
-from api.routes import Call, Reply, ShortPage, refusal, route
+from api.routes import Begun, Call, Reply, ShortPage, refusal, route
 from engine.books import feeds
+from engine.claiming import Claim
 from engine.codes import Code, qr_png, qr_svg
 from engine.errors import InvalidRequest
 from engine.outcomes import Outcome
 from engine.records import Terms
-from engine.views import CouponView, Wallet
+from engine.views import Answer, CouponView, Wallet
 
 SVG, PNG = "image/svg+xml", "image/png"
 
@@ -50,6 +52,52 @@ def claim_refused(call: Call) -> Reply | None:
     return refusal(call, refused.outcome, refused.details) if refused else None
 
 
+def claim_begun(call: Call) -> Begun | None:
+    """The claim of somebody who is named by their user id: one question to their cell."""
+    body: wire.ClaimRequest = call.body
+    if body.user_id is None or body.member_code is not None:
+        return None
+    claiming = _claiming(call, body.user_id)
+
+    def finish(reply: Any) -> Reply | Coroutine[Any, Any, Reply]:
+        answer = claiming.known(reply)
+        return _settled(call, claiming, reply) if answer is None else _claimed(call, answer)
+
+    return Begun(claiming.begin(), finish)
+
+
+def _claiming(call: Call, user_id: str) -> Claim:
+    body: wire.ClaimRequest = call.body
+    return Claim(
+        call.tenant.engine,
+        user_id=user_id,
+        campaign_id=body.campaign_id,
+        channel=body.channel,
+        key=call.idempotency_key,
+        who=call.who(),
+        source=body.source,
+        metadata=wire.checked_metadata(body.metadata),
+        now=call.now,
+        shed=True,
+    )
+
+
+async def _settled(call: Call, claiming: Claim, reply: Any) -> Reply:
+    return _claimed(call, await claiming.settle(reply))
+
+
+def _claimed(call: Call, answer: Answer[CouponView]) -> Reply:
+    if answer.value is not None:
+        return Reply(wire.claimed(answer.value), replayed=answer.outcome is Outcome.REPEATED)
+    if answer.outcome is Outcome.INVALID_REQUEST:
+        raise InvalidRequest(
+            "campaign_id",
+            "It has a price: order it (POST /v1/orders).",
+            "该活动需购买,请使用 POST /v1/orders 下单。",
+        )
+    return refusal(call, answer.outcome, answer.details)
+
+
 @route(
     "POST",
     "/v1/claims",
@@ -62,33 +110,16 @@ def claim_refused(call: Call) -> Reply | None:
     errors=CLAIM_REFUSALS,
     sheds=True,
     at_once=claim_refused,
+    begun=claim_begun,
 )
 async def claim(call: Call) -> Reply:
     body: wire.ClaimRequest = call.body
     user_id = body.user_id
     if user_id is None or body.member_code is not None:
         user_id = await naming.person_of(call, body)
-    metadata = wire.checked_metadata(body.metadata)
-    answer = await call.tenant.engine.claim(
-        user_id=user_id,
-        campaign_id=body.campaign_id,
-        channel=body.channel,
-        key=call.idempotency_key,
-        who=call.who(),
-        source=body.source,
-        metadata=metadata,
-        now=call.now,
-        shed=True,
-    )
-    if answer.value is None:
-        if answer.outcome is Outcome.INVALID_REQUEST:
-            raise InvalidRequest(
-                "campaign_id",
-                "It has a price: order it (POST /v1/orders).",
-                "该活动需购买,请使用 POST /v1/orders 下单。",
-            )
-        return refusal(call, answer.outcome, answer.details)
-    return Reply(wire.claimed(answer.value), replayed=answer.outcome is Outcome.REPEATED)
+    claiming = _claiming(call, user_id)
+    reply = await claiming.begin()
+    return _claimed(call, claiming.known(reply) or await claiming.settle(reply))
 
 
 @route(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -128,7 +128,7 @@ class Lane:
         self._admission = Admission()
         self._runner: asyncio.Task[None] | None = None
 
-    def submit(self, verb: str, operation: bytes, *, shed: bool = False) -> Awaitable[Reply]:
+    def submit(self, verb: str, operation: bytes, *, shed: bool = False) -> asyncio.Future[Reply]:
         """Queue one packed operation; Unavailable at once when too many wait.
 
         ``shed``: it may be told to come back for others' sake: in a flood, and after a stall.
@@ -172,6 +172,7 @@ class Lane:
         batches = [
             (verb, batch)
             for verb, queue in self._queues.items()
+            if queue
             for _ in range(calls)
             if queue and (batch := self._next_batch(queue, now))
         ]

@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 
 from engine import commands, keys
-from engine.acting import Acting, Mall, fingerprint_of, to_json
+from engine.acting import Acting, Mall, fingerprint_of
 from engine.batching import Fence, Observer, Reply
 from engine.checkins import CheckIns
+from engine.claiming import Claim
 from engine.doors import Doors
 from engine.fastpath import serial_of
 from engine.gifts import Gifts
@@ -28,7 +29,6 @@ from engine.points import Points
 from engine.prints import Prints
 from engine.records import (
     CouponRecord,
-    EventTerms,
     Line,
     RedemptionRecord,
     SkippedCoupon,
@@ -37,7 +37,6 @@ from engine.records import (
 from engine.rules import Skipped
 from engine.server import Server
 from engine.snapshots import Snapshots
-from engine.tenders import STORED_VALUE
 from engine.views import Answer, CouponView, Live, Offer, QuotaLeft, Redemption, Reversal, Wallet
 from engine.waiting import Waiting
 
@@ -46,8 +45,6 @@ _redemption = msgspec.msgpack.Decoder(RedemptionRecord).decode
 _user = msgspec.msgpack.Decoder(UserRecord).decode
 _skipped = msgspec.msgpack.Decoder(list[SkippedCoupon] | None).decode
 _detail = msgspec.msgpack.Decoder(str | int | None).decode
-_kind = msgspec.msgpack.Decoder(tuple[str, str, int, int, EventTerms | None] | None).decode
-_OUTCOMES = {outcome.value: outcome for outcome in Outcome}  # a third of what Outcome(n) takes
 _AT_ONCE = 1000  # members of an audience that are told in one go
 
 
@@ -99,57 +96,12 @@ class Engine(Acting):
         shed: bool = False,
     ) -> Answer[CouponView]:
         """Claim one coupon of a campaign for a user; ``shed``: Unavailable at once in a flood."""
-        handle = self.handle_of(user_id)
-        extra_json = ""
-        if source or metadata:
-            extra = {"source": source, "metadata": metadata}
-            extra_json = to_json({k: v for k, v in extra.items() if v})
-        fingerprint = fingerprint_of(campaign_id, user_id, channel, extra_json)
-        used: list[str] = []
-
-        def build(at: int) -> commands.Claim:
-            serial, before, window = self.serials("claim", handle, key, at)
-            used[:] = serial, before
-            return commands.Claim(
-                handle=handle,
-                now=now,
-                who=who,
-                user_id=user_id,
-                campaign_id=campaign_id,
-                channel=channel,
-                serial=serial,
-                serial_before=before,
-                window=window,
-                fingerprint=fingerprint,
-                offset=self.offset(at),
-                extra=extra_json,
-                source=to_json(source),
-                metadata=to_json(metadata),
-            )
-
-        reply = await self.keyed("claim", now, build, shed=shed)
-        outcome = _OUTCOMES[reply.outcome]
-        if outcome is Outcome.SOLD_OUT and self.segments.several:
-            reply = await self.segments.again(
-                reply, lambda: self.keyed("claim", now, build), campaign_id, handle, now=now
-            )
-            outcome = _OUTCOMES[reply.outcome]
-        if outcome > Outcome.REPEATED:
-            if now == 0:
-                self.doors.refused(handle, campaign_id, outcome)
-            opens = _detail(reply.detail)
-            return Answer(outcome, details={"retry_at": opens} if opens else {})
-        self.doors.won(handle, key)
-        record = _coupon(reply.value)
-        # A repeat may have found the coupon of the window before; its issue time tells which.
-        serial = used[keys.window_of(record.issued) != keys.window_of(reply.now)]
-        view = CouponView(f"C{handle}{serial}", user_id, record, reply.now)
-        told = _kind(reply.detail)
-        if told is not None:
-            kind, benefit, uses, amount, event = told
-            value = amount if benefit == STORED_VALUE else None
-            view = msgspec.structs.replace(view, kind=kind, uses=uses, value=value, event=event)
-        return Answer(outcome, view)
+        claim = Claim(
+            self, user_id=user_id, campaign_id=campaign_id, channel=channel, key=key, who=who,
+            source=source, metadata=metadata, now=now, shed=shed,
+        )  # fmt: skip
+        reply = await claim.begin()
+        return claim.known(reply) or await claim.settle(reply)
 
     async def offers(
         self, *, user_id: str, campaign_ids: Sequence[str], channel: str | None = None, now: int = 0

@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from tests.api.server import Api, ApiServer
 from tests.api.story import campaign_body
@@ -182,3 +182,18 @@ async def test_a_connection_ends_where_it_is_asked_to(api: Api, api_server: ApiS
         await line.send(b"no such\x00thing\r\n\r\n")
         assert (await line.answer())[0] == 400
         assert await line.reader.read() == b""
+
+
+async def test_who_hangs_up_costs_nobody_an_answer(api: Api, api_server: ApiServer) -> None:
+    """Of callers who are answered together, some are gone before they are."""
+    await api.post("/v1/campaigns", campaign_body("crowd", ["per_user", "100"]))
+    for turn in range(3):
+        async with AsyncExitStack() as stack:
+            lines = [await stack.enter_async_context(line_to(api_server)) for _ in range(16)]
+            for n, line in enumerate(lines):
+                line.writer.write(line.request(f"i{n}", claim(f"i{turn}-{n}", "crowd")))
+            for line in lines[::2]:
+                line.writer.transport.abort()
+            for n, line in list(enumerate(lines))[1::2]:
+                assert await line.answers(1) == [(201, f"i{n}")]
+        await asyncio.sleep(0.01)  # for the sockets to be closed
