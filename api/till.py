@@ -273,7 +273,7 @@ async def redeem(call: Call) -> Reply:
     amount, lines = shapes.basket_lines(body.basket)
     if body.choose is not None:
         best = await choosing.redeem(call, body, store_id, amount, lines, seconds)
-        return _redeemed(call, best, [])
+        return await _redeemed(call, best, [])
     best_effort = body.policy == "best_effort"
     named = naming.coupons_of(call, body, strict=not best_effort)
     if not named.coupons and named.invalid:
@@ -298,14 +298,30 @@ async def redeem(call: Call) -> Reply:
         points=points,
         now=call.now,
     )
-    return _redeemed(call, answer, _invalid(call, named))
+    return await _redeemed(call, answer, _invalid(call, named))
 
 
-def _redeemed(call: Call, answer: Answer[Redemption], invalid: list[shapes.Skipped]) -> Reply:
+async def _redeemed(call: Call, answer: Answer[Redemption], invalid: list[shapes.Skipped]) -> Reply:
     if answer.value is None:
-        return refusal(call, answer.outcome, _told(answer.details))
+        return refusal(call, answer.outcome, _told(answer.details) | await _until(call, answer))
     reply = answers.redeemed(answer.value, invalid, call.language)
     return Reply(reply, replayed=answer.outcome is Outcome.REPEATED)
+
+
+async def _until(call: Call, answer: Answer[Redemption]) -> dict[str, int]:
+    """How long a coupon is set aside, or from when it may be used (ms), if it still is so."""
+    coupon_id = answer.details.get("coupon_id")
+    if answer.outcome not in (Outcome.HELD, Outcome.NOT_YET_VALID) or coupon_id is None:
+        return {}
+    found = await call.tenant.engine.coupon(coupon_id, now=call.now)
+    if found is None:
+        return {}
+    (view,) = map(found.view, found.coupons)
+    if answer.outcome is Outcome.NOT_YET_VALID:
+        return {"retry_at": view.valid_from}
+    ends = [hold.until for hold in view.record.holds] or [view.record.held_until]
+    ends = [end for end in ends if end > view.now]
+    return {"until": min(ends)} if ends else {}
 
 
 def _invalid(call: Call, named: Named) -> list[shapes.Skipped]:

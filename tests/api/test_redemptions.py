@@ -317,3 +317,23 @@ async def _found(counter: Counter, query: str, key: str | None = None) -> list[d
             return items
         await asyncio.sleep(0.05)
     raise AssertionError(f"nothing found by {query}")
+
+
+async def test_a_refusal_says_until_when(rehearsed: Counter) -> None:
+    """Of what is set aside, until when (the first of several holds); of what is too early, when."""
+    noon, later = "2026-03-02T12:00:00.000Z", "2026-03-02T12:05:00.000Z"
+    coupon = await rehearsed.coupon(now=noon)
+    held = await rehearsed.redeem(coupon, mode="hold", hold_seconds=300, now=noon)
+    refused = await rehearsed.redeem(coupon, now=noon)
+    assert (refused.code, refused.json["until"]) == ("held", later)
+    assert held.json["until"] == later
+
+    ticket = await rehearsed.coupon(now=noon, kind="pass", usage={"uses": 2})
+    for seconds in (600, 300):
+        await rehearsed.redeem(ticket, mode="hold", hold_seconds=seconds, now=noon)
+    refused = await rehearsed.redeem(ticket, now=noon)
+    assert (refused.code, refused.json["until"]) == ("held", later)
+
+    early = await rehearsed.coupon("delay 5", now=noon)
+    refused = await rehearsed.redeem(early, now=noon)
+    assert (refused.code, refused.json["retry_at"]) == ("not_yet_valid", later)
