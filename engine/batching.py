@@ -111,6 +111,14 @@ def pack_array(items: list[bytes]) -> bytes:
     return head + b"".join(items)
 
 
+def as_text(packed: bytes) -> msgspec.Raw:
+    """What is packed already, as a text of MessagePack: the scripts' cmsgpack knows no ``bin``."""
+    count = len(packed)
+    if count < 0x10000:
+        return msgspec.Raw(b"\xda" + count.to_bytes(2, "big") + packed)
+    return msgspec.Raw(b"\xdb" + count.to_bytes(4, "big") + packed)
+
+
 class Lane:
     """All acts of this process on one cell."""
 

@@ -117,7 +117,8 @@ class Redeem(Command, frozen=True, kw_only=True):
     channel: str
     order_ref: str
     amount: int
-    lines: list[tuple[str, int, int, str, str]]  # id, amount, quantity, sku, category
+    lines: msgspec.Raw  # text that is packed: [(id, amount, quantity, sku, category), …]
+    kept: msgspec.Raw  # the same as list[records.Line]
     hold_seconds: int  # 0 = redeem at once
     all_or_nothing: int  # 1 = policy "all"
     expected: int = -1  # what it takes off, else WALLET_MOVED: of a set that was searched

@@ -15,7 +15,7 @@ import msgspec
 
 from engine import commands, keys
 from engine.acting import Acting, Mall, fingerprint_of
-from engine.batching import Fence, Observer, Reply
+from engine.batching import Fence, Observer, Reply, as_text
 from engine.checkins import CheckIns
 from engine.claiming import Claim
 from engine.doors import Doors
@@ -148,12 +148,14 @@ class Engine(Acting):
         ]
         basket = [(line.id, line.amount, line.quantity, line.sku, line.category) for line in lines]
         named = asked or sorted(item.serial for item in presented)
-        told = (store_id, terminal_id, staff_id, channel, order_ref)
-        asked_for = [amount, basket, hold_seconds, best_effort, *([points] if points else [])]
-        fingerprint = fingerprint_of(named, *told, *asked_for)
+        told = (store_id, terminal_id, staff_id, channel, order_ref, amount, basket, hold_seconds)
+        fingerprint = fingerprint_of(named, *told, best_effort, *([points] if points else []))
+        left = [(s.id[-keys.SERIAL_LENGTH :], s.outcome.value, s.short_by) for s in skipped]
+        used: list[str] = []
 
         def build(at: int) -> commands.Redeem:
             serial, before, window = self.serials("redeem", handle, key, at)
+            used[:] = [serial]
             return commands.Redeem(
                 handle=handle,
                 now=now,
@@ -172,27 +174,25 @@ class Engine(Acting):
                 channel=channel,
                 order_ref=order_ref,
                 amount=amount,
-                lines=basket,
+                lines=as_text(msgspec.msgpack.encode(basket)),
+                kept=as_text(msgspec.msgpack.encode(lines)),
                 hold_seconds=hold_seconds,
                 all_or_nothing=int(not best_effort),
                 expected=-1 if expected is None else expected[0],
                 expected_tendered=0 if expected is None else expected[1],
                 points=points,
-                skipped=[
-                    (s.id[-keys.SERIAL_LENGTH :], s.outcome.value, s.short_by) for s in skipped
-                ],
+                skipped=left,
             )
 
         reply = await self.keyed("redeem", now, build)
-        outcome = Outcome(reply.outcome)
-        if outcome <= Outcome.REPEATED:
-            serial = str(_detail(reply.detail))
+        outcome = _OUTCOMES[reply.outcome]
+        if outcome <= Outcome.REPEATED:  # a repeat tells which window it was found in
+            serial = str(_detail(reply.detail) or used[0])
             return Answer(outcome, self._redemption(handle, serial, reply))
         return Answer(outcome, details=_redeem_details(handle, outcome, reply))
 
     def _redemption(self, handle: str, serial: str, reply: Reply) -> Redemption:
-        redemption_id = keys.make_id("R", handle, serial)
-        return Redemption(redemption_id, handle, _redemption(reply.value), reply.now)
+        return Redemption(f"R{handle}{serial}", handle, _redemption(reply.value), reply.now)
 
     async def commit(
         self,

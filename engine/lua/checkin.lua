@@ -100,7 +100,7 @@ return batch.run(function(op)
   local offline = op[CHECKIN.scanned] > 0
   -- No gate's clock is ahead of ours.
   local moment = offline and math.min(op[CHECKIN.scanned], now) or now
-  local items, row = using.gather(handle, op[CHECKIN.tickets], { 'u', 'q' }, function() end)
+  local items, row = using.gather(handle, op[CHECKIN.tickets], { 'u', 'q' })
   if not items or not row[1] then return batch.answer(OUTCOME.NOT_FOUND, now) end
   local user, item, tidy = cmsgpack.unpack(row[1]), nil, {}
   local outcome, other, opens, seen = OUTCOME.WRONG_EVENT, nil, 0, nil
@@ -128,7 +128,8 @@ return batch.run(function(op)
       redemptions.give_up(lapsed[1], lapsed[2], lapsed[3], REDEMPTION_STATE.LAPSED, now, '',
         rooms.engine)
     end
-    using.take_coupons(handle, serial, { item }, redemption, now)
+    redis.call('HSET', keys.wallet(handle),
+      unpack(using.take_coupons(handle, serial, { item }, 0, now, nil, {})))
     redemptions.charge(redemption, 1)
     redemptions.count(redemption, 1)
     redemptions.tell('redeemed', handle, serial, redemption, now, op[CHECKIN.who], '')

@@ -260,14 +260,16 @@ local function make(handle, op, now, plan)
     redemptions.give_up(handle, hold[1], hold[2], REDEMPTION_STATE.RELEASED, now,
       op[PARK.fingerprint], op[PARK.who])
   end
-  using.take_coupons(handle, serial, plan.accepted, record, now,
-    plan.holds[1] and plan.holds[1][1])
+  local till, tender = record[REDEMPTION.until], receipts.points(record)
+  local fields = using.take_coupons(handle, serial, plan.accepted, till, now,
+    plan.holds[1] and plan.holds[1][1], {})
   if member_step > 0 and user and #plan.accepted > 0 then
     user[USER.member_step] = math.max(member_step, user[USER.member_step])
-    redis.call('HSET', keys.wallet(handle), 'u', pack.array(unpack(user, 1, 5)))
+    fields[#fields + 1], fields[#fields + 2] = 'u', pack.array(unpack(user, 1, 5))
   end
+  if #fields > 0 then redis.call('HSET', keys.wallet(handle), unpack(fields)) end
   redemptions.charge(record, 1)
-  using.take_points(handle, serial, record, now)
+  using.take_points(handle, serial, tender, record[REDEMPTION.user_id], till, now)
   if parking.has(plan.deductions, 'spend') then
     for _, receipt in ipairs(plan.receipts) do
       receipt[2][PURCHASE.used] = serial

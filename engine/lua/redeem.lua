@@ -3,8 +3,8 @@ Redeem coupons of one wallet for one basket, or set them aside for a while (a ho
 and points pay what is left after all discounts.
 
 flags:    allow-oom
-include:  arithmetic, batch, calendar, keys, pack, points, receipts, redemptions, rooms, stacking,
-          stores, tenders, using
+include:  arithmetic, batch, calendar, keys, pack, points, redemptions, rooms, stacking, stores,
+          tenders, using
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -33,26 +33,47 @@ local function paid(item)
     item.counted, item.terms[TERMS.amount], 0, 0, 0, {} }
 end
 
--- The record of a redemption that will stand; `hold` 0 = redeemed at once.
-local function compose(op, user, store, accepted, refused, by_points, now, hold, day)
-  local lines, coupons, tenders_of, discount, counted = {}, {}, {}, 0, 0
-  for i, line in ipairs(op[REDEEM.lines]) do
-    lines[i] = { line[1], line[2], line[3], line[4], line[5], 0 }
+-- What pays what the coupons left: stored value and points, as records.Tender.
+local function tenders_of(accepted, by_points)
+  local list = {}
+  for i = 1, #accepted do
+    if accepted[i].tender then list[#list + 1] = paid(accepted[i]) end
   end
-  for _, item in ipairs(accepted) do
-    if item.tender then tenders_of[#tenders_of + 1] = paid(item)
-    else coupons[#coupons + 1], discount = using.applied(item), discount + item.discount end
-    counted = counted + item.counted
+  list[#list + 1] = by_points
+  return list
+end
+
+local function sum(list, name)
+  local total = 0
+  for i = 1, #list do total = total + list[i][name] end
+  return total
+end
+
+-- The redemption or hold as its record (records.RedemptionRecord) keeps it and as the fact
+-- (facts.Redeemed, facts.Held) tells it: what both say alike is packed once, the lines by whoever
+-- sent them.
+local function told(op, made, now)
+  local handle, serial, till = op[REDEEM.handle], op[REDEEM.serial], made.till
+  local by_record, by_fact = {}, {}
+  for i = 1, #made.accepted do
+    local item, n = made.accepted[i], #by_record + 1
+    if not item.tender then by_record[n], by_fact[n] = using.told(handle, item, made.lines) end
   end
-  tenders_of[#tenders_of + 1] = by_points
-  local not_used = using.skipped(refused)
-  for _, one in ipairs(op[REDEEM.skipped]) do not_used[#not_used + 1] = one end
-  return { hold > 0 and REDEMPTION_STATE.HELD or REDEMPTION_STATE.REDEEMED, now,
-    hold > 0 and now + hold * 1000 or 0, op[REDEEM.fingerprint], user[USER.user_id],
-    op[REDEEM.store_id], store[STORE.merchant_id], op[REDEEM.terminal_id],
-    op[REDEEM.staff_id], op[REDEEM.channel], op[REDEEM.order_ref], op[REDEEM.amount], discount,
-    lines, coupons, not_used, {}, {}, 0, counted > 0 and day or 0, tenders_of, '',
-    {} }
+  local said = cmsgpack.pack(made.user_id, op[REDEEM.store_id], made.merchant,
+    op[REDEEM.terminal_id], op[REDEEM.staff_id], op[REDEEM.channel], op[REDEEM.order_ref],
+    op[REDEEM.amount], made.discount)
+  local tenders, skipped = made.tenders, made.skipped
+  local record = pack.header(23) .. cmsgpack.pack(till > 0 and REDEMPTION_STATE.HELD
+    or REDEMPTION_STATE.REDEEMED, now, till, op[REDEEM.fingerprint]) .. said .. op[REDEEM.kept]
+    .. pack.join(by_record) .. cmsgpack.pack(skipped, {}, {}, 0, made.day, tenders, '', {})
+  local n = till > 0 and 24 or 23
+  local fact = pack.header(n) .. cmsgpack.pack(till > 0 and 'held' or 'redeemed', batch.next(), now,
+    'R' .. handle .. serial, op[REDEEM.fingerprint], op[REDEEM.who]) .. said
+    .. cmsgpack.pack(op[REDEEM.amount] - made.discount - made.tendered) .. op[REDEEM.lines]
+    .. pack.join(by_fact) .. cmsgpack.pack(made.replaced and 'R' .. handle .. made.replaced or '')
+    .. (till > 0 and cmsgpack.pack(till) or '')
+    .. cmsgpack.pack(redemptions.fact_tenders(handle, tenders), '', {}, skipped)
+  return record, fact
 end
 
 -- Judge the points asked for, on what the coupons left: the tender or nil, and what refuses them.
@@ -94,15 +115,14 @@ return batch.run(function(op)
   local store = stores.get(op[REDEEM.store_id])
   if not store then return batch.answer(OUTCOME.NOT_FOUND, now, nil, 'store_id') end
 
-  local hold_field = redemptions.hold_field(op[REDEEM.store_id], op[REDEEM.order_ref])
-  local fields, replaced = { 'u' }, nil
+  local fields, order, replaced, own = { 'u' }, nil, nil, nil
   if hold > 0 and op[REDEEM.order_ref] ~= '' then
-    replaced = redis.call('HGET', keys.wallet(handle), hold_field)
+    order = redemptions.hold_field(op[REDEEM.store_id], op[REDEEM.order_ref])
+    replaced = redis.call('HGET', keys.wallet(handle), order) or nil
+    own = replaced and function(coupon) return coupon[COUPON.redemption] == replaced end
   end
   if op[REDEEM.points] ~= 0 then fields[2] = 'p' end
-  local items, row, missing = using.gather(handle, op[REDEEM.coupons], fields, function(coupon)
-    return replaced and coupon[COUPON.redemption] == replaced
-  end)
+  local items, row, missing = using.gather(handle, op[REDEEM.coupons], fields, own)
   if not items then return batch.answer(OUTCOME.NOT_FOUND, now, nil, missing) end
   if not row[1] then  -- nobody is known by that name
     return batch.answer(op[REDEEM.points] < 0 and OUTCOME.NO_EFFECT or OUTCOME.POINTS_INSUFFICIENT,
@@ -110,7 +130,8 @@ return batch.run(function(op)
   end
   local user = cmsgpack.unpack(row[1])
   local member_step = op[REDEEM.member_step]
-  local basket = arithmetic.basket(op[REDEEM.lines], stores.payable_floor())
+  local lines = cmsgpack.unpack(op[REDEEM.lines])
+  local basket = arithmetic.basket(lines, stores.payable_floor())
   local old = replaced and redemptions.get(handle, replaced)
   if not old or not redemptions.is_open(handle, replaced, old, now) then
     old, replaced = nil, nil  -- it has lapsed: there is nothing to take the place of
@@ -131,9 +152,14 @@ return batch.run(function(op)
     if #refused == 0 then return batch.answer(OUTCOME.NO_EFFECT, now) end
     return batch.answer(refused[1].outcome, now, using.skipped(refused))
   end
-  local record = compose(op, user, store, accepted, refused, tender, now, hold, day)
-  if op[REDEEM.expected] >= 0 and (record[REDEMPTION.discount] ~= op[REDEEM.expected]
-    or receipts.tendered(record) ~= op[REDEEM.expected_tendered]) then
+  local made = { accepted = accepted, replaced = replaced, user_id = user[USER.user_id],
+    merchant = store[STORE.merchant_id], till = hold > 0 and now + hold * 1000 or 0, lines = #lines,
+    discount = sum(accepted, 'discount'), tenders = tenders_of(accepted, tender),
+    tendered = sum(accepted, 'tendered') + (tender and tender[TENDER.amount] or 0),
+    day = sum(accepted, 'counted') > 0 and day or 0, skipped = using.skipped(refused) }
+  for _, one in ipairs(op[REDEEM.skipped]) do made.skipped[#made.skipped + 1] = one end
+  if op[REDEEM.expected] >= 0 and (made.discount ~= op[REDEEM.expected]
+    or made.tendered ~= op[REDEEM.expected_tendered]) then
     return batch.answer(OUTCOME.WALLET_MOVED, now)
   end
   -- After this point the act must succeed.
@@ -145,24 +171,19 @@ return batch.run(function(op)
     redemptions.give_up(handle, replaced, old, REDEMPTION_STATE.RELEASED, now,
       op[REDEEM.fingerprint], op[REDEEM.who])
   end
-  using.take_coupons(handle, serial, accepted, record, now, replaced)
+  local till, changed = made.till, {}
   if member_step > 0 then
     user[USER.member_step] = member_step
-    redis.call('HSET', keys.wallet(handle), 'u', pack.array(unpack(user, 1, 5)))
+    changed[1], changed[2] = 'u', pack.array(unpack(user, 1, 5))
   end
-  redemptions.charge(record, 1)
-  using.take_points(handle, serial, record, now)
-  if hold > 0 then
-    redemptions.open_hold(handle, serial, record)
-    if op[REDEEM.order_ref] ~= '' then
-      redis.call('HSET', keys.wallet(handle), hold_field, serial)
-    end
-    redemptions.tell('held', handle, serial, record, now, op[REDEEM.who],
-      replaced and 'R' .. handle .. replaced or '', record[REDEMPTION.until])
-  else
-    redemptions.count(record, 1)
-    redemptions.tell('redeemed', handle, serial, record, now, op[REDEEM.who], '')
-  end
-  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now)
-    .. redemptions.put(handle, serial, record) .. cmsgpack.pack(serial)
+  if order then changed[#changed + 1], changed[#changed + 2] = order, serial end
+  using.take_coupons(handle, serial, accepted, till, now, replaced, changed)
+  if changed[1] then redis.call('HSET', keys.wallet(handle), unpack(changed)) end
+  using.charge(handle, serial, accepted, op[REDEEM.store_id], day, till)
+  using.take_points(handle, serial, tender, made.user_id, till, now)
+  if till > 0 then redis.call('ZADD', keys.holds(), till, handle .. serial) end
+  local record, fact = told(op, made, now)
+  batch.facts[#batch.facts + 1] = fact
+  redis.call('SET', keys.redemption(handle, serial), record)
+  return batch.record(OUTCOME.DONE, now, record)
 end)

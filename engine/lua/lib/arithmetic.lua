@@ -1,57 +1,66 @@
 -- What a coupon takes off a basket (CONTRACT.md section 4, "The arithmetic"); the same in
 -- engine/rules.py, held together by a property test. Integers in fen, every product exact.
 local arithmetic = {}
+local floor, max, min = math.floor, math.max, math.min  -- a name of one's own is found at once
 
 -- floor(a * b / c) and the remainder, exact for a, b, c < 2^37, c > 0: where the product does
 -- not fit a double, long division by digits of 15 bits.
 function arithmetic.muldiv(a, b, c)
   local product = a * b
   if product < 9007199254740992 then
-    local quotient = math.floor(product / c)
+    local quotient = floor(product / c)
     local rest = product - quotient * c
     if rest < 0 then return quotient - 1, rest + c end
     return quotient, rest
   end
   local quotient, rest = 0, 0
   for shift = 2, 0, -1 do
-    local digit = math.floor(b / 32768 ^ shift) % 32768
+    local digit = floor(b / 32768 ^ shift) % 32768
     rest = rest * 32768 + a * digit
-    local part = math.floor(rest / c)
+    local part = floor(rest / c)
     rest = rest - part * c
     quotient = quotient * 32768 + part
   end
   return quotient, rest
 end
 
--- Share an amount out in proportion to weights: largest remainder, ties to the earlier.
-function arithmetic.split(amount, weights)
-  local total, given, shares, order = 0, 0, {}, {}
-  for _, weight in ipairs(weights) do total = total + weight end
-  local rests = {}
-  for i, weight in ipairs(weights) do
-    if total == 0 then shares[i], rests[i] = 0, 0
-    else shares[i], rests[i] = arithmetic.muldiv(amount, weight, total) end
-    given, order[i] = given + shares[i], i
-  end
+-- What rounding left goes to the largest remainders, ties to the earlier.
+local function hand_out(left, shares, rests)
+  local order = {}
+  for i = 1, #shares do order[i] = i end
   table.sort(order, function(a, b)
     if rests[a] ~= rests[b] then return rests[a] > rests[b] end
     return a < b
   end)
-  for i = 1, amount - given do shares[order[i]] = shares[order[i]] + 1 end
+  for i = 1, left do shares[order[i]] = shares[order[i]] + 1 end
+end
+
+-- Share an amount out in proportion to weights: largest remainder, ties to the earlier.
+function arithmetic.split(amount, weights)
+  if #weights == 1 then return { amount } end
+  local total, left, shares, rests = 0, amount, {}, {}
+  for i = 1, #weights do total = total + weights[i] end
+  for i = 1, #weights do
+    if total == 0 then shares[i], rests[i] = 0, 0
+    else shares[i], rests[i] = arithmetic.muldiv(amount, weights[i], total) end
+    left = left - shares[i]
+  end
+  if left > 0 then hand_out(left, shares, rests) end
   return shares
 end
 
 -- A basket as it stands while coupons are applied. lines: {id, amount, quantity, sku, category}.
-function arithmetic.basket(lines, floor)
-  local basket = { lines = lines, running = {}, paying = {}, floor = floor }
-  for i, line in ipairs(lines) do
-    basket.running[i], basket.paying[i] = line[2], line[3]  -- units that are not free yet
+-- running: what each still costs; paying: units of it that are not free yet; all: 1, 2, 3, …
+function arithmetic.basket(lines, least)
+  local running, paying, all = {}, {}, {}
+  for i = 1, #lines do
+    running[i], paying[i], all[i] = lines[i][2], lines[i][3], i
   end
-  return basket
+  return { lines = lines, running = running, paying = paying, all = all, floor = least }
 end
 
 local function listed(list, value)
-  if list then for _, v in ipairs(list) do if v == value then return true end end end
+  if list then for i = 1, #list do if list[i] == value then return true end end end
   return false
 end
 
@@ -62,21 +71,23 @@ local for_parking = { parking_minutes = true, parking_free = true, amount_off = 
 -- The lines (indices) that a coupon is for: include is a union, exclude wins, a gift's sku.
 -- Parking coupons are for a parking fee alone; others reach it only where they name "parking".
 function arithmetic.eligible(basket, terms)
-  local everything = not terms[TERMS.include_categories] and not terms[TERMS.include_skus]
-  local eligible, parking = {}, terms[TERMS.kind] == 'parking'
+  local categories, skus = terms[TERMS.include_categories], terms[TERMS.include_skus]
+  local not_categories, not_skus = terms[TERMS.exclude_categories], terms[TERMS.exclude_skus]
+  local everything, gift = not categories and not skus, terms[TERMS.benefit] == 'gift'
+  local parking = terms[TERMS.kind] == 'parking'
   if basket.parking then
     if not for_parking[terms[TERMS.benefit]] then return {} end
     everything = everything and parking
   elseif parking then
     return {}
   end
-  for i, line in ipairs(basket.lines) do
-    local sku, category = line[4], line[5]
-    if (everything or listed(terms[TERMS.include_categories], category)
-        or listed(terms[TERMS.include_skus], sku))
-      and not listed(terms[TERMS.exclude_categories], category)
-      and not listed(terms[TERMS.exclude_skus], sku)
-      and (terms[TERMS.benefit] ~= 'gift' or sku == terms[TERMS.sku]) then
+  if everything and not not_categories and not not_skus and not gift then return basket.all end
+  local eligible = {}
+  for i = 1, #basket.lines do
+    local sku, category = basket.lines[i][4], basket.lines[i][5]
+    if (everything or listed(categories, category) or listed(skus, sku))
+      and not listed(not_categories, category) and not listed(not_skus, sku)
+      and (not gift or sku == terms[TERMS.sku]) then
       eligible[#eligible + 1] = i
     end
   end
@@ -85,9 +96,9 @@ end
 
 -- What all lines together still cost.
 function arithmetic.to_pay(basket)
-  local running = 0
-  for _, amount in ipairs(basket.running) do running = running + amount end
-  return running
+  local running, sum = basket.running, 0
+  for i = 1, #running do sum = sum + running[i] end
+  return sum
 end
 
 -- How many minutes a stay may still be given.
@@ -97,7 +108,7 @@ end
 
 -- How many minutes a parking coupon still gives.
 function arithmetic.minutes(basket, terms)
-  return math.min(terms[TERMS.amount], arithmetic.minutes_left(basket))
+  return min(terms[TERMS.amount], arithmetic.minutes_left(basket))
 end
 
 -- What m more minutes take off a parking fee, after those taken already: a step of the table
@@ -112,10 +123,13 @@ function arithmetic.worth(basket, minutes)
   return after - before
 end
 
+-- What some lines still cost, or cost at first.
 local function total(basket, eligible, initial)
-  local sum = 0
-  for _, i in ipairs(eligible) do
-    sum = sum + (initial and basket.lines[i][2] or basket.running[i])
+  if not initial and eligible == basket.all then return arithmetic.to_pay(basket) end
+  local lines, running, sum = basket.lines, basket.running, 0
+  for n = 1, #eligible do
+    local i = eligible[n]
+    sum = sum + (initial and lines[i][2] or running[i])
   end
   return sum
 end
@@ -129,7 +143,7 @@ end
 local function amount_off(terms, spend)
   local every, steps = terms[TERMS.every], terms[TERMS.steps]
   if every > 0 then
-    local times = math.floor(spend / every)
+    local times = floor(spend / every)
     if times == 0 then return nil, every - spend end
     return capped(times * terms[TERMS.amount], terms[TERMS.max_amount])
   end
@@ -147,7 +161,7 @@ local function cheapest_unit(basket, eligible)
   local line, price
   for _, i in ipairs(eligible) do
     if basket.paying[i] > 0 then
-      local unit = math.floor(basket.running[i] / basket.paying[i])
+      local unit = floor(basket.running[i] / basket.paying[i])
       if not price or unit < price then line, price = i, unit end
     end
   end
@@ -170,18 +184,21 @@ function arithmetic.judge(basket, terms, balance)
     return OUTCOME.DONE, 0, 0, {}
   end
   if #eligible == 0 then return OUTCOME.NO_ELIGIBLE_ITEMS, 0 end
-  local quantity = 0
-  for _, i in ipairs(eligible) do quantity = quantity + basket.lines[i][3] end
-  if quantity < terms[TERMS.min_quantity] then
-    return OUTCOME.MIN_QUANTITY, terms[TERMS.min_quantity] - quantity
+  if terms[TERMS.min_quantity] > 0 then
+    local quantity = 0
+    for n = 1, #eligible do quantity = quantity + basket.lines[eligible[n]][3] end
+    if quantity < terms[TERMS.min_quantity] then
+      return OUTCOME.MIN_QUANTITY, terms[TERMS.min_quantity] - quantity
+    end
   end
-  local spend = total(basket, eligible, not terms[TERMS.min_spend_running])
+  local left = total(basket, eligible, false)
+  local spend = terms[TERMS.min_spend_running] and left or total(basket, eligible, true)
   if spend < terms[TERMS.min_spend] then
     return OUTCOME.MIN_SPEND, terms[TERMS.min_spend] - spend
   end
   if exchange then return OUTCOME.DONE, 0, 0, {} end
 
-  local left = total(basket, eligible, false)
+  local most = left
   local discount, free
   if benefit == 'amount_off' then
     local short
@@ -189,7 +206,7 @@ function arithmetic.judge(basket, terms, balance)
     if not discount then return OUTCOME.MIN_SPEND, short end
   elseif benefit == 'percent_off' then
     local base = terms[TERMS.base_initial] and total(basket, eligible, true) or left
-    discount = capped(math.floor((base * terms[TERMS.basis_points] + 5000) / 10000),
+    discount = capped(floor((base * terms[TERMS.basis_points] + 5000) / 10000),
       terms[TERMS.max_amount])
   elseif benefit == 'fixed_price' then
     discount = left - terms[TERMS.amount]
@@ -203,27 +220,27 @@ function arithmetic.judge(basket, terms, balance)
     local price
     free, price = cheapest_unit(basket, eligible)
     discount = capped(price or 0, terms[TERMS.amount])
-    if free then left = basket.running[free] end
+    if free then most = basket.running[free] end
   end
-  local most = left
   if benefit ~= 'stored_value' then
-    most = math.min(left, arithmetic.to_pay(basket) - basket.floor)
+    local all = eligible == basket.all and left or arithmetic.to_pay(basket)
+    most = min(most, all - basket.floor)
   end
-  discount = math.max(0, math.min(discount, most))
-  local shares = {}
-  if free then
-    shares[free] = discount
-  else
-    local weights = {}
-    for n, i in ipairs(eligible) do weights[n] = basket.running[i] end
-    for n, share in ipairs(arithmetic.split(discount, weights)) do shares[eligible[n]] = share end
+  discount = max(0, min(discount, most))
+  if free then return OUTCOME.DONE, 0, discount, { [free] = discount }, free end
+  if eligible == basket.all then
+    return OUTCOME.DONE, 0, discount, arithmetic.split(discount, basket.running)
   end
-  return OUTCOME.DONE, 0, discount, shares, free
+  local weights, shares = {}, {}
+  for n = 1, #eligible do weights[n] = basket.running[eligible[n]] end
+  for n, share in ipairs(arithmetic.split(discount, weights)) do shares[eligible[n]] = share end
+  return OUTCOME.DONE, 0, discount, shares
 end
 
 -- Take what a coupon takes off the basket.
 function arithmetic.apply(basket, shares, free)
-  for i, share in pairs(shares) do basket.running[i] = basket.running[i] - share end
+  local running = basket.running
+  for i, share in pairs(shares) do running[i] = running[i] - share end
   if free then basket.paying[free] = basket.paying[free] - 1 end
 end
 

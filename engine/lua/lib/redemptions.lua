@@ -158,7 +158,7 @@ function redemptions.give_up(handle, serial, record, state, now, fingerprint, wh
   redemptions.charge(record, -1)
   batch.fact('released', now, 'R' .. handle .. serial, fingerprint, who,
     record[REDEMPTION.user_id], freed, state == REDEMPTION_STATE.LAPSED and 1 or 0,
-    redemptions.fact_tenders(handle, record))
+    redemptions.fact_tenders(handle, record[REDEMPTION.tenders]))
   return redemptions.put(handle, serial, record)
 end
 
@@ -195,10 +195,10 @@ local function fact_shares(lines)
   return shares
 end
 
--- What is tendered, as facts carry it (facts.FactTender).
-function redemptions.fact_tenders(handle, record)
+-- What is tendered (records.Tender), as facts carry it (facts.FactTender).
+function redemptions.fact_tenders(handle, list)
   local tenders = {}
-  for i, t in ipairs(record[REDEMPTION.tenders] or {}) do
+  for i, t in ipairs(list or {}) do
     local spent, done, id = 0, 0, ''
     if t[TENDER.kind] == TENDER_KIND.STORED_VALUE then
       id = 'C' .. handle .. t[TENDER.serial]
@@ -245,7 +245,7 @@ function redemptions.tell(kind, handle, serial, record, now, who, ...)
   end
   local fields = { ... }
   local n = select('#', ...)
-  fields[n + 1], fields[n + 2] = redemptions.fact_tenders(handle, record),
+  fields[n + 1], fields[n + 2] = redemptions.fact_tenders(handle, record[REDEMPTION.tenders]),
     record[REDEMPTION.lot_id] or ''
   fields[n + 3], n = deductions, n + 3
   if kind == 'committed' then fields[n + 1], n = record.freed or {}, n + 1 end

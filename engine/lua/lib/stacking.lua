@@ -10,17 +10,20 @@ local function listed(list, value)
 end
 
 -- Order of application: class of benefit, stacking.order, earliest end, id.
--- An item: {serial, record, terms, status (of its campaign), step, stale, own_hold}.
+-- An item: as using.gather makes it.
 function stacking.sort(items, at)
-  for _, item in ipairs(items) do
-    item.rank = stacking.rank[item.terms[TERMS.benefit]]
+  for i = 1, #items do
+    local item = items[i]
+    local benefit = item.terms[TERMS.benefit]
+    item.rank = stacking.rank[benefit]
     item.ends = records.valid_until(item.record) or math.huge
-    item.tender = item.terms[TERMS.benefit] == 'stored_value'
+    item.tender = benefit == 'stored_value'
     item.many = uses.many(item.terms)
     if item.many then
       item.uses_left, item.balance = uses.left(item.record, item.terms, at.now, at.replaced)
     end
   end
+  if #items < 2 then return end
   table.sort(items, function(a, b)
     if a.rank ~= b.rank then return a.rank < b.rank end
     local x, y = a.terms[TERMS.order], b.terms[TERMS.order]
@@ -42,11 +45,11 @@ end
 -- The state of one coupon, at this store, in this channel, at this moment.
 local function state(item, at)
   local record, terms = item.record, item.terms
-  local now = at.now
+  local now, stands = at.now, record[COUPON.state]
   if item.stale or at.member_stale then return OUTCOME.CODE_EXPIRED end
   if item.status == 'frozen' then return OUTCOME.CAMPAIGN_FROZEN end
   if at.user_frozen then return OUTCOME.USER_FROZEN end
-  if record[COUPON.state] == COUPON_STATE.REDEEMED then return OUTCOME.ALREADY_REDEEMED end
+  if stands == COUPON_STATE.REDEEMED then return OUTCOME.ALREADY_REDEEMED end
   if item.many then
     if (item.tender and item.balance or item.uses_left) <= 0 then return OUTCOME.HELD end
   elseif records.is_held(record, now) and not item.own_hold then
@@ -55,9 +58,9 @@ local function state(item, at)
   if (item.step > 0 and item.step <= (record[COUPON.step] or 0)) or at.member_used then
     return OUTCOME.CODE_USED
   end
-  if record[COUPON.state] == COUPON_STATE.VOIDED then return OUTCOME.VOIDED end
-  if record[COUPON.state] == COUPON_STATE.REFUNDED then return OUTCOME.REFUNDED end
-  if record[COUPON.state] == COUPON_STATE.TRANSFERRED then return OUTCOME.TRANSFERRED end
+  if stands == COUPON_STATE.VOIDED then return OUTCOME.VOIDED end
+  if stands == COUPON_STATE.REFUNDED then return OUTCOME.REFUNDED end
+  if stands == COUPON_STATE.TRANSFERRED then return OUTCOME.TRANSFERRED end
   if now >= item.ends then return OUTCOME.EXPIRED end
   if now < record[COUPON.issued] + record[COUPON.valid_from] then
     return OUTCOME.NOT_YET_VALID
@@ -68,7 +71,8 @@ local function state(item, at)
   if terms[TERMS.channels] and not listed(terms[TERMS.channels], at.channel) then
     return OUTCOME.CHANNEL_NOT_ALLOWED
   end
-  if not calendar.open(terms[TERMS.weekdays], terms[TERMS.hours], now, at.offset) then
+  local weekdays, hours = terms[TERMS.weekdays], terms[TERMS.hours]
+  if (weekdays or hours) and not calendar.open(weekdays, hours, now, at.offset) then
     return OUTCOME.OUTSIDE_HOURS
   end
   return OUTCOME.DONE
@@ -87,7 +91,8 @@ local function joins(item, accepted, most)
     item.record[COUPON.campaign_id]
   local in_group, group_limit = 1, terms[TERMS.group_limit]
   local in_campaign, campaign_limit = 1, terms[TERMS.per_redemption]
-  for _, other in ipairs(accepted) do
+  for i = 1, #accepted do
+    local other = accepted[i]
     local theirs = other.terms[TERMS.stacking]
     if not item.tender and not other.tender  -- money stands beside every class of discount
       and ((class == 'exclusive' and theirs ~= 'always')
@@ -115,7 +120,6 @@ end
 -- limits; those of one campaign share a room.
 local function fits(item, cost)
   local room = item.room
-  if not room then return OUTCOME.DONE end
   if item.day_limit >= 0 and room.used >= item.day_limit then
     return OUTCOME.CAMPAIGN_DAY_LIMIT
   end
@@ -129,7 +133,6 @@ end
 -- Take the room of one that is accepted.
 local function occupy(item, cost)
   local room = item.room
-  if not room then return end
   if item.day_limit >= 0 then room.used = room.used + 1 end
   if item.store_limit >= 0 then room.used_here = room.used_here + 1 end
   if room.budget then room.budget = room.budget - cost end
@@ -141,13 +144,14 @@ local function given_untold(basket, item)
     and arithmetic.minutes_left(basket) > 0
 end
 
--- Judge all, in order; a refused one counts as not sent. Returns the accepted (with discount and
--- shares; of a tender the discount is 0 and `tendered` what it pays) and the refused (with outcome
--- and short_by).
+-- Judge all, in order; a refused one counts as not sent. Returns the accepted (with discount,
+-- shares and what it costs its campaign's budget; of a tender the discount is 0 and `tendered` what
+-- it pays) and the refused (with outcome and short_by).
 function stacking.judge(items, basket, at)
   stacking.sort(items, at)
   local accepted, refused = {}, {}
-  for _, item in ipairs(items) do
+  for i = 1, #items do
+    local item = items[i]
     -- Minutes go before amounts, those that are no coupons included.
     if basket.amounts and item.rank >= 0 then basket.amounts(basket) end
     local short, discount, shares, free = 0, 0, nil, nil
@@ -157,21 +161,21 @@ function stacking.judge(items, basket, at)
     end
     if outcome == OUTCOME.DONE then outcome = joins(item, accepted, basket.most or 12) end
     local cost = item.tender and 0 or (discount or 0) + item.terms[TERMS.value]
-    if outcome == OUTCOME.DONE then outcome = fits(item, cost) end
+    if outcome == OUTCOME.DONE and item.room then outcome = fits(item, cost) end
     if outcome == OUTCOME.DONE and discount == 0
       and not arithmetic.stands_alone(item.terms[TERMS.benefit])
       and not given_untold(basket, item) then
       outcome = OUTCOME.NO_EFFECT
     end
     if outcome == OUTCOME.DONE then
-      item.discount, item.tendered, item.shares = discount, 0, shares
+      item.discount, item.tendered, item.shares, item.cost = discount, 0, shares, cost
       if item.tender then item.discount, item.tendered = 0, discount end
       arithmetic.apply(basket, shares, free)
       if item.rank < 0 then
         item.minutes = arithmetic.minutes(basket, item.terms)
         basket.taken = basket.taken + item.minutes
       end
-      occupy(item, cost)
+      if item.room then occupy(item, cost) end
       accepted[#accepted + 1] = item
     else
       item.outcome, item.short = outcome, short
