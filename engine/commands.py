@@ -118,7 +118,6 @@ class Redeem(Command, frozen=True, kw_only=True):
     order_ref: str
     amount: int
     lines: msgspec.Raw  # text that is packed: [(id, amount, quantity, sku, category), …]
-    kept: msgspec.Raw  # the same as list[records.Line]
     hold_seconds: int  # 0 = redeem at once
     all_or_nothing: int  # 1 = policy "all"
     expected: int = -1  # what it takes off, else WALLET_MOVED: of a set that was searched

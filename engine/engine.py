@@ -175,7 +175,6 @@ class Engine(Acting):
                 order_ref=order_ref,
                 amount=amount,
                 lines=as_text(msgspec.msgpack.encode(basket)),
-                kept=as_text(msgspec.msgpack.encode(lines)),
                 hold_seconds=hold_seconds,
                 all_or_nothing=int(not best_effort),
                 expected=-1 if expected is None else expected[0],

@@ -337,7 +337,7 @@ class Line(msgspec.Struct, array_like=True):
     quantity: int
     sku: str
     category: str
-    returned: int = 0  # gross amount returned so far
+    returned: int = 0  # gross amount returned so far; told once something was reversed
 
 
 class LineShare(msgspec.Struct, array_like=True):
@@ -345,7 +345,7 @@ class LineShare(msgspec.Struct, array_like=True):
 
     line: int  # index into the lines, from 0
     discount: int
-    back: int = 0  # of it, given back by reversals
+    back: int = 0  # of it, given back by reversals; told once something was
 
 
 class AppliedCoupon(msgspec.Struct, array_like=True):

@@ -27,53 +27,67 @@ outcomes:
   BUDGET_EXHAUSTED POINTS_INSUFFICIENT NO_EFFECT WINDOW_MOVED WALLET_MOVED
 ]]
 
+local number = cmsgpack.pack
+
 local function paid(item)
   return { TENDER_KIND.STORED_VALUE, item.serial, item.tendered, 0, item.balance - item.tendered,
     0, 0, item.record[COUPON.campaign_id], item.record[COUPON.terms_revision], using.shares(item),
     item.counted, item.terms[TERMS.amount], 0, 0, 0, {} }
 end
 
--- What pays what the coupons left: stored value and points, as records.Tender.
-local function tenders_of(accepted, by_points)
-  local list = {}
+-- What stands in the end: the sums of discounts, of what is tendered and of what is counted, and
+-- the tenders (records.Tender), points last.
+local function sums(accepted, by_points)
+  local discount, tendered, counted, list = 0, 0, 0, {}
   for i = 1, #accepted do
-    if accepted[i].tender then list[#list + 1] = paid(accepted[i]) end
+    local item = accepted[i]
+    discount, counted = discount + item.discount, counted + item.counted
+    if item.tender then tendered, list[#list + 1] = tendered + item.tendered, paid(item) end
   end
-  list[#list + 1] = by_points
-  return list
+  if by_points then tendered, list[#list + 1] = tendered + by_points[TENDER.amount], by_points end
+  return discount, tendered, counted, list
 end
 
-local function sum(list, name)
-  local total = 0
-  for i = 1, #list do total = total + list[i][name] end
-  return total
+-- A list as it is packed; most are empty.
+local function list(items)
+  return items[1] and cmsgpack.pack(items) or '\144'
+end
+
+-- The state of a record and its times as they are packed, alike for most of a batch.
+local moment = {}
+local function opening(now, till)
+  if moment.now ~= now or moment.till ~= till then
+    moment.now, moment.till = now, till
+    moment.packed = pack.header(23) .. cmsgpack.pack(till > 0 and REDEMPTION_STATE.HELD
+      or REDEMPTION_STATE.REDEEMED, now, till)
+  end
+  return moment.packed
 end
 
 -- The redemption or hold as its record (records.RedemptionRecord) keeps it and as the fact
 -- (facts.Redeemed, facts.Held) tells it: what both say alike is packed once, the lines by whoever
 -- sent them.
 local function told(op, made, now)
-  local handle, serial, till = op[REDEEM.handle], op[REDEEM.serial], made.till
-  local by_record, by_fact = {}, {}
-  for i = 1, #made.accepted do
-    local item, n = made.accepted[i], #by_record + 1
-    if not item.tender then by_record[n], by_fact[n] = using.told(handle, item, made.lines) end
-  end
-  local said = cmsgpack.pack(made.user_id, op[REDEEM.store_id], made.merchant,
-    op[REDEEM.terminal_id], op[REDEEM.staff_id], op[REDEEM.channel], op[REDEEM.order_ref],
-    op[REDEEM.amount], made.discount)
-  local tenders, skipped = made.tenders, made.skipped
-  local record = pack.header(23) .. cmsgpack.pack(till > 0 and REDEMPTION_STATE.HELD
-    or REDEMPTION_STATE.REDEEMED, now, till, op[REDEEM.fingerprint]) .. said .. op[REDEEM.kept]
-    .. pack.join(by_record) .. cmsgpack.pack(skipped, {}, {}, 0, made.day, tenders, '', {})
-  local n = till > 0 and 24 or 23
-  local fact = pack.header(n) .. cmsgpack.pack(till > 0 and 'held' or 'redeemed', batch.next(), now,
-    'R' .. handle .. serial, op[REDEEM.fingerprint], op[REDEEM.who]) .. said
-    .. cmsgpack.pack(op[REDEEM.amount] - made.discount - made.tendered) .. op[REDEEM.lines]
-    .. pack.join(by_fact) .. cmsgpack.pack(made.replaced and 'R' .. handle .. made.replaced or '')
-    .. (till > 0 and cmsgpack.pack(till) or '')
-    .. cmsgpack.pack(redemptions.fact_tenders(handle, tenders), '', {}, skipped)
-  return record, fact
+  local handle, serial, till, user = op[REDEEM.handle], op[REDEEM.serial], made.till, made.user_id
+  local fingerprint, order = op[REDEEM.fingerprint], op[REDEEM.order_ref]
+  local heads, texts, replaced = pack.heads, pack.texts, ''
+  local by_record, by_fact = using.told(handle, made.accepted, made.lines)
+  local asked = heads[#fingerprint] .. fingerprint
+  local said = heads[#user] .. user .. texts[op[REDEEM.store_id]] .. texts[made.merchant]
+    .. texts[op[REDEEM.terminal_id]] .. texts[op[REDEEM.staff_id]] .. texts[op[REDEEM.channel]]
+    .. heads[#order] .. order .. number(op[REDEEM.amount])
+    .. number(made.discount)
+  local tenders, skipped = made.tenders, list(made.skipped)
+  local record = opening(now, till) .. asked .. said .. op[REDEEM.lines] .. by_record .. skipped
+    .. '\144\144\0' .. number(made.day) .. list(tenders) .. '\160\144'
+  if made.replaced then replaced = 'R' .. handle .. made.replaced end
+  batch.facts[#batch.facts + 1] = pack.header(till > 0 and 24 or 23)
+    .. texts[till > 0 and 'held' or 'redeemed'] .. number(batch.next()) .. number(now)
+    .. heads[1 + #handle + #serial] .. 'R' .. handle .. serial .. asked .. texts[op[REDEEM.who]]
+    .. said .. number(op[REDEEM.amount] - made.discount - made.tendered)
+    .. op[REDEEM.lines] .. by_fact .. texts[replaced] .. (till > 0 and number(till) or '')
+    .. list(redemptions.fact_tenders(handle, tenders)) .. '\160\144' .. skipped
+  return record
 end
 
 -- Judge the points asked for, on what the coupons left: the tender or nil, and what refuses them.
@@ -152,11 +166,11 @@ return batch.run(function(op)
     if #refused == 0 then return batch.answer(OUTCOME.NO_EFFECT, now) end
     return batch.answer(refused[1].outcome, now, using.skipped(refused))
   end
+  local discount, tendered, counted, paid_with = sums(accepted, tender)
   local made = { accepted = accepted, replaced = replaced, user_id = user[USER.user_id],
     merchant = store[STORE.merchant_id], till = hold > 0 and now + hold * 1000 or 0, lines = #lines,
-    discount = sum(accepted, 'discount'), tenders = tenders_of(accepted, tender),
-    tendered = sum(accepted, 'tendered') + (tender and tender[TENDER.amount] or 0),
-    day = sum(accepted, 'counted') > 0 and day or 0, skipped = using.skipped(refused) }
+    discount = discount, tendered = tendered, tenders = paid_with, day = counted > 0 and day or 0,
+    skipped = using.skipped(refused) }
   for _, one in ipairs(op[REDEEM.skipped]) do made.skipped[#made.skipped + 1] = one end
   if op[REDEEM.expected] >= 0 and (made.discount ~= op[REDEEM.expected]
     or made.tendered ~= op[REDEEM.expected_tendered]) then
@@ -182,8 +196,7 @@ return batch.run(function(op)
   using.charge(handle, serial, accepted, op[REDEEM.store_id], day, till)
   using.take_points(handle, serial, tender, made.user_id, till, now)
   if till > 0 then redis.call('ZADD', keys.holds(), till, handle .. serial) end
-  local record, fact = told(op, made, now)
-  batch.facts[#batch.facts + 1] = fact
+  local record = told(op, made, now)
   redis.call('SET', keys.redemption(handle, serial), record)
-  return batch.record(OUTCOME.DONE, now, record)
+  return batch.opening(OUTCOME.DONE, now), record
 end)

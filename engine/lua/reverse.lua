@@ -35,6 +35,16 @@ local function receipt(record, packed, op, now)
   end
 end
 
+-- What was never reversed says nothing of what came back: 0.
+local function spell_out(record)
+  for _, line in ipairs(record[REDEMPTION.lines]) do
+    line[LINE.returned] = line[LINE.returned] or 0
+  end
+  for _, c in ipairs(record[REDEMPTION.coupons]) do
+    for _, share in ipairs(c[APPLIED.lines]) do share[SHARE.back] = share[SHARE.back] or 0 end
+  end
+end
+
 -- The gross amount that comes back of each line, by index; or nil and the outcome.
 local function returned_goods(record, wanted)
   local lines, gross, sum = record[REDEMPTION.lines], {}, 0
@@ -276,6 +286,7 @@ return batch.run(function(op)
   if state ~= REDEMPTION_STATE.REDEEMED then
     return batch.answer(OUTCOME.NOTHING_TO_REVERSE, now)
   end
+  spell_out(record)
   local gross, refusal, line_id = returned_goods(record, op[REVERSE.lines])
   if not gross then return batch.answer(refusal, now, nil, line_id) end
   -- After this point the act must succeed.

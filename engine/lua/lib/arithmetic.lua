@@ -52,11 +52,13 @@ end
 -- A basket as it stands while coupons are applied. lines: {id, amount, quantity, sku, category}.
 -- running: what each still costs; paying: units of it that are not free yet; all: 1, 2, 3, …
 function arithmetic.basket(lines, least)
-  local running, paying, all = {}, {}, {}
+  local running, paying, all, gross = {}, {}, {}, 0
   for i = 1, #lines do
-    running[i], paying[i], all[i] = lines[i][2], lines[i][3], i
+    local line = lines[i]
+    running[i], paying[i], all[i], gross = line[2], line[3], i, gross + line[2]
   end
-  return { lines = lines, running = running, paying = paying, all = all, floor = least }
+  return { lines = lines, running = running, paying = paying, all = all, gross = gross,
+    floor = least }
 end
 
 local function listed(list, value)
@@ -125,7 +127,7 @@ end
 
 -- What some lines still cost, or cost at first.
 local function total(basket, eligible, initial)
-  if not initial and eligible == basket.all then return arithmetic.to_pay(basket) end
+  if eligible == basket.all then return initial and basket.gross or arithmetic.to_pay(basket) end
   local lines, running, sum = basket.lines, basket.running, 0
   for n = 1, #eligible do
     local i = eligible[n]

@@ -60,7 +60,7 @@ end
 function receipts.cost(c)
   local sum = c[APPLIED.returned] == 0 and c[APPLIED.value] or 0
   for _, share in ipairs(c[APPLIED.lines]) do
-    sum = sum + share[SHARE.discount] - share[SHARE.back]
+    sum = sum + share[SHARE.discount] - (share[SHARE.back] or 0)
   end
   return sum
 end

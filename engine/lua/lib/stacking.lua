@@ -144,9 +144,9 @@ local function given_untold(basket, item)
     and arithmetic.minutes_left(basket) > 0
 end
 
--- Judge all, in order; a refused one counts as not sent. Returns the accepted (with discount,
--- shares and what it costs its campaign's budget; of a tender the discount is 0 and `tendered` what
--- it pays) and the refused (with outcome and short_by).
+-- Judge all, in order; a refused one counts as not sent. Returns the accepted (with discount and
+-- shares; of a tender the discount is 0 and `tendered` what it pays) and the refused (with outcome
+-- and short_by).
 function stacking.judge(items, basket, at)
   stacking.sort(items, at)
   local accepted, refused = {}, {}
@@ -168,7 +168,7 @@ function stacking.judge(items, basket, at)
       outcome = OUTCOME.NO_EFFECT
     end
     if outcome == OUTCOME.DONE then
-      item.discount, item.tendered, item.shares, item.cost = discount, 0, shares, cost
+      item.discount, item.tendered, item.shares = discount, 0, shares
       if item.tender then item.discount, item.tendered = 0, discount end
       arithmetic.apply(basket, shares, free)
       if item.rank < 0 then
