@@ -33,7 +33,7 @@ return batch.run(function(op)
   local again = redemptions.repeated(record, packed, 'commit', op[COMMIT.key],
     op[COMMIT.fingerprint], now)
   if again then return again end
-  local outcome = redemptions.finishable(handle, serial, record, now)
+  local outcome, parts = redemptions.finishable(handle, serial, record, now)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
   local amount = op[COMMIT.amount]
   if amount > receipts.tendered(record) then
@@ -44,12 +44,12 @@ return batch.run(function(op)
   record[REDEMPTION.committed] = now
   table.insert(record[REDEMPTION.acts],
     { 'commit', op[COMMIT.key], op[COMMIT.fingerprint], now })
-  redemptions.close_hold(handle, serial, record)
+  redemptions.close_hold(handle, serial, record, parts)
   redemptions.tender(record, amount >= 0 and amount or receipts.tendered(record))
-  redemptions.move_coupons(handle, serial, record, COUPON_STATE.REDEEMED, now)
+  redemptions.move_coupons(handle, serial, parts, COUPON_STATE.REDEEMED, now)
   local tender = receipts.points(record)
   if tender then redemptions.spend_points(handle, serial, record, tender[TENDER.points], now) end
-  redemptions.count(record, 1)
+  redemptions.count(record, 1, parts)
   redemptions.tell('committed', handle, serial, record, now, op[COMMIT.who])
   return batch.record(OUTCOME.DONE, now, redemptions.put(handle, serial, record))
 end)

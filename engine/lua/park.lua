@@ -123,7 +123,7 @@ end
 local function complete(handle, op, now, plan)
   local use, payment, record, due = plan.use, plan.payment, plan.record, plan.due
   local serial = payment[PAYMENT.serial]
-  redemptions.close_hold(handle, serial, record)
+  redemptions.close_hold(handle, serial, record, redemptions.parts(handle, record))
   local freed = parking.settle(handle, serial, record, op[PARK.vendor], due)
   payment[PAYMENT.fee_total], payment[PAYMENT.already_paid] = op[PARK.fee_total],
     op[PARK.already_paid]
@@ -131,7 +131,8 @@ local function complete(handle, op, now, plan)
   record[REDEMPTION.state], record[REDEMPTION.committed] = REDEMPTION_STATE.REDEEMED, now
   local before = receipts.tendered(record)
   redemptions.tender(record, math.min(before, due - record[REDEMPTION.discount]))
-  redemptions.move_coupons(handle, serial, record, COUPON_STATE.REDEEMED, now)
+  redemptions.move_coupons(handle, serial, redemptions.parts(handle, record),
+    COUPON_STATE.REDEEMED, now)
   local tender = receipts.points(record)
   if tender then
     redemptions.spend_points(handle, serial, record, tender[TENDER.points], now)

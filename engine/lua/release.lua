@@ -33,11 +33,11 @@ return batch.run(function(op)
   local again = redemptions.repeated(record, packed, 'release', op[FINISH.key],
     op[FINISH.fingerprint], now)
   if again then return again end
-  local outcome = redemptions.finishable(handle, serial, record, now)
+  local outcome, parts = redemptions.finishable(handle, serial, record, now)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
   -- After this point the act must succeed.
   table.insert(record[REDEMPTION.acts],
     { 'release', op[FINISH.key], op[FINISH.fingerprint], now })
   return batch.record(OUTCOME.DONE, now, redemptions.give_up(handle, serial, record,
-    REDEMPTION_STATE.RELEASED, now, op[FINISH.fingerprint], op[FINISH.who]))
+    REDEMPTION_STATE.RELEASED, now, op[FINISH.fingerprint], op[FINISH.who], parts))
 end)

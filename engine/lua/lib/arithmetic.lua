@@ -26,6 +26,12 @@ end
 
 -- What rounding left goes to the largest remainders, ties to the earlier.
 local function hand_out(left, shares, rests)
+  if left == 1 then
+    local most = 1
+    for i = 2, #rests do if rests[i] > rests[most] then most = i end end
+    shares[most] = shares[most] + 1
+    return
+  end
   local order = {}
   for i = 1, #shares do order[i] = i end
   table.sort(order, function(a, b)
@@ -41,9 +47,9 @@ function arithmetic.split(amount, weights)
   local total, left, shares, rests = 0, amount, {}, {}
   for i = 1, #weights do total = total + weights[i] end
   for i = 1, #weights do
-    if total == 0 then shares[i], rests[i] = 0, 0
-    else shares[i], rests[i] = arithmetic.muldiv(amount, weights[i], total) end
-    left = left - shares[i]
+    local share, rest = 0, 0
+    if total > 0 then share, rest = arithmetic.muldiv(amount, weights[i], total) end
+    shares[i], rests[i], left = share, rest, left - share
   end
   if left > 0 then hand_out(left, shares, rests) end
   return shares

@@ -29,29 +29,44 @@ function redemptions.repeated(record, packed, verb, key, fingerprint, now)
   end
 end
 
--- Whether a hold still sets its coupons and points aside. After a failover to a clock that is
--- behind, one that had lapsed would look open again: they tell whether they are still its own.
+-- The parts of a record (receipts.parts), each with its coupon, all read at once, and `order`: the
+-- hold that is open under its order.
+function redemptions.parts(handle, record)
+  local parts, names = receipts.parts(record), {}
+  for i = 1, #parts do names[i] = 'C' .. parts[i].serial end
+  names[#names + 1] = redemptions.hold_field(record[REDEMPTION.store_id],
+    record[REDEMPTION.order_ref])
+  local row = redis.call('HMGET', keys.wallet(handle), unpack(names))
+  for i = 1, #parts do parts[i].coupon = cmsgpack.unpack(row[i]) end
+  parts.order = row[#names]
+  return parts
+end
+
+-- Whether a hold still sets its coupons and points aside, and its parts. After a failover to a
+-- clock that is behind, one that had lapsed would look open again: they tell whether they are still
+-- its own.
 function redemptions.is_open(handle, serial, record, now)
   if record[REDEMPTION.state] ~= REDEMPTION_STATE.HELD or now >= record[REDEMPTION.until] then
     return false
   end
-  local wallet = keys.wallet(handle)
-  for _, part in ipairs(receipts.parts(record)) do
-    local coupon = cmsgpack.unpack(redis.call('HGET', wallet, 'C' .. part.serial))
+  local parts = redemptions.parts(handle, record)
+  for i = 1, #parts do
+    local coupon = parts[i].coupon
     local own = coupon[COUPON.redemption] == serial
-    if part.many then own = uses.is_held_by(coupon, serial) end
+    if parts[i].many then own = uses.is_held_by(coupon, serial) end
     if not own then return false end
   end
   if receipts.points(record) then
-    local held = points.read(redis.call('HGET', wallet, 'p'), now)
-    return points.unhold(held, serial) ~= nil
+    local held = points.read(redis.call('HGET', keys.wallet(handle), 'p'), now)
+    return points.unhold(held, serial) ~= nil, parts
   end
-  return true
+  return true, parts
 end
 
--- Why a hold can no longer be finished, or DONE.
+-- Why a hold can no longer be finished, or DONE and its parts.
 function redemptions.finishable(handle, serial, record, now)
-  if redemptions.is_open(handle, serial, record, now) then return OUTCOME.DONE end
+  local open, parts = redemptions.is_open(handle, serial, record, now)
+  if open then return OUTCOME.DONE, parts end
   local state = record[REDEMPTION.state]
   if state == REDEMPTION_STATE.REDEEMED then return OUTCOME.ALREADY_REDEEMED end
   if state == REDEMPTION_STATE.REVERSED then return OUTCOME.ALREADY_REVERSED end
@@ -59,13 +74,12 @@ function redemptions.finishable(handle, serial, record, now)
   return OUTCOME.HOLD_EXPIRED
 end
 
--- Write each coupon of the redemption that is still its own. Returns their ids.
-function redemptions.move_coupons(handle, serial, record, state, now)
-  local wallet, moved = keys.wallet(handle), {}
-  for _, part in ipairs(receipts.parts(record)) do
-    local field = 'C' .. part.serial
-    local coupon = cmsgpack.unpack(redis.call('HGET', wallet, field))
-    local own
+-- Write each coupon of these parts that is still the redemption's own. Returns their ids.
+function redemptions.move_coupons(handle, serial, parts, state, now)
+  local moved, fields = {}, {}
+  for i = 1, #parts do
+    local part = parts[i]
+    local coupon, own = part.coupon, nil
     if part.many then
       own = uses.unhold(coupon, serial)
       if own and state == COUPON_STATE.REDEEMED then
@@ -84,10 +98,12 @@ function redemptions.move_coupons(handle, serial, record, state, now)
       end
     end
     if own then
-      redis.call('HSET', wallet, field, records.coupon(coupon))
-      moved[#moved + 1] = 'C' .. handle .. part.serial
+      local n = #moved
+      fields[2 * n + 1], fields[2 * n + 2] = 'C' .. part.serial, records.coupon(coupon)
+      moved[n + 1] = 'C' .. handle .. part.serial
     end
   end
+  if fields[1] then redis.call('HSET', keys.wallet(handle), unpack(fields)) end
   return moved
 end
 
@@ -110,8 +126,8 @@ function redemptions.spend_points(handle, serial, record, number, now)
 end
 
 -- Take from budgets and counts of uses what a redemption needs (change 1), or give it back (-1).
-function redemptions.charge(record, change)
-  for _, part in ipairs(receipts.parts(record)) do
+function redemptions.charge(record, change, parts)
+  for _, part in ipairs(parts or receipts.parts(record)) do
     local share = campaigns.share(part.campaign)
     if share then
       if share.budget_left and part.applied then
@@ -134,28 +150,30 @@ function redemptions.open_hold(handle, serial, record)
   end
 end
 
--- Forget that this hold is open.
-function redemptions.close_hold(handle, serial, record)
+-- Forget that this hold, of these parts, is open.
+function redemptions.close_hold(handle, serial, record, parts)
   redis.call('ZREM', keys.holds(), handle .. serial)
-  for _, part in ipairs(receipts.parts(record)) do
-    local share = campaigns.share(part.campaign)
-    if share and (share.budget_left or part.counted > 0) then
+  for i = 1, #parts do
+    local share = campaigns.share(parts[i].campaign)
+    if share and (share.budget_left or parts[i].counted > 0) then
       redis.call('ZREM', keys.opens(share.id), handle .. serial)
     end
   end
-  local wallet = keys.wallet(handle)
-  local field = redemptions.hold_field(record[REDEMPTION.store_id],
-    record[REDEMPTION.order_ref])
-  if redis.call('HGET', wallet, field) == serial then redis.call('HDEL', wallet, field) end
+  if parts.order == serial then
+    redis.call('HDEL', keys.wallet(handle), redemptions.hold_field(record[REDEMPTION.store_id],
+      record[REDEMPTION.order_ref]))
+  end
 end
 
--- End a hold unused: its coupons and points are free again, the books are told.
-function redemptions.give_up(handle, serial, record, state, now, fingerprint, who)
+-- End a hold unused: its coupons and points are free again, the books are told. `parts`: where
+-- they have just been read.
+function redemptions.give_up(handle, serial, record, state, now, fingerprint, who, parts)
+  parts = parts or redemptions.parts(handle, record)
   record[REDEMPTION.state] = state
-  local freed = redemptions.move_coupons(handle, serial, record, COUPON_STATE.ISSUED, now)
+  local freed = redemptions.move_coupons(handle, serial, parts, COUPON_STATE.ISSUED, now)
   redemptions.spend_points(handle, serial, record, 0, now)
-  redemptions.close_hold(handle, serial, record)
-  redemptions.charge(record, -1)
+  redemptions.close_hold(handle, serial, record, parts)
+  redemptions.charge(record, -1, parts)
   batch.fact('released', now, 'R' .. handle .. serial, fingerprint, who,
     record[REDEMPTION.user_id], freed, state == REDEMPTION_STATE.LAPSED and 1 or 0,
     redemptions.fact_tenders(handle, record[REDEMPTION.tenders]))
@@ -189,7 +207,9 @@ function redemptions.tender(record, amount)
   end
 end
 
+-- Shares of lines as facts tell them: those that nothing was given back of are so already.
 local function fact_shares(lines)
+  if lines[1] and not lines[1][SHARE.back] then return lines end
   local shares = {}
   for n, share in ipairs(lines) do shares[n] = { share[SHARE.line], share[SHARE.discount] } end
   return shares
@@ -218,8 +238,8 @@ end
 local function fact_parts(handle, record)
   local lines, coupons = {}, {}
   for i, line in ipairs(record[REDEMPTION.lines]) do
-    lines[i] = { line[LINE.id], line[LINE.amount], line[LINE.quantity], line[LINE.sku],
-      line[LINE.category] }
+    lines[i] = line[LINE.returned] and { line[LINE.id], line[LINE.amount], line[LINE.quantity],
+      line[LINE.sku], line[LINE.category] } or line
   end
   for i, c in ipairs(record[REDEMPTION.coupons]) do
     local used, done = -1, 0
@@ -259,8 +279,8 @@ function redemptions.tell(kind, handle, serial, record, now, who, ...)
 end
 
 -- Count the coupons of a redemption in their campaigns.
-function redemptions.count(record, change)
-  for _, part in ipairs(receipts.parts(record)) do
+function redemptions.count(record, change, parts)
+  for _, part in ipairs(parts or receipts.parts(record)) do
     local share = campaigns.share(part.campaign)
     if share and not (part.tender and part.tender[TENDER.amount] == 0) then
       campaigns.count_redeemed(share, change)
