@@ -143,7 +143,8 @@ def redis_time(report: Report) -> str:
     return table(("act", "µs", "batch"), rows) + (
         f"\nA claim is {shown(report['claim_in_no_ops'])} no-ops, three coupons are"
         f" {shown(report['three_to_one'])} times one,"
-        f" one is {shown(report['one_to_claim'])} claims.\n"
+        f" one is {shown(report['one_to_claim'])} claims, three are"
+        f" {shown(round(report['redeem_three']['us'] / report['claim']['us'], 2))}.\n"
     )
 
 
