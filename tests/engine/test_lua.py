@@ -234,6 +234,7 @@ async def test_what_acts_leave_is_packed_as_python_would(small_mall: Running) ->
         key="h", coupons=[(made[3].id, 0, False)], hold_seconds=60, member_step=9, **used
     )
     assert held.value
+    assert (await engine.commit(redemption_id=held.value.id, key="c", who=WHO)).ok
 
     wallet = await mall.hash_of(keys.wallet_key(engine.tags[0], handle))
     widths = {}
@@ -256,8 +257,12 @@ async def test_what_acts_leave_is_packed_as_python_would(small_mall: Running) ->
     published = await mall.hash_of(keys.campaign_key(engine.tags[0], "c"))
     assert msgspec.msgpack.decode(published[b"t1"], type=Terms).amount == 100
     rows = await mall.server._reading.xrange(keys.facts_key(engine.tags[0]))
+    told: dict[str, Any] = {}
     for _, row in rows:
         assert pack(facts.decode(row[b"f"])) == row[b"f"]
+        told.update((type(fact).__name__, fact) for fact in facts.decode(row[b"f"]))
+    for name in ("lines", "coupons"):
+        assert getattr(told["Committed"], name) == getattr(told["Held"], name)
 
 
 # ---- faults ------------------------------------------------------------------------------------
