@@ -261,8 +261,8 @@ async def test_what_acts_leave_is_packed_as_python_would(small_mall: Running) ->
     for _, row in rows:
         assert pack(facts.decode(row[b"f"])) == row[b"f"]
         told.update((type(fact).__name__, fact) for fact in facts.decode(row[b"f"]))
-    for name in ("lines", "coupons"):
-        assert getattr(told["Committed"], name) == getattr(told["Held"], name)
+    for part in ("lines", "coupons"):
+        assert getattr(told["Committed"], part) == getattr(told["Held"], part)
 
 
 # ---- faults ------------------------------------------------------------------------------------
