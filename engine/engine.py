@@ -184,7 +184,7 @@ class Engine(Acting):
             )
 
         reply = await self.keyed("redeem", now, build)
-        outcome = _OUTCOMES[reply.outcome]
+        outcome = Outcome(reply.outcome)
         if outcome <= Outcome.REPEATED:  # a repeat tells which window it was found in
             serial = str(_detail(reply.detail) or used[0])
             return Answer(outcome, self._redemption(handle, serial, reply))
