@@ -7,6 +7,7 @@ from enum import IntEnum
 import msgspec
 
 from engine.records import Act
+from engine.records import RefundRecord as RefundRecord
 
 
 class OrderState(IntEnum):
@@ -27,21 +28,6 @@ class OrderItem(msgspec.Struct, array_like=True):
     points_price: int
     terms_revision: int
     validity: tuple[str, int, int, int, int]  # Issue.validity to Issue.minutes
-
-
-class RefundRecord(msgspec.Struct, array_like=True):
-    """Money of one coupon that goes back; kept with its order, told by its ``ref``."""
-
-    coupon: str  # serial
-    ref: str
-    key: str
-    fingerprint: str
-    at: int
-    amount: int
-    points: int
-    stock: int  # 1: the coupon was whole and went back to the stock
-    failed: int = 0  # when the payment provider could not, and the coupon was given back
-    fail_key: str = ""
 
 
 class OrderRecord(msgspec.Struct, array_like=True):

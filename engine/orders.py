@@ -409,7 +409,11 @@ class Orders:
         outcome = Outcome(reply.outcome)
         if outcome > Outcome.REPEATED:
             return Answer(outcome)
-        position, order = _number(reply.detail) or 0, _order(reply.value)
+        position = _number(reply.detail) or 0
+        if position < 0:  # kept with the coupon: somebody had given it on
+            kept = _coupon(reply.value).refunds[-position - 1]
+            return Answer(outcome, Refund(coupon_id, kept, reply.now))
+        order = _order(reply.value)
         if outcome is Outcome.DONE and verb == "refund":
             await self._freed(command.handle, order, command.now)
         return Answer(outcome, Refund(coupon_id, order.refunds[position - 1], reply.now))

@@ -53,6 +53,22 @@ class CouponHold(msgspec.Struct, array_like=True):
     amount: int  # fen of a stored value
 
 
+class RefundRecord(msgspec.Struct, array_like=True):
+    """Money of one coupon that goes back; kept with its order (of one that was a
+    gift with the coupon itself), told by its ``ref``."""
+
+    coupon: str  # serial
+    ref: str
+    key: str
+    fingerprint: str
+    at: int
+    amount: int
+    points: int
+    stock: int  # 1: the coupon was whole and went back to the stock
+    failed: int = 0  # when the payment provider could not, and the coupon was given back
+    fail_key: str = ""
+
+
 class CouponRecord(msgspec.Struct, array_like=True):
     """Field ``C<serial>`` of a wallet: one coupon. The tail is written only when it is needed."""
 
@@ -82,6 +98,7 @@ class CouponRecord(msgspec.Struct, array_like=True):
     came_from: str = ""  # id of the coupon that was given to this person
     came_used: int = 0  # of ``used`` and ``spent``, what others had used before it came
     came_spent: int = 0
+    refunds: list[RefundRecord] = []  # of one that came from somebody, and was withdrawn
 
 
 class CountRecord(msgspec.Struct, array_like=True):

@@ -1,6 +1,7 @@
 --[[
 Send back what was paid for what is unused of a coupon; whole, it goes back to the stock. What has
-expired comes back where its terms say so, and stays given out.
+expired comes back where its terms say so, and stays given out. What somebody was given comes back
+only where the mall has withdrawn it: to whoever bought it, so its stock and points stay theirs.
 
 flags:    allow-oom
 include:  arithmetic, batch, campaigns, issuing, keys, orders, pack, points, records
@@ -22,15 +23,17 @@ outcomes:
 ]]
 
 -- A refund of this coupon that was asked for before, by its key or by its ref: the answer, or nil.
-local function before(op, record, packed, now)
-  for i, refund in ipairs(record[ORDER.refunds]) do
+-- An answer is the record that keeps it with its position, below 0 in a coupon.
+local function before(op, refunds, packed, now, sign)
+  for i, refund in ipairs(refunds) do
     if refund[REFUNDED.coupon] == op[REPAY.serial] then
       local known = refund[REFUNDED.key] == op[REPAY.key]
       if known and refund[REFUNDED.fingerprint] ~= op[REPAY.fingerprint] then
         return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now)
       end
       if known or refund[REFUNDED.ref] == op[REPAY.refund_ref] then
-        return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed .. cmsgpack.pack(i)
+        return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed
+          .. cmsgpack.pack(sign * i)
       end
     end
   end
@@ -71,6 +74,39 @@ local function unused(price, coupon, terms)
   return price - used * math.floor(price / uses) - math.min(used, price % uses)
 end
 
+local function tell(op, now, coupon, user_id, bought, amount, score, whole)
+  batch.fact('refunded', now, 'C' .. op[REPAY.handle] .. op[REPAY.serial], op[REPAY.fingerprint],
+    op[REPAY.who], user_id, coupon[COUPON.campaign_id], coupon[COUPON.terms_revision],
+    bought ~= '' and 'O' .. op[REPAY.handle] .. bought or '', op[REPAY.refund_ref],
+    op[REPAY.reason], amount, score, whole and 1 or 0)
+end
+
+-- A coupon that came from somebody: the coupon keeps its refund.
+local function of_gift(op, coupon, wallet, packed, now)
+  local refunds = coupon[COUPON.refunds] or {}
+  local again = before(op, refunds, packed, now, -1)
+  if again then return again end
+  if coupon[COUPON.state] == COUPON_STATE.REFUNDED then
+    return batch.answer(OUTCOME.REFUNDED, now)
+  end
+  if coupon[COUPON.state] ~= COUPON_STATE.VOIDED or (coupon[COUPON.paid] or 0) == 0 then
+    return batch.answer(OUTCOME.NOT_REFUNDABLE, now)
+  end
+  local terms = campaigns.terms(campaigns.share(coupon[COUPON.campaign_id]),
+    coupon[COUPON.terms_revision])
+  local user = cmsgpack.unpack(redis.call('HGET', wallet, 'u'))
+  local amount = unused(coupon[COUPON.paid], coupon, terms)
+  -- After this point the act must succeed.
+  coupon[COUPON.state] = COUPON_STATE.REFUNDED
+  refunds[#refunds + 1] = { op[REPAY.serial], op[REPAY.refund_ref], op[REPAY.key],
+    op[REPAY.fingerprint], now, amount, 0, 0, 0, '' }
+  coupon[COUPON.refunds] = refunds
+  local kept = records.coupon(coupon)
+  redis.call('HSET', wallet, 'C' .. op[REPAY.serial], kept)
+  tell(op, now, coupon, user[USER.user_id], '', amount, 0, false)
+  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now) .. kept .. cmsgpack.pack(-#refunds)
+end
+
 return batch.run(function(op)
   local handle, serial, now = op[REPAY.handle], op[REPAY.serial], batch.at(op[REPAY.now])
   local wallet = keys.wallet(handle)
@@ -78,9 +114,12 @@ return batch.run(function(op)
   if not packed_coupon then return batch.answer(OUTCOME.NOT_FOUND, now) end
   local coupon = cmsgpack.unpack(packed_coupon)
   local bought = coupon[COUPON.order] or ''
+  if (coupon[COUPON.came_from] or '') ~= '' then
+    return of_gift(op, coupon, wallet, packed_coupon, now)
+  end
   if bought == '' then return batch.answer(OUTCOME.NOT_REFUNDABLE, now) end
   local record, packed = orders.get(handle, bought)
-  local again = before(op, record, packed, now)
+  local again = before(op, record[ORDER.refunds], packed, now, 1)
   if again then return again end
   local share = campaigns.share(coupon[COUPON.campaign_id])
   local terms = campaigns.terms(share, coupon[COUPON.terms_revision])
@@ -116,9 +155,7 @@ return batch.run(function(op)
   end
   table.insert(record[ORDER.refunds], { serial, op[REPAY.refund_ref], op[REPAY.key],
     op[REPAY.fingerprint], now, amount, score, whole and 1 or 0, 0, '' })
-  batch.fact('refunded', now, 'C' .. handle .. serial, op[REPAY.fingerprint], op[REPAY.who],
-    record[ORDER.user_id], share.id, coupon[COUPON.terms_revision], 'O' .. handle .. bought,
-    op[REPAY.refund_ref], op[REPAY.reason], amount, score, whole and 1 or 0)
+  tell(op, now, coupon, record[ORDER.user_id], bought, amount, score, whole)
   return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now) .. orders.put(handle, bought, record)
     .. cmsgpack.pack(#record[ORDER.refunds])
 end)

@@ -1,5 +1,6 @@
 --[[
-The money of a refund could not be sent: the coupon is its buyer's again, if there is still room.
+The money of a refund could not be sent: the coupon is its buyer's again, if there is still room;
+one that came from somebody is withdrawn again.
 
 include:  batch, campaigns, issuing, keys, orders, pack, points, records
 keys:
@@ -23,13 +24,39 @@ outcomes:
 ]]
 
 -- The refund of this coupon under this ref: its position, or nil.
-local function find(op, record)
-  for i, refund in ipairs(record[ORDER.refunds]) do
+local function find(op, refunds)
+  for i, refund in ipairs(refunds) do
     if refund[REFUNDED.coupon] == op[UNREPAY.serial]
       and refund[REFUNDED.ref] == op[UNREPAY.refund_ref] then
       return i
     end
   end
+end
+
+local function tell(op, now, coupon, user_id, bought, refund, voided)
+  batch.fact('refund_failed', now, 'C' .. op[UNREPAY.handle] .. op[UNREPAY.serial],
+    refund[REFUNDED.fingerprint], op[UNREPAY.who], user_id, coupon[COUPON.campaign_id],
+    coupon[COUPON.terms_revision], bought ~= '' and 'O' .. op[UNREPAY.handle] .. bought or '',
+    refund[REFUNDED.ref], '', refund[REFUNDED.amount], refund[REFUNDED.points],
+    refund[REFUNDED.stock], voided and 1 or 0)
+end
+
+-- A coupon that came from somebody was withdrawn before, and is again.
+local function of_gift(op, coupon, wallet, packed, now)
+  local at = find(op, coupon[COUPON.refunds] or {})
+  if not at then return batch.answer(OUTCOME.NOT_FOUND, now) end
+  local refund = coupon[COUPON.refunds][at]
+  if refund[REFUNDED.failed] > 0 then
+    return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed .. cmsgpack.pack(-at)
+  end
+  local user = cmsgpack.unpack(redis.call('HGET', wallet, 'u'))
+  -- After this point the act must succeed.
+  coupon[COUPON.state] = COUPON_STATE.VOIDED
+  refund[REFUNDED.failed], refund[REFUNDED.fail_key] = now, op[UNREPAY.key]
+  local kept = records.coupon(coupon)
+  redis.call('HSET', wallet, 'C' .. op[UNREPAY.serial], kept)
+  tell(op, now, coupon, user[USER.user_id], '', refund, true)
+  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now) .. kept .. cmsgpack.pack(-at)
 end
 
 return batch.run(function(op)
@@ -38,9 +65,12 @@ return batch.run(function(op)
   local packed_coupon = redis.call('HGET', wallet, 'C' .. serial)
   local coupon = packed_coupon and cmsgpack.unpack(packed_coupon)
   local bought = coupon and coupon[COUPON.order] or ''
+  if coupon and (coupon[COUPON.came_from] or '') ~= '' then
+    return of_gift(op, coupon, wallet, packed_coupon, now)
+  end
   if bought == '' then return batch.answer(OUTCOME.NOT_FOUND, now) end
   local record, packed = orders.get(handle, bought)
-  local at = find(op, record)
+  local at = find(op, record[ORDER.refunds])
   if not at then return batch.answer(OUTCOME.NOT_FOUND, now) end
   local refund = record[ORDER.refunds][at]
   if refund[REFUNDED.failed] > 0 then
@@ -86,10 +116,7 @@ return batch.run(function(op)
       op[UNREPAY.who])
   end
   refund[REFUNDED.failed], refund[REFUNDED.fail_key] = now, op[UNREPAY.key]
-  batch.fact('refund_failed', now, 'C' .. handle .. serial, refund[REFUNDED.fingerprint],
-    op[UNREPAY.who], record[ORDER.user_id], id, coupon[COUPON.terms_revision],
-    'O' .. handle .. bought, refund[REFUNDED.ref], '', refund[REFUNDED.amount],
-    refund[REFUNDED.points], refund[REFUNDED.stock], voided and 1 or 0)
+  tell(op, now, coupon, record[ORDER.user_id], bought, refund, voided)
   return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now) .. orders.put(handle, bought, record)
     .. cmsgpack.pack(at)
 end)

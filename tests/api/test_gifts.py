@@ -175,9 +175,10 @@ async def test_a_coupon_is_withdrawn_with_its_gift(giving: Giving) -> None:
 async def test_what_was_paid_goes_along(giving: Giving) -> None:
     """It is owed until the receiver uses it; it is no refund to anybody any more."""
     await giving.sell("meal", "stock 9 off 10000", issue={"price": 8000}, transferable=True)
-    made = await giving.order(("meal", 2))
-    one, two = (await giving.pay(made, 16_000)).json["coupon_ids"]
-    codes = [(await giving.give(coupon)).json["gift_code"] for coupon in (one, two)]
+    made = await giving.order(("meal", 3))
+    bought = (await giving.pay(made, 24_000)).json["coupon_ids"]
+    one = bought[0]
+    codes = [(await giving.give(coupon)).json["gift_code"] for coupon in bought]
     got = [(await giving.accept(code, "bob")).json["id"] for code in codes]
     body = {"reason": "r", "refund_ref": "b1"}
     words = {one: ("transferred", "went along", "随券转移"),
@@ -192,16 +193,32 @@ async def test_what_was_paid_goes_along(giving: Giving) -> None:
             )
             assert (refund.code, text in refund.json["detail"]) == (why, True), refund.json
     assert (await giving.redeem(got[0], 25_000)).json["discount"] == 10_000
-    # A recall finds the other one where it is, and says that its money was not sent back.
+    # What the mall withdraws is refunded wherever it is; whose money it was is told by came_from.
+    path = f"/v1/coupons/{got[2]}"
+    assert (await giving.post(f"{path}/void", {"reason": "r"}, now=NOON)).status == 200
+    await in_order(giving.server, giving.tenant)  # the recall reads the books
     asked = await giving.post("/v1/campaigns/meal/recall", {"reason": "misprint"}, now=NOON)
     job = await finished(giving, asked.json["id"])
-    assert job["counts"] == {"already_redeemed": 1, "voided": 1}
-    outcomes = {one["coupon_id"]: (one["status"], one.get("code")) for one in job["items"]}
-    assert outcomes[got[1]] == ("voided", "not_refundable")
+    assert job["counts"] == {"already_redeemed": 1, "refunded": 1}
+    assert await giving.status(got[1]) == "refunded"
+    sent = await giving.post(f"{path}/refund", body, now=NOON, idem="r1")
+    assert (sent.status, sent.json["refund_amount"]) == (200, 8000)
+    for key in ("r1", "r2"):
+        again = await giving.post(f"{path}/refund", body, now=NOON, idem=key)
+        assert (again.json, again.replayed) == (sent.json, True)
+    other = {**body, "refund_ref": "b2"}
+    assert (await giving.post(f"{path}/refund", other, now=NOON, idem="r1")).status == 422
+    assert (await giving.post(f"{path}/refund", other, now=NOON)).code == "refunded"
+    for _ in range(2):
+        failed = await giving.post(f"{path}/refunds/b1/fail", {}, now=NOON)
+        assert (failed.status, failed.json["status"]) == (200, "failed")
+    assert await giving.status(got[2]) == "voided"
+    assert (await giving.post(f"{path}/refund", other, now=NOON)).json["refund_amount"] == 8000
     await in_order(giving.server, giving.tenant)
     balances = await giving.get("/v1/books/balances", params={"as_of": "2026-04-02T00:00:00Z"})
     rows = {(row["account"], row["party"]): row["balance"] for row in balances.json["items"]}
-    assert rows["customer.prepaid", "customers"] == -8000
+    assert rows.get(("customer.prepaid", "customers"), 0) == 0
+    assert rows["mall.received", "mall"] == 8000
     assert rows["merchant.discount", "merchant:m1"] == -10_000
 
 

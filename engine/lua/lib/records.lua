@@ -20,6 +20,7 @@ function records.coupon(c)
   if (c[COUPON.came_used] or 0) > 0 or (c[COUPON.came_spent] or 0) > 0 then
     last = COUPON.came_spent
   end
+  if c[COUPON.refunds] and #c[COUPON.refunds] > 0 then last = COUPON.refunds end
   for i = 9, last do
     if not c[i] then c[i] = i == COUPON.holds and {} or blank[i] or '' end
   end
