@@ -10,11 +10,12 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.invitations import CLOSED_REFUSALS, campaign_of, open_campaign, same
+from api.naming import person_of
 from api.office import by, written
 from api.problems import Refused
 from api.routes import Call, Id, Reply, refusal, route
 from api.storefront import CLAIM_REFUSALS
-from api.wire import moment
+from api.wire import Scanned, moment
 from engine import social
 from engine.books import groups
 from engine.books.definitions import Body, Receipt, answered, fingerprint_of
@@ -31,14 +32,16 @@ class GroupRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Who begins a group; ``size``: what the campaign's ``group`` says, free where it has none."""
 
     campaign_id: Id
-    user_id: Id
+    user_id: Id | None = None
+    member_code: Scanned | None = None
     size: Annotated[int, msgspec.Meta(ge=2, le=100)] | None = None
 
 
 class JoinRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Who joins."""
 
-    user_id: Id
+    user_id: Id | None = None
+    member_code: Scanned | None = None
 
 
 class GroupReply(msgspec.Struct, kw_only=True):
@@ -104,14 +107,16 @@ def _rules(campaign: Campaign, size: int | None) -> GroupRules:
 async def begin(call: Call) -> Reply:
     body: GroupRequest = call.body
     engine = call.tenant.engine
+    user_id = await person_of(call, body)
     campaign = await campaign_of(call, body.campaign_id)
-    ticket = _receipt(call, f"groups/{body.user_id}", fingerprint_of(body))
+    asked = fingerprint_of(campaign.id, user_id, body.size)  # whichever picture of them was shown
+    ticket = _receipt(call, f"groups/{user_id}", asked)
     if (known := await _known(call, ticket)) is not None:
         return known
     rules = _rules(campaign, body.size)
     if closed := open_campaign(campaign, call.clock()):
         return refusal(call, closed)
-    handle = engine.handle_of(body.user_id)
+    handle = engine.handle_of(user_id)
     now = call.clock()
     serial = engine.serials("group", handle, call.idempotency_key, now)[0]
     group: Body = {
@@ -126,7 +131,7 @@ async def begin(call: Call) -> Reply:
     begun = await groups.read(call.tenant.books, call.tenant.id, group["id"])
     if begun is not None:  # and its answer was lost with its receipt
         group["expires_ms"] = begun.row.expires_ms
-    return await _enter(call, ticket, group, body.user_id)
+    return await _enter(call, ticket, group, user_id)
 
 
 @route(
@@ -140,11 +145,11 @@ async def begin(call: Call) -> Reply:
     errors=(*CLAIM_REFUSALS, Outcome.ORDER_EXPIRED),
 )
 async def join(call: Call) -> Reply:
-    tenant, user_id = call.tenant, call.body.user_id
+    tenant, user_id = call.tenant, await person_of(call, call.body)
     group = await groups.read(tenant.books, tenant.id, call.path["id"])
     if group is None:
         raise Refused(Outcome.NOT_FOUND)
-    ticket = _receipt(call, f"groups/{group.row.id}/join/{user_id}", fingerprint_of(call.body))
+    ticket = _receipt(call, f"groups/{group.row.id}/join/{user_id}", fingerprint_of(user_id))
     if (known := await _known(call, ticket)) is not None:
         return known
     if group.member(user_id) is None and (closed := group.closed(call.clock())):

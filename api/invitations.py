@@ -11,12 +11,14 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.jobs import campaign_row
+from api.naming import person_of
 from api.office import by, receipt, written
 from api.problems import Refused
 from api.routes import Call, Id, Reply, route
+from api.wire import Scanned
 from engine import social
 from engine.books import invitations
-from engine.books.definitions import answered
+from engine.books.definitions import answered, fingerprint_of
 from engine.books.definitions_campaigns import get_campaign
 from engine.definitions import Campaign, InviteRules, parse_time
 from engine.errors import InvalidRequest, Unavailable
@@ -57,7 +59,8 @@ class InvitationReply(msgspec.Struct, kw_only=True):
 class InvitedRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The friend, who is registered by now."""
 
-    user_id: Id
+    user_id: Id | None = None
+    member_code: Scanned | None = None
 
 
 class InvitedReply(msgspec.Struct, kw_only=True):
@@ -183,14 +186,14 @@ async def invite(call: Call) -> Reply:
     errors=(*CLOSED_REFUSALS, Outcome.NOT_ELIGIBLE, Outcome.ALREADY_EXISTS),
 )
 async def accept(call: Call) -> Reply:
-    user_id, code = call.body.user_id, call.path["code"]
+    user_id, code = await person_of(call, call.body), call.path["code"]
     tenant = call.tenant
     async with tenant.books.connect() as connection:
         found = await invitations.find(connection, tenant.id, code)
     if found is None:
         raise Refused(Outcome.NOT_FOUND)
     ticket = receipt(call)
-    ticket = replace(ticket, scope=f"{ticket.scope}/{user_id}")
+    ticket = replace(ticket, scope=f"{ticket.scope}/{user_id}", fingerprint=fingerprint_of(user_id))
     row = await get_campaign(tenant.books, tenant.id, found.campaign_id)
     assert row is not None
     answer = await invitations.accept(

@@ -13,6 +13,7 @@ __all__ = ["shop"]
 
 GROUP = {"size": 3, "minutes": 30}
 OVER = DAY + "12:30:00+08:00"
+LATER = DAY + "12:01:00+08:00"
 
 
 async def begin(shop: Shop, campaign: str, user: str, now: str = NOON, **options: Any) -> Answer:
@@ -138,3 +139,29 @@ async def test_a_plain_campaign_has_groups_of_a_size_of_their_own(shop: Shop) ->
     assert (await states(shop, made))[1] == {"ann": "issued", "bob": "issued"}
     assert (await begin(shop, "tea", "eve")).code == "sold_out"
     await in_order(shop.server, shop.tenant)
+
+
+async def test_a_member_shows_their_code(shop: Shop) -> None:
+    """It stands for the user id, and a retry with a fresh one is the same request."""
+    await shop.sell("set", "stock 4", group={"size": 2, "minutes": 30})
+    await shop.sell("tea", "stock 4", invite={"condition": "registered", "needs": 1})
+    codes: dict[str, list[str]] = {"ann": [], "bob": []}
+    for user, shown in codes.items():
+        await shop.put(f"/v1/users/{user}", {"tier": "gold"}, now=NOON)
+        for now in (NOON, LATER):
+            shown.append((await shop.get(f"/v1/users/{user}/code", now=now)).json["code"])
+    path, body = "/v1/groups", {"campaign_id": "set"}
+    made = await shop.post(path, body | {"member_code": codes["ann"][0]}, now=NOON, idem="g")
+    assert made.status == 201, made.json
+    again = await shop.post(path, body | {"member_code": codes["ann"][1]}, now=LATER, idem="g")
+    assert (again.replayed, again.json) == (True, made.json)
+    path = f"/v1/groups/{made.json['id']}/join"
+    joined = await shop.post(path, {"member_code": codes["bob"][0]}, now=NOON)
+    assert (joined.json["status"], joined.json["joined"]) == ("formed", 2)
+    asked = {"campaign_id": "tea", "inviter": "ann"}
+    code = (await shop.post("/v1/invitations", asked, now=NOON)).json["code"]
+    path = f"/v1/invitations/{code}/accept"
+    taken = await shop.post(path, {"member_code": codes["bob"][0]}, now=NOON)
+    assert (taken.status, taken.json["met"]) == (200, True)
+    nobody = await shop.post(path, {}, now=NOON)
+    assert (nobody.status, nobody.json["field"]) == (400, "user_id")
