@@ -61,7 +61,8 @@ class WriterOptions:
     read_entries: int = 128  # at once from the stream
     gather_ms: int = 50  # a small batch waits so long for company; at 20, a fifth more work a fact
     busy_facts: int = 128  # so many at once are a rush: then more company is worth waiting for
-    busy_ms: int = 250  # how long, in a rush; at 50, a fifth more work a fact
+    busy_ms: int = 500  # in a rush so long from batch to batch; at 250, half as much to write more
+    checkpoint_facts: int = 1000  # so many saved: the log goes into the books when nothing comes
     wait_ms: int = 1000  # a read waits so long for an entry; then the cell is idle
     lease_ms: int = 6000
     share_ms: int = 1500  # leases are renewed and new tenants noticed so often
@@ -237,6 +238,8 @@ class _Cell:
         self._stopping = asyncio.Event()
         self._waiting: asyncio.Task[None] | None = None
         self._trimmed_at = 0.0
+        self._read_at = float("-inf")  # when the last batch was whole
+        self._in_log = 0  # facts saved since the last checkpoint
         self._log = log.bind(tenant=lease.tenant, cell=lease.cell)
 
     def stop(self) -> None:
@@ -274,6 +277,7 @@ class _Cell:
                 await self._save(entries)
             elif not self._stopping.is_set():
                 await self._rest()
+                await self._checkpoint()
             if time.monotonic() - self._trimmed_at > self._options.trim_ms / 1000:
                 await self._trim()
             self._status.error = ""
@@ -294,7 +298,10 @@ class _Cell:
             await self._save(taken.entries)
 
     async def _read(self) -> list[Entry]:
-        """New entries; a small batch gathers for a moment, a large one is as large as allowed."""
+        """New entries; a small batch gathers for a moment, a large one is as large as allowed.
+
+        In a rush batches follow each other at a steady pace, whatever saving takes of it.
+        """
         options = self._options
         self._waiting = asyncio.current_task()
         try:
@@ -309,16 +316,29 @@ class _Cell:
             self._waiting = None
         if not entries:
             return []
-        if len(entries) < options.read_entries:
-            busy = _facts_in(entries) >= options.busy_facts
-            await asyncio.sleep((options.busy_ms if busy else options.gather_ms) / 1000)
-        most = options.batch_facts
-        while len(entries) < most and _facts_in(entries) < most:
-            more = await self._outbox.new(options.read_entries, 0)
-            entries += more
-            if len(more) < options.read_entries:
-                break
+        if len(entries) == options.read_entries:
+            await self._read_on(entries)
+        wait = options.gather_ms / 1000
+        if _facts_in(entries) >= options.busy_facts:
+            wait = max(wait, self._read_at + options.busy_ms / 1000 - time.monotonic())
+        if not self._is_full(entries):
+            await asyncio.sleep(wait)
+            await self._read_on(entries)
+        self._read_at = time.monotonic()
         return entries
+
+    async def _read_on(self, entries: list[Entry]) -> None:
+        """Add what is there by now, as far as the batch has room."""
+        most = self._options.read_entries
+        while not self._is_full(entries):
+            more = await self._outbox.new(most, 0)
+            entries += more
+            if len(more) < most:
+                return
+
+    def _is_full(self, entries: list[Entry]) -> bool:
+        most = self._options.batch_facts
+        return len(entries) >= most or _facts_in(entries) >= most
 
     async def _save(self, entries: list[Entry]) -> None:
         """Commit, then acknowledge."""
@@ -342,6 +362,7 @@ class _Cell:
         status.place = result.place
         status.batches += bool(entries)
         status.facts += result.new
+        self._in_log += result.new
         status.repeated += result.repeated
         status.refused += len(result.refused)
         return result
@@ -376,6 +397,11 @@ class _Cell:
         else:
             until = state.clock if self._options.rehearsal else state.now
             self.complete = state.place.seq, until
+
+    async def _checkpoint(self) -> None:
+        if self._in_log >= self._options.checkpoint_facts:
+            self._in_log = 0
+            await self._ingest.books.checkpoint()
 
     async def _trim(self) -> None:
         self._trimmed_at = time.monotonic()

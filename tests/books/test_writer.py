@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -90,6 +94,32 @@ async def test_what_was_there_before_and_what_comes(
         assert (status.place.seq, status.facts) == (len(story.cells[0].facts),) * 2
         assert (status.refused, status.repeated, status.error) == (0, 0, "")
     assert [c.lease_owner for c in await rows(books, schema.cells, tenant)] == [None, None]
+
+
+async def test_in_a_quiet_moment_the_log_of_sqlite_goes_into_the_books(
+    tmp_path: Path, redis_client: Redis, redis_url: str, tenant: str
+) -> None:
+    kept, alone = tmp_path / "kept.db", tmp_path / "alone.db"
+    url = f"sqlite+aiosqlite:///{kept}"
+    await migrate(url)
+    books = open_books(url)
+    await found_tenant(books, tenant)
+    story = Story(tenant)
+    story.live(30)
+    await story.send(redis_client)
+
+    async def without_its_log() -> bool:
+        shutil.copy(kept, alone)
+        with contextlib.closing(sqlite3.connect(alone)) as database:
+            try:
+                held = database.execute("SELECT count(*) FROM facts WHERE tenant = ?", (tenant,))
+                return bool(held.fetchone()[0] == len(story.cells[0].facts))
+            except sqlite3.DatabaseError:  # copied while it was written to
+                return False
+
+    async with writing(books, redis_url, replace(QUICK, checkpoint_facts=1)):
+        await until(without_its_log)
+    await books.close()
 
 
 async def _is(found: Awaitable[Any], wanted: object) -> bool:
