@@ -20,6 +20,16 @@ class LineMark(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     version: int
 
 
+class LineKey(Operation, frozen=True, kw_only=True):
+    """A person is about to use an Idempotency-Key for a waiting line; ``handle`` is theirs."""
+
+    campaign_id: str
+    serial: str  # that stands for the key, whichever line it is
+    serial_before: str
+    free_of: str  # a line it was used for, and which does not know it
+    refused: int = 0  # 1: they were refused, so it was not used
+
+
 class LineJoin(Command, frozen=True, kw_only=True):
     """Join a waiting line, or tell that room was found at once."""
 

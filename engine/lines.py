@@ -27,6 +27,7 @@ Head = tuple[str, Waiter]
 _pack = msgspec.msgpack.encode
 _pair = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _waiter = msgspec.msgpack.Decoder(Waiter).decode
+_name = msgspec.msgpack.Decoder(str).decode
 _number = msgspec.msgpack.Decoder(int | None).decode
 
 
@@ -117,6 +118,29 @@ class Lines:
     async def open(self, line: str, campaign_id: str, now: int) -> None:
         command = line_commands.LineOpen(handle=line, now=now, campaign_id=campaign_id)
         await self._acting.act("line_open", command)
+
+    async def used(
+        self,
+        campaign_id: str,
+        handle: str,
+        key: str,
+        now: int,
+        *,
+        free_of: str = "",
+        refused: bool = False,
+    ) -> str:
+        """Note that somebody uses a key for this line, "" then; else the line they used it for.
+
+        ``free_of``: that one was asked, and does not know the key. ``refused``: note nothing.
+        """
+        at = now or self._acting.clock()
+        serial, before, _ = self._acting.serials("waitlist", handle, key, at)
+        command = line_commands.LineKey(
+            handle=handle, now=now, campaign_id=campaign_id, serial=serial, serial_before=before,
+            free_of=free_of, refused=int(refused),
+        )  # fmt: skip
+        reply = await self._acting.act("line_key", command)
+        return "" if reply.outcome == Outcome.DONE else _name(reply.value)
 
     async def mark(self, campaign_id: str, version: int, now: int) -> int:
         """Tell every cell whether people wait; doors that are shut have opened after it."""

@@ -100,6 +100,24 @@ class Waiting:
 
         ALREADY_EXISTS while the person waits or has an open offer.
         """
+        person = self._acting.handle_of(user_id)
+        if not await self._is_free(campaign_id, person, key, now):
+            return Answer(Outcome.IDEMPOTENCY_KEY_REUSED)
+        answer = await self._join(user_id, campaign_id, key, who, party, priority, now)
+        if not answer.ok and answer.outcome is not Outcome.IDEMPOTENCY_KEY_REUSED:
+            await self._lines.used(campaign_id, person, key, now, refused=True)
+        return answer
+
+    async def _join(
+        self,
+        user_id: str,
+        campaign_id: str,
+        key: str,
+        who: str,
+        party: int,
+        priority: int,
+        now: int,
+    ) -> Answer[Place]:
         acting = self._acting
         if now:  # a rehearsal: nothing moves by the wall clock
             await self.push(campaign_id, now)
@@ -110,7 +128,7 @@ class Waiting:
         told["total"] = _total(await self._lines.rooms(campaign_id, now)) if party > 1 else -1
 
         def build(at: int) -> line_commands.LineJoin:
-            serial, before, window = acting.serials("waitlist", person, key, at)
+            serial, before, window = self._serials(campaign_id, person, key, at)
             return line_commands.LineJoin(
                 handle=line, now=now, who=who, campaign_id=campaign_id, person=person,
                 user_id=user_id, party=party, priority=priority, serial=serial,
@@ -153,10 +171,23 @@ class Waiting:
     async def has_joined(self, handle: str, key: str, campaign_id: str, *, now: int = 0) -> bool:
         """Whether this person joined the line under this Idempotency-Key."""
         found = await self._lines.read(campaign_id, handle, now)
-        serials = self._acting.serials("waitlist", handle, key, now or self._acting.clock())[:2]
+        at = now or self._acting.clock()
+        serials = self._serials(campaign_id, handle, key, at)[:2]
         waiter = found.waiter
         known = [waiter.joined, *waiter.earlier] if waiter else []
         return any(one.serial in serials for one in known)
+
+    def _serials(self, campaign_id: str, handle: str, key: str, at: int) -> tuple[str, str, int]:
+        return self._acting.serials(f"waitlist/{campaign_id}", handle, key, at)
+
+    async def _is_free(self, campaign_id: str, handle: str, key: str, now: int) -> bool:
+        """Whether nobody joined another line under this key; it is this line's then."""
+        other = await self._lines.used(campaign_id, handle, key, now)
+        while other:
+            if await self.has_joined(handle, key, other, now=now):
+                return False
+            other = await self._lines.used(campaign_id, handle, key, now, free_of=other)
+        return True
 
     # ---- asking, leaving ---------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ class Kind(Enum):
     LAPSING = "m"
     LINE = "u"
     LINE_ORDER = "n"
+    JOINING = "a"
     UNKNOWN = ""
 
 

@@ -216,6 +216,25 @@ async def test_a_key_answers_as_it_did_first(line: Line) -> None:
     assert [answer.outcome for answer in answers].count(Outcome.DONE) == 1
 
 
+async def test_a_key_is_of_one_line(line: Line, redis_url: str) -> None:
+    other = Line(line.mall, "d")
+    await line.publish(0, issue={"per_user": 1})
+    await other.publish(0, issue={"per_user": 1})
+    first = await line.join("ann", key="a")
+    assert (await other.join("ann", key="a")).outcome is Outcome.IDEMPOTENCY_KEY_REUSED
+    again = await line.join("ann", key="a")
+    assert (again.outcome, again.value) == (Outcome.REPEATED, first.value)
+    assert (await other.join("bob", key="a")).outcome is Outcome.DONE  # another person's key
+    # Who was refused has not used it; nor has who died before they joined.
+    assert (await line.join("eve", party=2, key="e")).outcome is Outcome.USER_LIMIT
+    assert (await other.join("eve", key="e")).outcome is Outcome.DONE
+    assert (await line.join("eve", key="e")).outcome is Outcome.IDEMPOTENCY_KEY_REUSED
+    handle = line.mall.engine.handle_of("dan")
+    assert await line.mall.engine.waiting._lines.used("c", handle, "d", line.now) == ""
+    assert (await other.join("dan", key="d")).outcome is Outcome.DONE
+    await reconciled(line.mall.books, redis_url, line.mall.id)
+
+
 async def test_the_line_ends_with_its_campaign(line: Line, redis_url: str) -> None:
     await line.publish(1, issue={"per_user": 1, "end": "2026-02-06T13:00:00+08:00"})
     await line.claim("ann")
@@ -307,7 +326,6 @@ async def test_nothing_moves_once_it_has_drained(line: Line) -> None:
     await waiting.drain()
     assert again.cancelled()
     assert task.done()
-
 
 
 async def test_over_several_cells_the_order_is_one(
