@@ -21,7 +21,7 @@ class LineMark(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
 
 class LineKey(Operation, frozen=True, kw_only=True):
-    """A person is about to use an Idempotency-Key for a waiting line; ``handle`` is theirs."""
+    """A person of another cell is about to use a key for a line; ``handle`` is theirs."""
 
     campaign_id: str
     serial: str  # that stands for the key, whichever line it is
@@ -41,6 +41,9 @@ class LineJoin(Command, frozen=True, kw_only=True):
     serial: str
     serial_before: str
     window: int
+    key: str  # as LineKey.serial, where the person is of the line's cell; "" = it is noted already
+    key_before: str
+    free_of: str
     fingerprint: str
     offset: int
     total: int  # of the stock, where more than one are wanted; -1 = any number

@@ -57,6 +57,7 @@ _STANDING = {
 log = structlog.get_logger()
 _waiter = msgspec.msgpack.Decoder(Waiter).decode
 _joined = msgspec.msgpack.Decoder(Joined).decode
+_text = msgspec.msgpack.Decoder(str | None).decode
 _number = msgspec.msgpack.Decoder(int | None).decode
 
 
@@ -100,11 +101,12 @@ class Waiting:
 
         ALREADY_EXISTS while the person waits or has an open offer.
         """
-        person = self._acting.handle_of(user_id)
-        if not await self._is_free(campaign_id, person, key, now):
+        acting, person = self._acting, self._acting.handle_of(user_id)
+        near = acting.tag_of(person) == acting.tag_of(self._lines.handle(campaign_id))
+        if not near and not await self._is_free(campaign_id, person, key, now):
             return Answer(Outcome.IDEMPOTENCY_KEY_REUSED)
-        answer = await self._join(user_id, campaign_id, key, who, party, priority, now)
-        if not answer.ok and answer.outcome is not Outcome.IDEMPOTENCY_KEY_REUSED:
+        answer = await self._join(user_id, campaign_id, key, who, party, priority, near, now)
+        if not near and not answer.ok and answer.outcome is not Outcome.IDEMPOTENCY_KEY_REUSED:
             await self._lines.used(campaign_id, person, key, now, refused=True)
         return answer
 
@@ -116,23 +118,27 @@ class Waiting:
         who: str,
         party: int,
         priority: int,
+        near: bool,
         now: int,
     ) -> Answer[Place]:
+        """``near``: the person is of the line's cell, which notes what their key is used for."""
         acting = self._acting
         if now:  # a rehearsal: nothing moves by the wall clock
             await self.push(campaign_id, now)
         line, person = self._lines.handle(campaign_id), acting.handle_of(user_id)
         fingerprint = fingerprint_of(campaign_id, user_id, party, priority)
-        told: dict[str, Any] = {"marked": -1, "replaces": "", "order": "", "until": 0}
+        told: dict[str, Any] = {"replaces": "", "order": "", "until": 0, "free_of": ""}
         told["marked"] = self._lines.marked.get(campaign_id, -1)
         told["total"] = _total(await self._lines.rooms(campaign_id, now)) if party > 1 else -1
 
         def build(at: int) -> line_commands.LineJoin:
             serial, before, window = self._serials(campaign_id, person, key, at)
+            used = acting.serials("waitlist", person, key, at) if near else ("", "", window)
             return line_commands.LineJoin(
                 handle=line, now=now, who=who, campaign_id=campaign_id, person=person,
                 user_id=user_id, party=party, priority=priority, serial=serial,
-                serial_before=before, window=window, fingerprint=fingerprint,
+                serial_before=before, window=window, key=used[0], key_before=used[1],
+                fingerprint=fingerprint,
                 offset=acting.offset(at), **told,
             )  # fmt: skip
 
@@ -150,6 +156,11 @@ class Waiting:
                 if not await self._is_over(person, old, now):
                     return Answer(outcome)
                 told["replaces"] = old.joined.serial
+            elif outcome is Outcome.IDEMPOTENCY_KEY_REUSED:
+                other = _text(reply.value)
+                if not other or await self.has_joined(person, key, other, now=now):
+                    return Answer(outcome)
+                told["free_of"] = other  # that line only refused it
             elif outcome is Outcome.LINE_UNMARKED:
                 told["marked"] = await self._lines.mark(campaign_id, _number(reply.value) or 0, now)
             elif outcome is Outcome.LINE_CLOSED and tried:

@@ -8,6 +8,7 @@ derived:
   campaign      hash    the campaign's share in this cell, for its rules
   line          hash    the waiting line: the person's entry is the receipt of their key
   line_order    zset    who waits, first come first
+  joining       string  the campaign whose line the key is used for, of people of this cell
   redemption    string  lapsed holds that set part of the budget aside
   opens         zset    open holds on a limited campaign
   facts         stream  the outbox
@@ -57,6 +58,11 @@ return batch.run(function(op)
   local before = packed and cmsgpack.unpack(packed)
   local again = receipt(op, before, now)
   if again then return again end
+  local note = op[LINEJOIN.key] ~= '' and keys.joining(person, op[LINEJOIN.key])
+  local other = note and lines.used(note, keys.joining(person, op[LINEJOIN.key_before]))
+  if other and other ~= id and other ~= op[LINEJOIN.free_of] then
+    return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now, other)
+  end
   local share = campaigns.share(id)
   if not share or op[LINEJOIN.handle] == '' then return batch.answer(OUTCOME.NOT_FOUND, now) end
   if before and before[WAITER.user_id] ~= op[LINEJOIN.user_id] then
@@ -87,6 +93,7 @@ return batch.run(function(op)
     op[LINEJOIN.user_id], now, op[LINEJOIN.priority], place, earlier(before, now), order,
     op[LINEJOIN.until], 0 }
   -- After this point the act must succeed.
+  if note then redis.call('SET', note, id, 'EX', lines.kept) end
   if not at_once then
     redis.call('ZADD', keys.line_order(id), lines.score(waiter), person)
     waiter[WAITER.joined][JOINED.rank] = redis.call('ZRANK', keys.line_order(id), person) + 1

@@ -1,8 +1,9 @@
 --[[
-Note for which waiting line a person uses an Idempotency-Key, before they join it; or tell for which
+Note for which waiting line a person uses an Idempotency-Key, before they join it in another cell
+(line_join.lua does it for those of its own); or tell for which
 other one they have used it. Who was refused used it for none.
 
-include:  batch, keys
+include:  batch, keys, lines
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
@@ -14,14 +15,11 @@ outcomes:
   DONE ALREADY_EXISTS
 ]]
 
-local kept = 60 * 86400  -- seconds: this window of keys and the next one
-
 return batch.run(function(op)
   local handle, id, now = op[LINEKEY.handle], op[LINEKEY.campaign_id], batch.at(op[LINEKEY.now])
   local key = keys.joining(handle, op[LINEKEY.serial])
   local before = keys.joining(handle, op[LINEKEY.serial_before])
-  local row = redis.call('MGET', key, before)
-  local other = row[1] or row[2]
+  local other = lines.used(key, before)
   local refused = op[LINEKEY.refused] == 1
   if not refused and other == id or refused and other ~= id then
     return batch.answer(OUTCOME.DONE, now)
@@ -31,6 +29,6 @@ return batch.run(function(op)
   end
   -- After this point the act must succeed.
   if refused then redis.call('DEL', key, before)
-  else redis.call('SET', key, id, 'EX', kept) end
+  else redis.call('SET', key, id, 'EX', lines.kept) end
   return batch.answer(OUTCOME.DONE, now)
 end)

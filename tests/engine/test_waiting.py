@@ -217,6 +217,17 @@ async def test_a_key_answers_as_it_did_first(line: Line) -> None:
 
 
 async def test_a_key_is_of_one_line(line: Line, redis_url: str) -> None:
+    await one_line_a_key(line, redis_url)
+
+
+async def test_a_key_is_of_one_line_over_several_cells(
+    redis_url: str, tenant: str, books_file: Path
+) -> None:
+    async with open_mall(tenant, redis_url, books_file, cells=3) as mall:
+        await one_line_a_key(Line(mall), redis_url)
+
+
+async def one_line_a_key(line: Line, redis_url: str) -> None:
     other = Line(line.mall, "d")
     await line.publish(0, issue={"per_user": 1})
     await other.publish(0, issue={"per_user": 1})
@@ -229,9 +240,11 @@ async def test_a_key_is_of_one_line(line: Line, redis_url: str) -> None:
     assert (await line.join("eve", party=2, key="e")).outcome is Outcome.USER_LIMIT
     assert (await other.join("eve", key="e")).outcome is Outcome.DONE
     assert (await line.join("eve", key="e")).outcome is Outcome.IDEMPOTENCY_KEY_REUSED
-    handle = line.mall.engine.handle_of("dan")
-    assert await line.mall.engine.waiting._lines.used("c", handle, "d", line.now) == ""
-    assert (await other.join("dan", key="d")).outcome is Outcome.DONE
+    for user in ("dan", "fay", "gus", "hal"):
+        handle = line.mall.engine.handle_of(user)
+        assert await line.mall.engine.waiting._lines.used("c", handle, user, line.now) == ""
+        assert (await other.join(user, key=user)).outcome is Outcome.DONE
+        assert (await line.join(user, key=user)).outcome is Outcome.IDEMPOTENCY_KEY_REUSED
     await reconciled(line.mall.books, redis_url, line.mall.id)
 
 
