@@ -109,6 +109,8 @@ async def add_codes(call: Call) -> Reply:
         with contextlib.closing(READERS[kind](file)) as lines:
             await _take(call, lines, upload.hexdigest(), report)
     tenant.engine.forget_live(campaign_id)
+    if report.accepted and not call.now:
+        await tenant.control.seen(campaign_id)
 
     async def work(doing: Any) -> dict[str, Any]:
         told = {name: getattr(report, name) for name in _TOLD}

@@ -202,15 +202,15 @@ class Control:
                 log.error("publish_refused", campaign=campaign_id, cell=cell, left=left)
             changed = changed or outcome == Outcome.DONE
         if changed and not now:
-            if self.cells > 1 and row.version > 1:  # what was seen of other cells a moment ago
-                await asyncio.sleep(FRESH_SECONDS)
-            await self._promises_kept(campaign_id)
+            await self.seen(campaign_id, new=row.version == 1)
 
-    async def _promises_kept(self, campaign_id: str) -> None:
+    async def seen(self, campaign_id: str, *, new: bool = False) -> None:
         """Wait, a tenth of a second at most, until no process refuses what is open now.
 
         So whoever changed a campaign finds it changed everywhere once that is answered.
         """
+        if self.cells > 1 and not new:  # what was seen of other cells a moment ago
+            await asyncio.sleep(FRESH_SECONDS)
         last = 0
         for tag in self._tags:
             (packed,) = await self._server.fields(keys.campaign_key(tag, campaign_id), "promise")

@@ -29,6 +29,17 @@ async def upload(
     )
 
 
+async def test_codes_are_there_once_they_are_told(counter: Counter) -> None:
+    """Whoever was turned away a moment ago: nobody is told that it is sold out any more."""
+    campaign = await counter.campaign(stock={"total": 5, "pool": True})
+    assert (await counter.claim(campaign, "early")).code == "sold_out"
+    for n in range(3):
+        assert (await counter.claim(campaign, f"e{n}")).code == "sold_out"
+        assert (await upload(counter.api, campaign, [f"K{n}"])).status == 200
+        came = await counter.claim(campaign, f"u{n}")
+        assert (came.status, came.json.get("external_code")) == (201, f"K{n}")
+
+
 async def test_each_claim_takes_one_code_with_it(shop: Shop) -> None:
     await shop.sell("film", "stock 9")
     claim = {"campaign_id": "film", "user_id": "ann", "channel": "app"}
