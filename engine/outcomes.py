@@ -110,7 +110,7 @@ class Outcome(IntEnum):
     @property
     def code(self) -> str:
         """The code as callers see it."""
-        return _CODES.get(self, self.name.lower())
+        return _CODES[self]
 
     @property
     def status(self) -> int:
@@ -119,7 +119,7 @@ class Outcome(IntEnum):
 
 
 # Callers know two faults of a request by the status alone; the code is the general one.
-_CODES = {
+_CODES = {outcome: outcome.name.lower() for outcome in Outcome} | {
     Outcome.BODY_TOO_LARGE: "invalid_request",
     Outcome.UNSUPPORTED_MEDIA_TYPE: "invalid_request",
 }
