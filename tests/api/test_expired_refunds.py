@@ -38,6 +38,10 @@ async def test_what_expires_unused_is_paid_back_once(shop: Shop) -> None:
     await shop.sell(
         "pass", "stock 9", kind="pass", issue={"price": 1000}, usage={"uses": 3}, **auto
     )
+    await shop.sell("card", kind="stored_value", issue={"price": 900},
+                    benefit={"type": "stored_value", "amount": 1000}, **auto)  # fmt: skip
+    (card,) = await bought(shop, "card", 1, "cid", 900)
+    assert (await shop.redeem(card, 333)).json["tendered"] == 333
     await shop.sell("plain", "stock 9", issue={"price": 700}, **WITHIN)
     used, unused, failing = await bought(shop, "set", 3, "ann", 4500)
     (some_left,) = await bought(shop, "pass", 1, "bob", 1000)
@@ -58,6 +62,7 @@ async def test_what_expires_unused_is_paid_back_once(shop: Shop) -> None:
     assert {item["coupon_id"] for item in job["items"]} == {unused, failing}
     (passes,) = await jobs_of(shop, "pass")
     assert passes["counts"] == {"refunded": 1}
+    assert (await jobs_of(shop, "card"))[0]["counts"] == {"refunded": 1}
     assert (await shop.get(f"/v1/coupons/{unused}", now=LATER)).json["status"] == "refunded"
     assert (await shop.get(f"/v1/coupons/{kept}", now=LATER)).json["status"] == "expired"
     assert (await shop.live("set"))["left"] == 6  # its place is not sold a second time
@@ -66,6 +71,7 @@ async def test_what_expires_unused_is_paid_back_once(shop: Shop) -> None:
     events = (await shop.get("/v1/events", params={"types": "refunded"})).json["items"]
     assert {(one["coupon_id"], one["amount"], one["reason"]) for one in events} == {
         (unused, 1500, "expired"), (failing, 1500, "expired"), (some_left, 666, "expired"),
+        (card, 900 - 300, "expired"),
     }  # fmt: skip
     job = (await shop.get(f"/v1/jobs/{job['id']}")).json
     assert {item["refund_amount"] for item in job["items"]} == {1500}
