@@ -33,7 +33,7 @@ async def bought(shop: Shop, campaign: str, number: int, user: str, amount: int)
 
 
 async def test_what_expires_unused_is_paid_back_once(shop: Shop) -> None:
-    auto = {"refund": {"allowed": False, "expired_auto": True}, **WITHIN}
+    auto: dict[str, Any] = {"refund": {"allowed": False, "expired_auto": True}, **WITHIN}
     await shop.sell("set", "stock 9", issue={"price": 1500}, **auto)
     await shop.sell(
         "pass", "stock 9", kind="pass", issue={"price": 1000}, usage={"uses": 3}, **auto
