@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import b2a_base64
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -162,5 +163,5 @@ def to_json(value: dict[str, Any] | None) -> str:
 
 
 def fingerprint_of(*parts: Any) -> str:
-    """48 bits that tell one request from another under the same key, as 12 hex digits."""
-    return blake2b(_pack(parts), digest_size=6).hexdigest()
+    """48 bits that tell one request from another under the same key, as 8 characters."""
+    return b2a_base64(blake2b(_pack(parts), digest_size=6).digest(), newline=False).decode()

@@ -4,7 +4,7 @@ the ticket. What happened while the gate could not ask is kept as it happened: i
 would have been refused for.
 
 flags:    allow-oom
-include:  batch, calendar, campaigns, gates, keys, pack, redemptions, rooms, stores, using
+include:  batch, calendar, campaigns, gates, keys, pack, people, redemptions, rooms, stores, using
 keys:
   1 cell       hash    epoch, seq and definitions of the cell
 derived:
@@ -102,7 +102,7 @@ return batch.run(function(op)
   local moment = offline and math.min(op[CHECKIN.scanned], now) or now
   local items, row = using.gather(handle, op[CHECKIN.tickets], { 'u', 'q' })
   if not items or not row[1] then return batch.answer(OUTCOME.NOT_FOUND, now) end
-  local user, item, tidy = cmsgpack.unpack(row[1]), nil, {}
+  local user, item, tidy = people.read(row[1]), nil, {}
   local outcome, other, opens, seen = OUTCOME.WRONG_EVENT, nil, 0, nil
   if items[1] then
     item, tidy = choose(op, handle, items, user, moment, now)

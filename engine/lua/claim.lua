@@ -1,7 +1,7 @@
 --[[
 Claim one coupon of a campaign for a user.
 
-include:  batch, calendar, campaigns, claims, issuing, keys, orders, pack
+include:  batch, calendar, campaigns, claims, issuing, keys, orders, pack, people
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -70,7 +70,7 @@ return batch.run(function(op)
   end
   local share = campaigns.share(campaign_id)
   if not share then return batch.answer(OUTCOME.NOT_FOUND, now) end
-  local user = row[3] and cmsgpack.unpack(row[3])
+  local user = row[3] and people.read(row[3])
   local count = row[4] and cmsgpack.unpack(row[4])
   if user and user[USER.user_id] ~= op[CLAIM.user_id] then error('two users share a handle') end
   if (share.issue[ISSUE.price] or 0) > 0 or (share.issue[ISSUE.points_price] or 0) > 0 then
@@ -111,7 +111,7 @@ return batch.run(function(op)
   count = issuing.counted(count, now, offset)
   if user then redis.call('HSET', wallet, place, coupon, counted, count)
   else
-    redis.call('HSET', wallet, place, coupon, counted, count, 'u', claims.user(op[CLAIM.user_id]))
+    redis.call('HSET', wallet, place, coupon, counted, count, 'u', people.new(op[CLAIM.user_id]))
   end
   campaigns.take_one(share, handle, math.floor((now + offset) / 60000), (calendar.of(now, offset)))
   claims.fact(op, share, now, code)

@@ -2,7 +2,7 @@
 Ask for a coupon that is given on: whether this person may have it. What is asked for counts among
 what they have from then on, until their giver's cell has said who gets it (gift_receive).
 
-include:  batch, campaigns, gifts, issuing, keys, orders, pack
+include:  batch, campaigns, gifts, issuing, keys, orders, people
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
@@ -66,7 +66,7 @@ return batch.run(function(op)
   -- After this point the act must succeed.
   orders.tidy(freed, now)
   if not person.user then
-    redis.call('HSET', wallet, 'u', pack.array(op[ASK.user_id], '', 0, 0, 0))
+    redis.call('HSET', wallet, 'u', people.new(op[ASK.user_id]))
   end
   orders.recount(handle, id, issuing.more, now, offset, 1)
   gifts.write_takes(handle, takes)

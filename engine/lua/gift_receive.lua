@@ -2,7 +2,7 @@
 Put a coupon that was given on into its receiver's wallet, or give up asking for it. What a giver's
 cell has let go is always taken in, asked for or not; nothing that has come is ever given up.
 
-include:  batch, campaigns, gifts, issuing, keys, orders, pack, records
+include:  batch, campaigns, gifts, issuing, keys, orders, people, records
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -45,7 +45,7 @@ return batch.run(function(op)
   end
   if not take then orders.recount(handle, id, issuing.more, at, offset, 1) end
   if not row[3] then
-    redis.call('HSET', wallet, 'u', pack.array(op[RECEIVE.user_id], '', 0, 0, 0))
+    redis.call('HSET', wallet, 'u', people.new(op[RECEIVE.user_id]))
   end
   redis.call('HSET', wallet, 'C' .. serial, coupon)
   redis.call('APPEND', keys.holders(id), string.sub(handle, 1, campaigns.holder))

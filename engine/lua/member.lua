@@ -1,7 +1,7 @@
 --[[
 Put a user into an audience, or take them out.
 
-include:  batch, keys, pack
+include:  batch, keys, people
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -22,7 +22,7 @@ return batch.run(function(op)
   if present == (row[2] ~= false) then return batch.answer(OUTCOME.REPEATED, now) end
   -- After this point the act must succeed.
   if not user then
-    redis.call('HSET', wallet, 'u', pack.array(op[MEMBER.user_id], '', 0, 0, 0))
+    redis.call('HSET', wallet, 'u', people.new(op[MEMBER.user_id]))
   end
   if present then redis.call('HSET', wallet, field, 1) else redis.call('HDEL', wallet, field) end
   batch.fact('member_told', now, op[MEMBER.handle], '', op[MEMBER.who], op[MEMBER.user_id],

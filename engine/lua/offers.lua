@@ -2,7 +2,7 @@
 Tell whether a user could claim each of some campaigns now, as a claim would judge it.
 
 flags:    no-writes allow-oom
-include:  batch, campaigns, keys, orders, pack
+include:  batch, campaigns, keys, orders, pack, people
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -25,7 +25,7 @@ outcomes:
 local request = cmsgpack.unpack(ARGV[1])
 local now, wallet = batch.at(request[1]), keys.wallet(request[2])
 local packed = redis.call('HGET', wallet, 'u')
-local user = packed and cmsgpack.unpack(packed)
+local user = packed and people.read(packed)
 local offers = {}
 for i, id in ipairs(request[5]) do
   local share = campaigns.share(id)

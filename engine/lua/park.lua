@@ -5,7 +5,7 @@ answered as before, and a commit completes the hold under it. A hold under anoth
 same stay gives way.
 
 flags:    allow-oom
-include:  arithmetic, batch, calendar, keys, pack, parking, points, purchases, receipts,
+include:  arithmetic, batch, calendar, keys, pack, parking, people, points, purchases, receipts,
           redemptions, rooms, stacking, stores, tenders, using
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
@@ -202,7 +202,7 @@ local function decide(op, handle, now)
     return false
   end)
   if missing then return batch.answer(OUTCOME.NOT_FOUND, now, nil, missing) end
-  local user = row[1] and cmsgpack.unpack(row[1]) or { op[PARK.user_id], '', 0, 0, 0 }
+  local user = people.read(row[1] or people.new(op[PARK.user_id]))
   local member_step, day = op[PARK.member_step], (calendar.of(now, op[PARK.offset]))
   local olds = {}
   for i, hold in ipairs(earlier.holds) do olds[i] = hold[2] end

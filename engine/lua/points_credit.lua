@@ -1,7 +1,7 @@
 --[[
 Make an entry of points: earn, spend, or adjust either way. The entry is its own receipt.
 
-include:  batch, keys, pack, points
+include:  batch, keys, people, points
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
@@ -54,7 +54,7 @@ return batch.run(function(op)
     op[CREDIT.reason], op[CREDIT.ref], lot, '')
   entry[ENTRY.parts] = parts
   -- After this point the act must succeed.
-  if not user then redis.call('HSET', wallet, 'u', pack.array(user_id, '', 0, 0, 0)) end
+  if not user then redis.call('HSET', wallet, 'u', people.new(user_id)) end
   local balance = points.put(handle, user_id, record, now)
   return batch.record(OUTCOME.DONE, now,
     points.tell(handle, serial, entry, balance, op[CREDIT.who]))

@@ -1,7 +1,7 @@
 --[[
 Tell a user's tier and whether they are frozen; what is nil stays as it is.
 
-include:  batch, keys, pack
+include:  batch, keys, pack, people
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -17,7 +17,7 @@ outcomes:
 return batch.run(function(op)
   local wallet, now = keys.wallet(op[PROFILE.handle]), batch.at(op[PROFILE.now])
   local packed = redis.call('HGET', wallet, 'u')
-  local user = packed and cmsgpack.unpack(packed) or { op[PROFILE.user_id], '', 0, 0, 0 }
+  local user = people.read(packed or people.new(op[PROFILE.user_id]))
   if user[USER.user_id] ~= op[PROFILE.user_id] then error('two users share a handle') end
   user[USER.tier] = op[PROFILE.tier] or user[USER.tier]
   user[USER.tier_until] = op[PROFILE.tier_until] or user[USER.tier_until]

@@ -2,7 +2,7 @@
 Take in a purchase that the mall's payment platform reports, and let it earn points, once; refunds
 that were reported before it are netted.
 
-include:  batch, earning, keys, pack, points, purchases, stores
+include:  batch, earning, keys, people, points, purchases, stores
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
@@ -30,7 +30,7 @@ return batch.run(function(op)
   local store = stores.get(op[BUY.store_id])
   if not store then return batch.answer(OUTCOME.NOT_FOUND, now) end
   local row = redis.call('HMGET', wallet, 'u', 'p')
-  local user = row[1] and cmsgpack.unpack(row[1])
+  local user = row[1] and people.read(row[1])
   if user and user[USER.user_id] ~= user_id then error('two users share a handle') end
   local record = points.read(row[2], now)
   local earned, reason = earning.points(user, record, op[BUY.store_id], amount, op[BUY.day], now)
@@ -50,7 +50,7 @@ return batch.run(function(op)
       'purchase', op[BUY.transaction_id], lot, '')
   end
   -- After this point the act must succeed.
-  if not user then redis.call('HSET', wallet, 'u', pack.array(user_id, '', 0, 0, 0)) end
+  if not user then redis.call('HSET', wallet, 'u', people.new(user_id)) end
   local balance = points.put(handle, user_id, record, now)
   if entry then
     entry[ENTRY.balance] = balance

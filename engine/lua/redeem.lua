@@ -3,8 +3,8 @@ Redeem coupons of one wallet for one basket, or set them aside for a while (a ho
 and points pay what is left after all discounts.
 
 flags:    allow-oom
-include:  arithmetic, batch, calendar, keys, pack, points, redemptions, rooms, stacking, stores,
-          tenders, using
+include:  arithmetic, batch, calendar, keys, pack, people, points, redemptions, rooms, stacking,
+          stores, tenders, using
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -142,7 +142,7 @@ return batch.run(function(op)
     return batch.answer(op[REDEEM.points] < 0 and OUTCOME.NO_EFFECT or OUTCOME.POINTS_INSUFFICIENT,
       now)
   end
-  local user = cmsgpack.unpack(row[1])
+  local user = people.read(row[1])
   local member_step = op[REDEEM.member_step]
   local lines = cmsgpack.unpack(op[REDEEM.lines])
   local basket = arithmetic.basket(lines, stores.payable_floor())

@@ -2,7 +2,7 @@
 A shop gives parking of one of its campaigns to a stay, a plate or a person, at its own cost. One
 of the campaign's stock is given out, under its rules of giving out.
 
-include:  batch, calendar, campaigns, issuing, keys, pack, stays, stores
+include:  batch, calendar, campaigns, issuing, keys, pack, people, stays, stores
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -90,7 +90,7 @@ return batch.run(function(op)
   local wallet, user = keys.wallet(handle), nil
   if op[VALIDATE.user_id] ~= '' then
     local known = redis.call('HGET', wallet, 'u')
-    user = known and cmsgpack.unpack(known)
+    user = known and people.read(known)
   end
   local outcome, opens = issuing.judge(share, user, counted(pocket, share.id, now, offset), wallet,
     nil, now, offset)

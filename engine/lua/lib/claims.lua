@@ -36,8 +36,3 @@ function claims.fact(op, share, now, code)
     .. texts[op[CLAIM.who]] .. heads[#user] .. user .. made.terms .. texts[op[CLAIM.channel]]
     .. texts[op[CLAIM.source]] .. texts[op[CLAIM.metadata]] .. '\160\0\0' .. texts[code]
 end
-
--- The record (records.UserRecord) of somebody of whom nothing is told yet.
-function claims.user(user_id)
-  return '\149' .. pack.heads[#user_id] .. user_id .. '\160\0\0\0'
-end

@@ -1,4 +1,4 @@
--- include: batch, campaigns, claims, issuing, keys, pack, points, quotas, records
+-- include: batch, campaigns, issuing, keys, pack, people, points, quotas, records
 -- Orders: stock and limits set aside until they are paid. What has lapsed sets nothing aside from
 -- that instant on, told to the books or not: whoever needs the room gives it up.
 local orders = { engine = '{"key":"","label":"engine","role":"engine"}', most = 1000 }
@@ -141,7 +141,7 @@ function orders.look(person, ids)
   for i = 2, #ids do fields[i + 2] = 'n' .. ids[i] end
   local row = redis.call('HMGET', person.wallet, unpack(fields))
   for i, id in ipairs(ids) do counts[id] = row[i + 2] and cmsgpack.unpack(row[i + 2]) or nil end
-  person.user, person.open, person.counts = row[1] and cmsgpack.unpack(row[1]), row[2], counts
+  person.user, person.open, person.counts = row[1] and people.read(row[1]), row[2], counts
   return person
 end
 
@@ -272,7 +272,7 @@ end
 function orders.open(person, serial, user_id, items, lapses, at, offset)
   local handle = person.handle
   local name, q = handle .. serial, opened(person, serial, lapses)
-  local set = person.user and { 'q', q } or { 'q', q, 'u', claims.user(user_id) }
+  local set = person.user and { 'q', q } or { 'q', q, 'u', people.new(user_id) }
   redis.call('ZADD', keys.orders(), lapses, name)
   local minute, day = math.floor((at + offset) / 60000), math.floor((at + offset) / 86400000)
   for _, item in ipairs(items) do
