@@ -85,14 +85,17 @@ class Loader:
         )
 
     async def run(self, **plan: Any) -> Result:
-        """One run of it."""
+        """One run of it. With a ``first`` of its own the caller counts."""
+        counted = "first" not in plan
+        plan.setdefault("first", self.next)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(msgspec.json.encode(Plan(first=self.next, **plan)) + b"\n")
+        self._process.stdin.write(msgspec.json.encode(Plan(**plan)) + b"\n")
         self._process.stdin.flush()
         line = await asyncio.to_thread(self._process.stdout.readline)
         result = msgspec.json.decode(line, type=Result)
-        self.next += result.requests
+        if counted:
+            self.next += result.requests
         return result
 
     def stop(self) -> None:

@@ -1,10 +1,11 @@
 """A load generator cheap enough not to be the limit: bytes made ahead, answers barely read.
 
 A process of its own (``python -m benchmarks.http_load``): takes one JSON line a run on stdin,
-``Plan``, and answers one line on stdout, ``Result``. Each run opens its connections anew and
-keeps them. Closed loop: the next request of a connection leaves when its answer has come. Open
-loop (``rate``): requests leave when they are due, and what waits for a free connection counts
-from when it was due, so a slow server can't hide by slowing its callers.
+``Plan``, and answers one line on stdout, ``Result``. It claims, or does what else ``REQUESTS``
+knows. Each run opens its connections anew and keeps them. Closed loop: the next request of a
+connection leaves when its answer has come. Open loop (``rate``): requests leave when they are due,
+and what waits for a free connection counts from when it was due, so a slow server can't hide by
+slowing its callers.
 """
 
 from __future__ import annotations
@@ -27,6 +28,16 @@ ANSWER_SECONDS = 30.0  # for what is in flight when a run ends
 TICK_SECONDS = 0.001
 LOOK_SECONDS = 0.01
 
+# The first line and the body of each act: the campaign first, then the person's number.
+REQUESTS = {
+    "claim": (
+        b"POST /v1/claims",
+        b'{"campaign_id":"%(campaign)s","user_id":"member:%%010d","channel":"app"}',
+    ),
+    "join": (b"POST /v1/campaigns/%(campaign)s/waitlist", b'{"user_id":"member:%%010d"}'),
+    "ask": (b"GET /v1/campaigns/%(campaign)s/waitlist/member:%%010d", b""),
+}  # fmt: skip
+
 
 class Plan(msgspec.Struct):
     """One run. ``first``: the number of its first request; users and keys carry the number."""
@@ -40,6 +51,8 @@ class Plan(msgspec.Struct):
     rate: float = 0.0  # requests a second; 0 = closed loop
     most: int = 1 << 60  # requests after which to stop, warm-up included
     warm_up: float = WARM_UP_SECONDS
+    act: str = "claim"
+    step: int = 1  # from one number to the next
 
 
 class Result(msgspec.Struct):
@@ -49,7 +62,7 @@ class Result(msgspec.Struct):
     measured: int
     seconds: float
     statuses: dict[str, int]  # warm-up included
-    coupons: int  # different coupon ids in the answers
+    coupons: int  # different coupon ids in the answers to claims
     p50: float
     p99: float
     p999: float
@@ -63,19 +76,21 @@ class Load:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        body = b'{"campaign_id":"%s","user_id":"member:%%010d","channel":"app"}'
-        self._body = body % plan.campaign.encode()
-        self._head = b"".join(
-            (
-                b"POST /v1/claims HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % plan.port,
-                b"Accept: application/json\r\nUser-Agent: mini-program/1.0\r\n",
-                b"Authorization: Bearer %s\r\n" % plan.key.encode(),
+        names = {b"campaign": plan.campaign.encode()}
+        line, body = (part % names for part in REQUESTS[plan.act])
+        head = [
+            line + b" HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % plan.port,
+            b"Accept: application/json\r\nUser-Agent: mini-program/1.0\r\n",
+            b"Authorization: Bearer %s\r\n" % plan.key.encode(),
+        ]
+        if body:
+            head += [
                 b"Content-Type: application/json\r\n",
-                b"Content-Length: %d\r\n" % len(self._body % 0),
-                b"Idempotency-Key: %016d\r\n\r\n",
-            )
-        )
-        self._whole = self._head + self._body
+                b"Content-Length: %d\r\n" % len(body % 0),
+                b"Idempotency-Key: %016d\r\n",
+            ]
+        self._whole = b"".join((*head, b"\r\n", body))
+        self._numbers = 2 if body else 1
         self.sent = 0
         self.answered = 0
         self.statuses: Counter[bytes] = Counter()
@@ -86,11 +101,11 @@ class Load:
 
     def request(self) -> bytes:
         """The next request."""
-        number = self.plan.first + self.sent
+        number = self.plan.first + self.sent * self.plan.step
         self.sent += 1
         if self.sent >= self.plan.most:
             self.sending = False
-        return self._whole % (number, number)
+        return self._whole % ((number,) * self._numbers)
 
     async def run(self) -> Result:
         """Open, load, wait for the last answers."""
@@ -179,7 +194,7 @@ class Connection(asyncio.Protocol):
         load.times[status].append(now - self._since)
         load.answered += 1
         load.statuses[status] += 1
-        if status == b"201":
+        if status == b"201" and load.plan.act == "claim":
             load.coupons.append(data[head + 11 : head + 39])  # after {"id":"
         if load.sending and not load.plan.rate:
             self.send(now)

@@ -209,9 +209,31 @@ def waitlist(report: Report) -> str:
     for line in ("short", "long"):
         claim = report[line]["claim"]
         for act, told in report[line].items():
-            times = (told["redis_us"] / claim["redis_us"], told["cpu_us"] / claim["cpu_us"])
-            rows.append([line, act, told["redis_us"], times[0], told["cpu_us"], times[1]])
-    return table(("line", "act", "script µs", "of a claim", "client CPU µs", "of a claim"), rows)
+            redis_us, cpu_us = told["redis_us"], told["cpu_us"]
+            both, of_claim = redis_us + cpu_us, claim["redis_us"] + claim["cpu_us"]
+            rows.append(
+                [line, act, redis_us, redis_us / claim["redis_us"], cpu_us,
+                 cpu_us / claim["cpu_us"], both, both / of_claim]
+            )  # fmt: skip
+    heads = ("line", "act", "script µs", "of a claim", "client CPU µs", "of a claim",
+             "both µs", "of a claim")  # fmt: skip
+    return table(heads, rows)
+
+
+def waitlist_http(report: Report) -> str:
+    if "http" not in report:
+        return NOT_YET
+    found = report["http"]
+    names = ("api", "redis", "writer", "total", "of_claim", "p50", "p99")
+    rows = [
+        [line, act, *picked([told], *names)[0]]
+        for line in ("short", "long")
+        for act, told in found[line].items()
+    ]
+    heads = ("line", "act", "API CPU µs", "Redis CPU", "writer CPU", "all", "of a claim",
+             "p50 µs", "p99")  # fmt: skip
+    people = " and ".join(shown(found[f"{line}_people"]) for line in ("short", "long"))
+    return table(heads, rows) + f"\nIn the lines: {people}, after the last round.\n"
 
 
 def growth(report: Report) -> str:
@@ -301,6 +323,7 @@ TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "lag": ("bench-lag", lag),
     "workers": ("bench-workers", workers),
     "waitlist": ("bench-waitlist", waitlist),
+    "waitlist-http": ("bench-waitlist", waitlist_http),
     "growth": ("bench-growth", growth),
     "codes": ("bench-codes", codes),
     "peers-claims": ("peers-claims", peers_claims),

@@ -1,16 +1,22 @@
 """Waiting lines: what joining, asking and moving on cost with 200,000 people waiting.
 
-``python -m benchmarks.waitlist [--people N] [--acts N] [--json PATH]`` drives the engine against a
-server of its own (appendfsync always), 256 acts in flight. For each act: Redis time (all scripts,
-by `INFO commandstats`) and CPU of this process, beside claims of the same run. Moving on is told a
-person who is offered: stock is added, and the line takes it all. The aim: each within half of a
-claim, more or less, and no dearer in a long line than in a short one. A figure never fails the
-run; a wrong order, or a difference between live state and books, does.
+``python -m benchmarks.waitlist [--quick] [--people N] [--acts N] [--json PATH]``, two parts. The
+first drives the engine against a server of its own (appendfsync always), 256 acts in flight: for
+each act Redis time (all scripts, by `INFO commandstats`) and CPU of this process, which is the
+engine's; no HTTP, no writer. The second (``benchmarks.http_waitlist``) asks `hexiao serve` over
+HTTP and counts the CPU time of all that serve: API, Redis and writer.
+
+Both stand beside claims of the same run. Moving on is told a person who is offered: stock is added,
+and the line takes it all. The aim: each within half of a claim, more or less, and no dearer in a
+long line than in a short one. A figure never fails the run; a wrong order, people who are lost, or
+a difference between live state and books do (exit code 1). ``--quick``: a tenth of the people, one
+round over HTTP.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,6 +25,7 @@ from typing import Any
 import redis.asyncio
 
 from api.loops import run
+from benchmarks import http_waitlist
 from benchmarks.common import machine, own_cpu_seconds, server_name, write_report
 from benchmarks.redis_time import in_flight, spent
 from engine.books.db import migrate
@@ -137,28 +144,57 @@ async def measure(url: str, directory: Path, people: int, acts: int) -> dict[str
     return figures
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--people", type=int, default=200_000)
-    parser.add_argument("--acts", type=int, default=2_000)
-    parser.add_argument("--json", type=Path, default=Path("reports/bench-waitlist.json"))
-    options = parser.parse_args()
+def scripts(people: int, acts: int) -> dict[str, Any]:
+    """The engine alone."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         server = EmbeddedRedis(directory / "redis")
         server.start()
         try:
-            found = run(measure(server.url, directory, options.people, options.acts))
+            return run(measure(server.url, directory, people, acts))
         finally:
             server.stop()
+
+
+def over_http(people: int, *, quick: bool) -> dict[str, Any]:
+    """A server as anybody starts it."""
+    short, acts, number = (people // 20, 2000, 1) if quick else (10_000, 4000, 3)
+    with tempfile.TemporaryDirectory() as name:
+        return run(
+            http_waitlist.measure(Path(name), people=people, short=short, acts=acts, number=number)
+        )
+
+
+def show(found: dict[str, Any]) -> None:
+    """The table of the engine alone."""
     for line in ("short", "long"):
         claim = found[line]["claim"]
         for act, told in found[line].items():
-            ratio = told["redis_us"] / claim["redis_us"], told["cpu_us"] / claim["cpu_us"]
-            print(f"{line:6}{act:9}{told}  {ratio[0]:.2f} x Redis, {ratio[1]:.2f} x CPU of a claim")
+            ratio = [told[name] / claim[name] for name in ("redis_us", "cpu_us")]
+            total = sum(told[name] for name in ("redis_us", "cpu_us"))
+            ratio.append(total / (claim["redis_us"] + claim["cpu_us"]))
+            print(
+                f"{line:6}{act:9}{told}  {ratio[0]:.2f} x Redis, {ratio[1]:.2f} x CPU,"
+                f" {ratio[2]:.2f} x both of a claim"
+            )
+
+
+def main() -> int:
+    """Exit code 1 where somebody was lost or the books differ."""
+    parser = argparse.ArgumentParser(description="Waiting lines beside claims.")
+    parser.add_argument("--people", type=int, default=0, help="200,000 unless --quick")
+    parser.add_argument("--acts", type=int, default=2_000, help="of the first part")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path, default=Path("reports/bench-waitlist.json"))
+    options = parser.parse_args()
+    people = options.people or (20_000 if options.quick else 200_000)
+    found = scripts(people, min(options.acts, 500) if options.quick else options.acts)
+    show(found)
+    found["http"] = over_http(people, quick=options.quick)
+    http_waitlist.show(found["http"])
     write_report(options.json, {**machine(), **found})
+    return 0 if found["http"]["check"]["holds"] else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
