@@ -81,30 +81,12 @@ local function tell(op, now, coupon, user_id, bought, amount, score, whole)
     op[REPAY.reason], amount, score, whole and 1 or 0)
 end
 
--- A coupon that came from somebody: the coupon keeps its refund.
-local function of_gift(op, coupon, wallet, packed, now)
-  local refunds = coupon[COUPON.refunds] or {}
-  local again = before(op, refunds, packed, now, -1)
-  if again then return again end
-  if coupon[COUPON.state] == COUPON_STATE.REFUNDED then
-    return batch.answer(OUTCOME.REFUNDED, now)
-  end
-  if coupon[COUPON.state] ~= COUPON_STATE.VOIDED or (coupon[COUPON.paid] or 0) == 0 then
-    return batch.answer(OUTCOME.NOT_REFUNDABLE, now)
-  end
-  local terms = campaigns.terms(campaigns.share(coupon[COUPON.campaign_id]),
-    coupon[COUPON.terms_revision])
-  local user = cmsgpack.unpack(redis.call('HGET', wallet, 'u'))
-  local amount = unused(coupon[COUPON.paid], coupon, terms)
-  -- After this point the act must succeed.
-  coupon[COUPON.state] = COUPON_STATE.REFUNDED
-  refunds[#refunds + 1] = { op[REPAY.serial], op[REPAY.refund_ref], op[REPAY.key],
-    op[REPAY.fingerprint], now, amount, 0, 0, 0, '' }
-  coupon[COUPON.refunds] = refunds
-  local kept = records.coupon(coupon)
-  redis.call('HSET', wallet, 'C' .. op[REPAY.serial], kept)
-  tell(op, now, coupon, user[USER.user_id], '', amount, 0, false)
-  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now) .. kept .. cmsgpack.pack(-#refunds)
+-- What was given to somebody comes back only where the mall has withdrawn it.
+local function withdrawn(coupon)
+  if coupon[COUPON.state] == COUPON_STATE.REFUNDED then return OUTCOME.REFUNDED end
+  local paid = (coupon[COUPON.paid] or 0) > 0
+  return paid and coupon[COUPON.state] == COUPON_STATE.VOIDED and OUTCOME.DONE
+    or OUTCOME.NOT_REFUNDABLE
 end
 
 return batch.run(function(op)
@@ -113,33 +95,40 @@ return batch.run(function(op)
   local packed_coupon = redis.call('HGET', wallet, 'C' .. serial)
   if not packed_coupon then return batch.answer(OUTCOME.NOT_FOUND, now) end
   local coupon = cmsgpack.unpack(packed_coupon)
-  local bought = coupon[COUPON.order] or ''
-  if (coupon[COUPON.came_from] or '') ~= '' then
-    return of_gift(op, coupon, wallet, packed_coupon, now)
-  end
-  if bought == '' then return batch.answer(OUTCOME.NOT_REFUNDABLE, now) end
-  local record, packed = orders.get(handle, bought)
-  local again = before(op, record[ORDER.refunds], packed, now, 1)
+  -- The refund is kept by the order, or by a coupon that came from somebody.
+  local given = (coupon[COUPON.came_from] or '') ~= ''
+  local bought = not given and coupon[COUPON.order] or ''
+  if bought == '' and not given then return batch.answer(OUTCOME.NOT_REFUNDABLE, now) end
+  local record, packed = nil, packed_coupon
+  if not given then record, packed = orders.get(handle, bought) end
+  local refunds = given and (coupon[COUPON.refunds] or {}) or record[ORDER.refunds]
+  local again = before(op, refunds, packed, now, given and -1 or 1)
   if again then return again end
   local share = campaigns.share(coupon[COUPON.campaign_id])
   local terms = campaigns.terms(share, coupon[COUPON.terms_revision])
-  local outcome = state(coupon, terms, now)
+  local outcome = given and withdrawn(coupon) or state(coupon, terms, now)
   if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
+  local user_id = given and cmsgpack.unpack(redis.call('HGET', wallet, 'u'))[USER.user_id]
+    or record[ORDER.user_id]
   local amount = unused(coupon[COUPON.paid], coupon, terms)
-  local score = unused(coupon[COUPON.points_paid], coupon, terms)
+  local score = given and 0 or unused(coupon[COUPON.points_paid], coupon, terms)
   local spent = score > 0 and points.entry(handle, bought) or nil
   local mine = spent and orders.purse(handle, now)
   if spent then  -- not what was reversed of them already
     score = math.min(score, -spent[ENTRY.points] - spent[ENTRY.reversed])
   end
-  local whole = (coupon[COUPON.used] or 0) == 0 and (coupon[COUPON.spent] or 0) == 0
+  local whole = not given and (coupon[COUPON.used] or 0) == 0 and (coupon[COUPON.spent] or 0) == 0
     and (coupon[COUPON.state] == COUPON_STATE.VOIDED or not expired(coupon, now))
   -- After this point the act must succeed.
   if coupon[COUPON.state] == COUPON_STATE.HELD then  -- by a hold that has lapsed
     coupon[COUPON.redemption], coupon[COUPON.held_until] = '', 0
   end
   coupon[COUPON.state] = COUPON_STATE.REFUNDED
-  redis.call('HSET', wallet, 'C' .. serial, records.coupon(coupon))
+  refunds[#refunds + 1] = { serial, op[REPAY.refund_ref], op[REPAY.key], op[REPAY.fingerprint], now,
+    amount, score, whole and 1 or 0, 0, '' }
+  if given then coupon[COUPON.refunds] = refunds end
+  local kept = records.coupon(coupon)
+  redis.call('HSET', wallet, 'C' .. serial, kept)
   if whole then
     campaigns.restock(share, 1)
     orders.recount(handle, share.id, issuing.less, record[ORDER.counted], record[ORDER.offset], 1)
@@ -148,14 +137,13 @@ return batch.run(function(op)
     spent[ENTRY.parts] = points.give_back(mine, spent[ENTRY.parts], score)
     spent[ENTRY.reversed] = spent[ENTRY.reversed] + score
     points.keep(handle, bought, spent)  -- first: put adds to it what expired
-    local entry = points.new_entry('spend_reversal', score, now, record[ORDER.user_id],
+    local entry = points.new_entry('spend_reversal', score, now, user_id,
       op[REPAY.fingerprint], op[REPAY.reason], op[REPAY.refund_ref], nil, bought)
     points.tell(handle, op[REPAY.entry], entry,
-      points.put(handle, record[ORDER.user_id], mine, now), op[REPAY.who])
+      points.put(handle, user_id, mine, now), op[REPAY.who])
   end
-  table.insert(record[ORDER.refunds], { serial, op[REPAY.refund_ref], op[REPAY.key],
-    op[REPAY.fingerprint], now, amount, score, whole and 1 or 0, 0, '' })
-  tell(op, now, coupon, record[ORDER.user_id], bought, amount, score, whole)
-  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now) .. orders.put(handle, bought, record)
-    .. cmsgpack.pack(#record[ORDER.refunds])
+  tell(op, now, coupon, user_id, bought, amount, score, whole)
+  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now)
+    .. (given and kept or orders.put(handle, bought, record))
+    .. cmsgpack.pack(given and -#refunds or #refunds)
 end)

@@ -41,40 +41,25 @@ local function tell(op, now, coupon, user_id, bought, refund, voided)
     refund[REFUNDED.stock], voided and 1 or 0)
 end
 
--- A coupon that came from somebody was withdrawn before, and is again.
-local function of_gift(op, coupon, wallet, packed, now)
-  local at = find(op, coupon[COUPON.refunds] or {})
-  if not at then return batch.answer(OUTCOME.NOT_FOUND, now) end
-  local refund = coupon[COUPON.refunds][at]
-  if refund[REFUNDED.failed] > 0 then
-    return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed .. cmsgpack.pack(-at)
-  end
-  local user = cmsgpack.unpack(redis.call('HGET', wallet, 'u'))
-  -- After this point the act must succeed.
-  coupon[COUPON.state] = COUPON_STATE.VOIDED
-  refund[REFUNDED.failed], refund[REFUNDED.fail_key] = now, op[UNREPAY.key]
-  local kept = records.coupon(coupon)
-  redis.call('HSET', wallet, 'C' .. op[UNREPAY.serial], kept)
-  tell(op, now, coupon, user[USER.user_id], '', refund, true)
-  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now) .. kept .. cmsgpack.pack(-at)
-end
-
 return batch.run(function(op)
   local handle, serial, now = op[UNREPAY.handle], op[UNREPAY.serial], batch.at(op[UNREPAY.now])
   local wallet, offset = keys.wallet(handle), op[UNREPAY.offset]
   local packed_coupon = redis.call('HGET', wallet, 'C' .. serial)
   local coupon = packed_coupon and cmsgpack.unpack(packed_coupon)
-  local bought = coupon and coupon[COUPON.order] or ''
-  if coupon and (coupon[COUPON.came_from] or '') ~= '' then
-    return of_gift(op, coupon, wallet, packed_coupon, now)
-  end
-  if bought == '' then return batch.answer(OUTCOME.NOT_FOUND, now) end
-  local record, packed = orders.get(handle, bought)
-  local at = find(op, record[ORDER.refunds])
+  -- The refund is kept by the order, or by a coupon that came from somebody: it was withdrawn
+  -- before, and is again.
+  local given = coupon and (coupon[COUPON.came_from] or '') ~= ''
+  local bought = coupon and not given and coupon[COUPON.order] or ''
+  if bought == '' and not given then return batch.answer(OUTCOME.NOT_FOUND, now) end
+  local record, packed = nil, packed_coupon
+  if not given then record, packed = orders.get(handle, bought) end
+  local refunds = given and (coupon[COUPON.refunds] or {}) or record[ORDER.refunds]
+  local at, sign = find(op, refunds), given and -1 or 1
   if not at then return batch.answer(OUTCOME.NOT_FOUND, now) end
-  local refund = record[ORDER.refunds][at]
+  local refund = refunds[at]
   if refund[REFUNDED.failed] > 0 then
-    return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed .. cmsgpack.pack(at)
+    return pack.header(4) .. cmsgpack.pack(OUTCOME.REPEATED, now) .. packed
+      .. cmsgpack.pack(sign * at)
   end
   local id, freed = coupon[COUPON.campaign_id], {}
   local share = campaigns.share(id)
@@ -88,16 +73,20 @@ return batch.run(function(op)
     end)
     if outcome ~= OUTCOME.DONE then return batch.answer(outcome, now) end
   end
-  local score, user_id = refund[REFUNDED.points], record[ORDER.user_id]
+  local score = refund[REFUNDED.points]
+  local user_id = given and cmsgpack.unpack(redis.call('HGET', wallet, 'u'))[USER.user_id]
+    or record[ORDER.user_id]
   local mine = score > 0 and orders.purse(handle, now)
   if mine and points.available(mine, now) < score then
     return batch.answer(OUTCOME.POINTS_INSUFFICIENT, now)
   end
-  local voided = (coupon[COUPON.voided] or 0) > 0
+  local voided = given or (coupon[COUPON.voided] or 0) > 0
   -- After this point the act must succeed.
   orders.tidy(freed, now)
   coupon[COUPON.state] = voided and COUPON_STATE.VOIDED or COUPON_STATE.ISSUED
-  redis.call('HSET', wallet, 'C' .. serial, records.coupon(coupon))
+  refund[REFUNDED.failed], refund[REFUNDED.fail_key] = now, op[UNREPAY.key]
+  local kept = records.coupon(coupon)
+  redis.call('HSET', wallet, 'C' .. serial, kept)
   if refund[REFUNDED.stock] == 1 then
     campaigns.restock(share, -1)
     orders.recount(handle, id, issuing.less, record[ORDER.counted], record[ORDER.offset], -1)
@@ -115,8 +104,7 @@ return batch.run(function(op)
     points.tell(handle, op[UNREPAY.entry], entry, points.put(handle, user_id, mine, now),
       op[UNREPAY.who])
   end
-  refund[REFUNDED.failed], refund[REFUNDED.fail_key] = now, op[UNREPAY.key]
-  tell(op, now, coupon, record[ORDER.user_id], bought, refund, voided)
-  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now) .. orders.put(handle, bought, record)
-    .. cmsgpack.pack(at)
+  tell(op, now, coupon, user_id, bought, refund, voided)
+  return pack.header(4) .. cmsgpack.pack(OUTCOME.DONE, now)
+    .. (given and kept or orders.put(handle, bought, record)) .. cmsgpack.pack(sign * at)
 end)
