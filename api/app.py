@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import re
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -53,6 +55,8 @@ CHANNELS = (
 )
 BODY_BYTES = 64 << 20  # the most that any route takes; each route has its own limit below that
 _ANYBODY = frozenset(ROLES)
+# A parameter as the short way reads it: an id that every reader of paths takes as it stands.
+_PLAIN_ID = r"(?P<\1>[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63})"
 
 
 def all_routes() -> list[Route]:
@@ -74,6 +78,7 @@ class Site:
         self._router = web.UrlDispatcher()
         self.plain: dict[tuple[str, str], Endpoint] = {}
         self.lines: dict[bytes, Endpoint] = {}  # the same by the beginning of a request
+        self._short: list[tuple[re.Pattern[bytes], Endpoint]] = []  # with parameters
         self.fronts: dict[RequestHandler, Front] = {}  # of the connections that are open
         built = all_routes()
         for route in built:
@@ -90,6 +95,17 @@ class Site:
         self._router.add_route(method, path, endpoint.handle)
         if not endpoint.params and method != "*":
             self.plain[method, path] = self.lines[f"{method} {path}".encode()] = endpoint
+        elif endpoint.route.short:
+            line = re.sub(r"\{(\w+)\}", _PLAIN_ID, f"{method} {path}")
+            self._short.append((re.compile(line.encode()), endpoint))
+
+    def short(self, line: bytes) -> tuple[Endpoint, Mapping[str, str]] | None:
+        """By the beginning of a request the endpoint that is ``short``, and its parameters."""
+        for pattern, endpoint in self._short:
+            if match := pattern.fullmatch(line):
+                found = zip(endpoint.params, match.groups(), strict=True)
+                return endpoint, {name: value.decode() for name, value in found}
+        return None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The handler of a low-level aiohttp server."""

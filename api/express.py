@@ -3,9 +3,10 @@
 aiohttp makes a request, a task, a writer and a response of each request, and goes round its loop
 three times; for an answer that is known at once, or one of a few lines, that costs more than the
 answer. So a ``Front`` stands before aiohttp's protocol on every connection, and serves by itself
-what is whole, plain (a path without parameters), of a key that is known, and alone on its
-connection. It reads what is spelled as usual by ``engine.fastpath.read_request``, anything else
-with aiohttp's own parser. Everything else goes to aiohttp as it came, byte for byte.
+what is whole, plain (a path without parameters, or of one of the few routes that say ``short``), of
+a key that is known, and alone on its connection. It reads what is spelled as usual by
+``engine.fastpath.read_request``, anything else with aiohttp's own parser. Everything else goes to
+aiohttp as it came, byte for byte.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -28,11 +30,12 @@ from engine.fastpath import read_request
 if TYPE_CHECKING:
     from api.app import Site
     from api.frame import Endpoint
-    from api.routes import Call
+    from api.routes import Call, Route
 
 KEEPALIVE_SECONDS = 30.0  # a connection on which nothing is asked for so long is closed
 NEVER = 1e9  # aiohttp's own clock for that does not see what goes the short way
 _LENGTH = istr("Content-Length")
+NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 MOST_BYTES = 1 << 20  # of a piece; what a read brings is less
 
 log = structlog.get_logger()
@@ -41,13 +44,20 @@ log = structlog.get_logger()
 class Asked:
     """What handlers of plain routes read of a request."""
 
-    __slots__ = ("headers", "method", "raw_path")
+    __slots__ = ("_parameters", "headers", "method", "raw_path")
     query: Mapping[str, str] = {}  # a path with a query is not plain
 
-    def __init__(self, method: str, raw_path: str, headers: Mapping[str, str]) -> None:
-        self.method = method
-        self.raw_path = raw_path
+    def __init__(
+        self, route: Route, headers: Mapping[str, str], parameters: Mapping[str, str]
+    ) -> None:
+        self.method = route.method
+        self.raw_path = route.path
         self.headers = headers
+        self._parameters = parameters
+
+    def __getitem__(self, _: object) -> Mapping[str, str]:
+        """As of aiohttp's requests, by ``frame.PATH``: the path's parameters."""
+        return self._parameters
 
 
 class Leaving:
@@ -147,7 +157,10 @@ class Front(asyncio.Protocol):
         if read is not None:
             line, headers, body = read
             endpoint = self._site.lines.get(line)
-            return endpoint is not None and self._taken(endpoint, headers, body)
+            if endpoint is not None:
+                return self._taken(endpoint, headers, body)
+            found = self._site.short(line)
+            return found is not None and self._taken(found[0], headers, body, found[1])
         parsed = self._parsed(data)
         if parsed is None:
             self._through = True  # aiohttp has the rest of it, or the beginning of another
@@ -175,12 +188,15 @@ class Front(asyncio.Protocol):
         message, payload = messages[0]
         return message, payload.read_nowait()
 
-    def _taken(self, endpoint: Endpoint, headers: Mapping[str, str], raw: bytes) -> bool:
+    def _taken(
+        self, endpoint: Endpoint, headers: Mapping[str, str], raw: bytes,
+        parameters: Mapping[str, str] = NO_PARAMETERS,
+    ) -> bool:  # fmt: skip
         """Answer the request, now or later; False where it may not go the short way."""
         key = endpoint.known(headers)
         if key is None:
             return False
-        asked = Asked(endpoint.route.method, endpoint.route.path, headers)
+        asked = Asked(endpoint.route, headers, parameters)
         call, reply = endpoint.judge(asked, key, raw)
         if isinstance(reply, Reply):
             self._leaving.add(self._transport, endpoint.written(call, reply))

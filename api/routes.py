@@ -131,6 +131,7 @@ class Route:
     accepts: tuple[str, ...] = ("application/json",)
     errors: tuple[Outcome, ...] = ()  # refusals beyond those of every route, for OpenAPI
     hidden: bool = False  # not in OpenAPI
+    short: bool = False  # the short way though its path has parameters (express.py)
     sheds: bool = False  # gives out: turned away first when the process is full
     at_once: Callable[[Call], Reply | None] | None = None  # a reply that needs no waiting
     begun: Callable[[Call], Begun | None] | None = None  # else; None = as the handler does it

@@ -23,6 +23,7 @@ TAGS = ("waiting lines",)
     status=201,
     summary="Wait for a campaign; an offer at once where there is room and nobody waits.",
     tags=TAGS,
+    short=True,
     errors=(*CLAIM_REFUSALS, Outcome.POINTS_INSUFFICIENT, Outcome.ALREADY_EXISTS),
 )
 async def join(call: Call) -> Reply:
@@ -55,6 +56,7 @@ async def join(call: Call) -> Reply:
     reply=shapes.WaitlistReply,
     summary="Somebody's place in a waiting line, what they are offered, or why nothing.",
     tags=TAGS,
+    short=True,
 )
 async def read(call: Call) -> Reply:
     found = await call.tenant.engine.waiting.place(

@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from api.app import all_routes
 from tests.api.server import Api, ApiServer
 from tests.api.story import campaign_body
 
@@ -125,6 +126,57 @@ async def test_both_ways_take_turns(api: Api, api_server: ApiServer) -> None:
                 line.request(f"d{n}", method="GET", path=f"/v1/coupons/{json.loads(body)['id']}")
             )
             assert await line.answers(1) == [(200, f"d{n}")]
+
+
+async def test_a_path_with_parameters_is_read_alike_by_both_ways(
+    api: Api, api_server: ApiServer
+) -> None:
+    """What comes in two pieces goes to aiohttp; whole, some of it goes the short way."""
+    await api.post("/v1/campaigns", campaign_body("queue", ["stock", "1"]))
+    path = "/v1/campaigns/queue/waitlist"
+    for name in ("ann", "b.o:b_-1", "c" * 64):
+        assert (await api.post(path, {"user_id": name})).status == 201
+    paths = {
+        "/ann": 200, "/b.o:b_-1": 200, "/" + "c" * 64: 200, "/" + "c" * 65: 404, "/nobody": 404,
+        "/%61nn": 200, "/b.o%3Ab_-1": 200, "/an%6": 404, "/ann/": 404, "/ann?": 200,
+        "/ann?a=1": 400, "//ann": 404, "/..": 404, "/.": 404, "/-ann": 404, "/ann#x": 200,
+    }  # fmt: skip
+    asked: list[tuple[str, str, object, int]] = [
+        ("GET", path + rest, None, status) for rest, status in paths.items()
+    ]
+    asked += [
+        ("POST", path, {"user_id": "ann"}, 409), ("POST", path, {"user_id": "a b"}, 400),
+        ("POST", path, None, 400), ("POST", path + "/ann", {}, 405), ("PATCH", path, {}, 405),
+        ("POST", "/v1/campaigns/none/waitlist", {"user_id": "ann"}, 404),
+        ("POST", "/v1/campaigns/../waitlist", {"user_id": "ann"}, 404),
+    ]  # fmt: skip
+    for method, target, body, status in asked:
+        async with line_to(api_server) as line:
+            whole = line.request("j", body, method=method, path=target)
+            await line.send(whole)
+            short = await line.answer()
+        async with line_to(api_server) as line:
+            await line.send(whole[:20], whole[20:])
+            assert await line.answer() == short, target
+        assert short[0] == status, (target, short)
+
+
+def test_a_route_that_goes_the_short_way_is_alone_on_its_path() -> None:
+    """No other one could be meant by a path that it fits."""
+    routes = all_routes()
+    short = [one for one in routes if one.short]
+    assert len(short) == 2
+    for one in short:
+        parts = one.path.split("/")
+        for other in routes:
+            if other is one or other.method not in (one.method, "*"):
+                continue
+            others = other.path.split("/")
+            fits = len(parts) == len(others) and all(
+                a == b or a.startswith("{") or b.startswith("{")
+                for a, b in zip(parts, others, strict=True)
+            )
+            assert not fits, (one.path, other.path)
 
 
 async def test_a_body_in_pieces_is_a_body(api: Api, api_server: ApiServer) -> None:
