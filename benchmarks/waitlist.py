@@ -9,8 +9,8 @@ HTTP and counts the CPU time of all that serve: API, Redis and writer.
 Both stand beside claims of the same run. Moving on is told a person who is offered: stock is added,
 and the line takes it all. The aim: each within half of a claim, more or less, and no dearer in a
 long line than in a short one. A figure never fails the run; a wrong order, people who are lost, or
-a difference between live state and books do (exit code 1). Some two minutes; ``--quick``: a tenth of
-the people and one round over HTTP, half a minute.
+a difference between live state and books do (exit code 1). Some two minutes; ``--quick``: a tenth
+of the people and one round over HTTP, half a minute.
 """
 
 from __future__ import annotations
