@@ -17,7 +17,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-import structlog
 from aiohttp import HttpVersion11, web
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
@@ -37,8 +36,6 @@ NEVER = 1e9  # aiohttp's own clock for that does not see what goes the short way
 _LENGTH = istr("Content-Length")
 NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 MOST_BYTES = 1 << 20  # of a piece; what a read brings is less
-
-log = structlog.get_logger()
 
 
 class Asked:
@@ -209,12 +206,17 @@ class Front(asyncio.Protocol):
 
     def _came(self, endpoint: Endpoint, call: Call, begun: Begun, _: object) -> None:
         """What an answer waited for is there."""
-        reply = endpoint.finish(call, begun)
-        if isinstance(reply, Reply):
+        try:
+            reply = endpoint.finish(call, begun)
+            if not isinstance(reply, Reply):
+                self._answer_by(endpoint, call, reply)
+                return
             self._answering = None
-            self._answered(call, endpoint.written(call, reply))
-        else:
-            self._answer_by(endpoint, call, reply)
+            piece = endpoint.written(call, reply)
+        except BaseException:  # there will be no answer: the caller is not left waiting for it
+            self._transport.close()
+            raise
+        self._answered(call, piece)
 
     def _answer_by(self, endpoint: Endpoint, call: Call, answer: Awaitable[Reply]) -> None:
         self._answering = self._loop.create_task(self._answer(endpoint, call, answer))
@@ -231,6 +233,7 @@ class Front(asyncio.Protocol):
 
     def _answered(self, call: Call, piece: bytes) -> None:
         last = call.gate.draining
+        self._heard = self._loop.time()
         self._leaving.add(self._transport, piece, last=last)
         if self._held and not last and not self._transport.is_closing():
             held, self._held = self._held, []

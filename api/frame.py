@@ -175,6 +175,11 @@ class Endpoint:
     def finish(self, call: Call, begun: Begun) -> Reply | Coroutine[Any, Any, Reply]:
         """The reply now that what it waited for has come; or what else it takes."""
         self.gate.in_flight -= 1
+        # Raised here, it would hold the future by its traceback, and the future it: a cycle that
+        # keeps call and body, and a flood fails by the ten thousand.
+        failed = begun.future.exception()
+        if isinstance(failed, Exception):
+            return told(call, failed)
         try:
             return begun.finish(begun.future.result())
         except Exception as error:  # noqa: BLE001 - the last resort: told, logged, counted
@@ -429,7 +434,7 @@ def told(call: Call, error: Exception) -> Reply:
             "unreachable", route=call.route.path, request=call.request_id, error=repr(error)[:300]
         )
         return unavailable(call, Unavailable())
-    log.exception("unexpected", route=call.route.path, request=call.request_id)
+    log.exception("unexpected", exc_info=error, route=call.route.path, request=call.request_id)
     return fault(call)
 
 

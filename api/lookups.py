@@ -159,7 +159,7 @@ async def caught_up(tenant: Tenant) -> None:
         if all(tuple(mine) >= theirs for mine, theirs in zip(held, live, strict=False)):
             return
         await asyncio.sleep(pause)
-        pause *= 2  # few looks where the writer is far behind
+        pause = min(2 * pause, 0.1)  # fewer looks where the writer is far behind
 
 
 async def held_until(tenant: Tenant) -> int | None:

@@ -117,9 +117,7 @@ async def claim(call: Call) -> Reply:
     user_id = body.user_id
     if user_id is None or body.member_code is not None:
         user_id = await naming.person_of(call, body)
-    claiming = _claiming(call, user_id)
-    reply = await claiming.begin()
-    return _claimed(call, claiming.known(reply) or await claiming.settle(reply))
+    return _claimed(call, await _claiming(call, user_id).answer())
 
 
 @route(

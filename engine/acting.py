@@ -138,20 +138,17 @@ class Acting:
         except (RedisError, OSError) as error:
             raise Unavailable("Redis does not answer") from error
 
-    async def act(self, verb: str, command: commands.Operation, *, shed: bool = False) -> Reply:
-        """Send one operation to the person's cell; Unavailable when nobody knows what became.
-
-        ``shed``: it may be turned away in a flood, for the sake of others (admission.py).
-        """
+    async def act(self, verb: str, command: commands.Operation) -> Reply:
+        """Send one operation to the person's cell; Unavailable when nobody knows what became."""
         lane = self._lanes[self.cell_of(command.handle)]
-        reply = await lane.submit(verb, _pack(command), shed=shed)
+        reply = await lane.submit(verb, _pack(command))
         if command.now == 0:
             self._server.saw(reply.now)
         return reply
 
-    async def keyed(self, verb: str, now: int, build: Any, *, shed: bool = False) -> Reply:
+    async def keyed(self, verb: str, now: int, build: Any) -> Reply:
         """An act whose id comes from its key; asked again where our clock was a window off."""
-        reply = await self.act(verb, build(now or self.clock()), shed=shed)
+        reply = await self.act(verb, build(now or self.clock()))
         if reply.outcome == Outcome.WINDOW_MOVED:
             reply = await self.act(verb, build(reply.now))
         return reply

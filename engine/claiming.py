@@ -123,6 +123,11 @@ class Claim:
             return None
         return self._refusal(reply)
 
+    async def answer(self) -> Answer[CouponView]:
+        """All of it."""
+        reply = await self.begin()
+        return self.known(reply) or await self.settle(reply)
+
     async def settle(self, reply: Reply) -> Answer[CouponView]:
         """The answer, whatever it takes."""
         if reply.outcome == Outcome.WINDOW_MOVED:  # our clock was a window off

@@ -96,12 +96,10 @@ class Engine(Acting):
         shed: bool = False,
     ) -> Answer[CouponView]:
         """Claim one coupon of a campaign for a user; ``shed``: Unavailable at once in a flood."""
-        claim = Claim(
+        return await Claim(
             self, user_id=user_id, campaign_id=campaign_id, channel=channel, key=key, who=who,
             source=source, metadata=metadata, now=now, shed=shed,
-        )  # fmt: skip
-        reply = await claim.begin()
-        return claim.known(reply) or await claim.settle(reply)
+        ).answer()  # fmt: skip
 
     async def offers(
         self, *, user_id: str, campaign_ids: Sequence[str], channel: str | None = None, now: int = 0

@@ -12,7 +12,7 @@ import msgspec
 
 from engine import line_commands
 from engine.acting import Acting
-from engine.batching import Reply
+from engine.batching import Reply, as_text
 from engine.orders import ENGINE
 from engine.outcomes import Outcome
 from engine.waiting_records import Waiter
@@ -29,11 +29,6 @@ _pair = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _waiter = msgspec.msgpack.Decoder(Waiter).decode
 _name = msgspec.msgpack.Decoder(str).decode
 _number = msgspec.msgpack.Decoder(int | None).decode
-
-
-def _text(packed: bytes) -> msgspec.Raw:
-    """A MessagePack string (str 16) of any bytes: Lua's cmsgpack reads no binary."""
-    return msgspec.Raw(b"\xda" + len(packed).to_bytes(2, "big") + packed)
 
 
 class Result(NamedTuple):
@@ -54,7 +49,7 @@ class Result(NamedTuple):
                 f"O{handle}{self.order}" if self.order else "", self.until, self.why,
             )
         )  # fmt: skip
-        rest = _text(told[1:])  # without the array's header
+        rest = as_text(told[1:])  # without the array's header
         return (handle, waiter.joined.serial, self.order, self.until, self.why, rest)
 
 

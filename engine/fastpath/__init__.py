@@ -1,7 +1,7 @@
 """The pieces that every scan and every act pay for, in two twins that mean the same.
 
 `_code_c` and `_sign_c` (Cython over OpenSSL's libcrypto), `_best_c` and `_request_c` are taken when
-they were built, the `_py` of each otherwise or when HEXIAO_NO_EXTENSIONS=1.
+all of them were built, the `_py` of each otherwise or when HEXIAO_NO_EXTENSIONS=1.
 HEXIAO_REQUIRE_EXTENSIONS=1 refuses to start on a pure twin.
 """
 
@@ -39,15 +39,13 @@ else:
 
     if os.environ.get("HEXIAO_NO_EXTENSIONS") != "1":
         try:
-            from engine.fastpath import _best_c as _best
-            from engine.fastpath import _code_c as _twin
-            from engine.fastpath import _request_c as _request
-            from engine.fastpath import _sign_c as _sign
-
-            IMPL = "compiled"
+            from engine.fastpath import _best_c, _code_c, _request_c, _sign_c
         except ImportError:
             if os.environ.get("HEXIAO_REQUIRE_EXTENSIONS") == "1":
                 raise
+        else:
+            _best, _twin, _request, _sign = _best_c, _code_c, _request_c, _sign_c
+            IMPL = "compiled"
     read_request = _request.read
     search = _best.search
     Signer, Verifier = _sign.Signer, _sign.Verifier

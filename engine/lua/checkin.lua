@@ -139,7 +139,7 @@ return batch.run(function(op)
   if through then gates.pass(handle, item, serial, record, done) end
   if done and op[CHECKIN.member_step] > 0 then
     user[USER.member_step] = op[CHECKIN.member_step]
-    redis.call('HSET', keys.wallet(handle), 'u', pack.array(unpack(user, 1, 5)))
+    redis.call('HSET', keys.wallet(handle), 'u', people.pack(user))
   end
   local packed = cmsgpack.pack(record)
   redis.call('SET', keys.checkin(handle, serial), packed)

@@ -22,7 +22,7 @@ outcomes:
   ALREADY_EXISTS WINDOW_MOVED LINE_CLOSED LINE_UNMARKED
 ]]
 
-local most_earlier, kept = 100, 2 * 2592000000
+local most_earlier = 100
 
 -- The receipt of this key among how the person has joined before, or nil.
 local function receipt(op, before, now)
@@ -42,7 +42,7 @@ end
 local function earlier(before, now)
   if not before then return {} end
   local found = {}
-  if now - before[WAITER.at] < kept then found[1] = before[WAITER.joined] end
+  if now - before[WAITER.at] < lines.kept * 1000 then found[1] = before[WAITER.joined] end
   for _, joined in ipairs(before[WAITER.earlier]) do
     if #found < most_earlier then found[#found + 1] = joined end
   end

@@ -266,7 +266,7 @@ local function make(handle, op, now, plan)
     plan.holds[1] and plan.holds[1][1], {})
   if member_step > 0 and user and #plan.accepted > 0 then
     user[USER.member_step] = math.max(member_step, user[USER.member_step])
-    fields[#fields + 1], fields[#fields + 2] = 'u', pack.array(unpack(user, 1, 5))
+    fields[#fields + 1], fields[#fields + 2] = 'u', people.pack(user)
   end
   if #fields > 0 then redis.call('HSET', keys.wallet(handle), unpack(fields)) end
   redemptions.charge(record, 1)

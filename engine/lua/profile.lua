@@ -1,7 +1,7 @@
 --[[
 Tell a user's tier and whether they are frozen; what is nil stays as it is.
 
-include:  batch, keys, pack, people
+include:  batch, keys, people
 keys:
   1 cell      hash    epoch, seq and definitions of the cell
 derived:
@@ -24,7 +24,7 @@ return batch.run(function(op)
   local frozen = op[PROFILE.frozen] or user[USER.frozen]
   local turned = frozen ~= user[USER.frozen]
   user[USER.frozen] = frozen
-  local new = pack.array(unpack(user, 1, 5))
+  local new = people.pack(user)
   -- After this point the act must succeed.
   if turned then
     redis.call(frozen == 1 and 'SADD' or 'SREM', keys.frozen(), op[PROFILE.handle])

@@ -188,7 +188,7 @@ return batch.run(function(op)
   local till, changed = made.till, {}
   if member_step > 0 then
     user[USER.member_step] = member_step
-    changed[1], changed[2] = 'u', pack.array(unpack(user, 1, 5))
+    changed[1], changed[2] = 'u', people.pack(user)
   end
   if order then changed[#changed + 1], changed[#changed + 2] = order, serial end
   using.take_coupons(handle, serial, accepted, till, now, replaced, changed)

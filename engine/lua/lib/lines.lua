@@ -1,7 +1,7 @@
 -- include: issuing, keys, pack
 -- Waiting lines: who waits for a campaign, in their order, in the cell that its name leads to.
 local lines = { ranks = 4398046511104, top = 1000 }  -- places of a priority; the highest one
-lines.kept = 60 * 86400  -- seconds that a key's note lasts: this window of keys and the next one
+lines.kept = 60 * 86400  -- seconds that a key may be asked again: its window and the next one
 
 -- The line (version, open, last place given) and, packed, the entry of a person in it.
 function lines.get(id, person)

@@ -8,6 +8,15 @@ function people.new(user_id)
   return '\145' .. pack.heads[#user_id] .. user_id
 end
 
+-- What is written of somebody.
+function people.pack(user)
+  if user[USER.tier] == '' and user[USER.tier_until] == 0 and user[USER.frozen] == 0
+    and user[USER.member_step] == 0 then
+    return people.new(user[USER.user_id])
+  end
+  return pack.array(unpack(user, 1, 5))
+end
+
 function people.read(packed)
   local user = cmsgpack.unpack(packed)
   if not user[USER.tier] then

@@ -167,15 +167,15 @@ end
 
 -- A pass or stored value, one use or so much money less.
 local function used(handle, item, serial, till, now, given_up)
-  local coupon, number = item.record, item.tender and 0 or 1
+  local coupon, n = item.record, item.tender and 0 or 1
   local part = { uses = item.terms[TERMS.uses] or 1,
     total = item.tender and item.terms[TERMS.amount] or nil }
   coupon[COUPON.step] = math.max(item.step, coupon[COUPON.step] or 0)
   uses.tidy(coupon, now, given_up)
   if till > 0 then
-    uses.hold(coupon, serial, till, number, item.tendered)
+    uses.hold(coupon, serial, till, n, item.tendered)
   else
-    uses.redeem(coupon, part, number, item.tendered)
+    uses.redeem(coupon, part, n, item.tendered)
   end
   uses.note(handle, item.serial, coupon, part)
   return records.coupon(coupon)
