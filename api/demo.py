@@ -141,7 +141,7 @@ async def _points(client: Client) -> None:
     if (await client.ask("GET", "/v1/settings"))["earn"] is None:
         await client.ask("PATCH", "/v1/settings", {"earn": EARN})
     bought = {**PURCHASE, "occurred_at": format_time(int(time.time() * 1000))}
-    await client.ask("POST", "/v1/purchases", bought)
+    await client.ask("POST", "/v1/purchases", bought, idempotency_key="demo-purchase")
     await client.ask("POST", "/v1/points/earn", POINTS, idempotency_key="demo-points")
 
 

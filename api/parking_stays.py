@@ -1,7 +1,7 @@
 """Stays: entries, look-ups, wrong plates, and what shops and the booth give.
 
-A stay is named by its lot and the vendor's session. It takes no Idempotency-Key to enter: the
-session is the key. A correction takes back what the wrong plate's person had set aside and asks
+A stay is named by its lot and the vendor's session: told again under whatever key, an entry is
+answered as before. A correction takes back what the wrong plate's person had set aside and asks
 for a new quote; payments tell ``on_correction`` how.
 """
 
@@ -70,10 +70,9 @@ def time_of(field: str, text: str) -> int:
     body=shapes.EntryRequest,
     reply=shapes.StayReply,
     status=201,
-    idempotent=False,  # lot and session are the key
     summary="A car entered (optional); the same session again is answered as before.",
     tags=("parking",),
-    errors=(Outcome.PLATE_CONFLICT,),
+    errors=(Outcome.PLATE_CONFLICT, Outcome.IDEMPOTENCY_KEY_REUSED),
 )
 async def enter(call: Call) -> Reply:
     body: shapes.EntryRequest = call.body
@@ -83,7 +82,9 @@ async def enter(call: Call) -> Reply:
         normalise(body.plate) if body.plate is not None else "",
         time_of("entered_at", body.entered_at),
     )
-    answer = await call.tenant.engine.parking.enter(session, who=call.who(), now=call.now)
+    answer = await call.tenant.engine.parking.enter(
+        session, who=call.who(), key=call.idempotency_key, now=call.now
+    )
     if answer.value is None:
         return refusal(call, answer.outcome, answer.details)
     reply = shapes.stay_reply(answer.value)
@@ -216,9 +217,7 @@ async def override(call: Call) -> Reply:
     if answer.value is None:
         return refusal(call, answer.outcome, answer.details)
     # A repeat finds its own, not what was said since.
-    made = call.tenant.engine.parking.override_of(
-        answer.value, call.idempotency_key, now=call.now
-    )
+    made = call.tenant.engine.parking.override_of(answer.value, call.idempotency_key, now=call.now)
     yuan = shapes.yuan_of(made.amount)
     reply = shapes.OverrideReply(
         lot_id=lot_id,

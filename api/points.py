@@ -181,7 +181,6 @@ async def read_entries(call: Call) -> Reply:
     body=shapes.PurchaseRequest,
     reply=shapes.PurchaseReply,
     status=201,
-    idempotent=False,
     summary="Take in a purchase; it earns once, however often and in whatever order it is told.",
     tags=("points",),
     errors=(*_NAMING, Outcome.IDEMPOTENCY_KEY_REUSED, Outcome.ALREADY_EXISTS),
@@ -197,6 +196,7 @@ async def purchase(call: Call) -> Reply:
         store_id=body.store_id,
         amount=body.amount,
         occurred=occurred,
+        key=call.idempotency_key,
         who=call.who(),
         channel=body.channel,
         receipt_no=body.receipt_no,
@@ -229,7 +229,6 @@ async def read_purchase(call: Call) -> Reply:
     body=shapes.PurchaseRefundRequest,
     reply=shapes.PurchaseRefundReply,
     status=201,
-    idempotent=False,
     summary="Take in a refund, before its purchase even: what was earned goes back in proportion.",
     tags=("points",),
     errors=(
@@ -246,6 +245,7 @@ async def refund(call: Call) -> Reply:
         refund_id=body.refund_id,
         user_id=await naming.person_of(call, body),
         amount=body.amount,
+        key=call.idempotency_key,
         who=call.who(),
         now=call.now,
     )

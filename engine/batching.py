@@ -41,7 +41,7 @@ PRIORITY = (
     "vehicle", "attend", "amend", "validate", "pocket",
     "points_reverse", "transaction", "purchase", "purchase_refund", "points_expire",
     "gift_send", "gift_receive", "gift_end", "gift", "gift_ask",
-    "line_open", "line_mark", "line_move", "line_leave", "claim", "order", "line_key", "line_join",
+    "line_open", "line_mark", "line_move", "line_leave", "claim", "order", "note_key", "line_join",
     "line_read", "shut",
 )  # fmt: skip
 

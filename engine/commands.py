@@ -305,6 +305,7 @@ class Named(Operation, frozen=True, kw_only=True):
 class Buy(Command, frozen=True, kw_only=True):
     """Take in a purchase; ``serial`` derives from its transaction."""
 
+    key: tuple[str, str, str]  # its serial, that of the window before, and what it is used for
     serial: str
     user_id: str
     transaction_id: str
@@ -321,6 +322,7 @@ class Buy(Command, frozen=True, kw_only=True):
 class Refund(Command, frozen=True, kw_only=True):
     """Take in a refund of a purchase."""
 
+    key: tuple[str, str, str]  # as Buy.key
     serial: str
     user_id: str
     transaction_id: str

@@ -38,6 +38,7 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:v:<h>``      string a vehicle; ``h`` stands for its plate (parking/records.py, as below)
 ``{tag}:s:<h>``      string a stay; ``h`` stands for its lot and session
 ``{tag}:k:<h>``      string a pocket: validations given to a stay, a plate or a person
+``{tag}:a:<h><s>``   string what an Idempotency-Key is used for; 60 days (notes.py)
 ``{tag}:y:<h><s>``   string how a person paid for a stay (parking/records.StayUse)
 ``{tag}:d:<h>``      string stays of the day that a person's tier was used for
 ``{tag}:holds``      zset   open holds by the time they lapse (``<h><s>``), for the sweeper
@@ -253,6 +254,11 @@ def line_order_key(tag: str, campaign_id: str) -> str:
 def lines_key(tag: str) -> str:
     """Sorted set: campaigns whose waiting line is open."""
     return f"{tag}:lines"
+
+
+def note_key(tag: str, handle: str, serial: str) -> str:
+    """String: what an Idempotency-Key is used for; ``serial`` stands for the key."""
+    return f"{tag}:a:{handle}{serial}"
 
 
 def vehicle_key(tag: str, handle: str) -> str:

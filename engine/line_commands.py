@@ -20,14 +20,14 @@ class LineMark(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     version: int
 
 
-class LineKey(Operation, frozen=True, kw_only=True):
-    """A person of another cell is about to use a key for a line; ``handle`` is theirs."""
+class NoteKey(Operation, frozen=True, kw_only=True):
+    """A key is about to be used in another cell than that of ``handle``, whose it is."""
 
-    campaign_id: str
-    serial: str  # that stands for the key, whichever line it is
+    use: str  # for what: a campaign's line, a stay
+    serial: str  # that stands for the key, whatever it is used for
     serial_before: str
-    free_of: str  # a line it was used for, and which does not know it
-    refused: int = 0  # 1: they were refused, so it was not used
+    free_of: str  # what it was noted for, and which does not know it
+    refused: int = 0  # 1: the act was refused, so it was not used
 
 
 class LineJoin(Command, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class LineJoin(Command, frozen=True, kw_only=True):
     serial: str
     serial_before: str
     window: int
-    key: str  # as LineKey.serial, where the person is of the line's cell; "" = it is noted already
+    key: str  # as NoteKey.serial, where the person is of the line's cell; "" = it is noted already
     key_before: str
     free_of: str
     fingerprint: str

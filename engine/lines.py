@@ -13,6 +13,7 @@ import msgspec
 from engine import line_commands
 from engine.acting import Acting
 from engine.batching import Reply, as_text
+from engine.notes import note
 from engine.orders import ENGINE
 from engine.outcomes import Outcome
 from engine.waiting_records import Waiter
@@ -27,7 +28,6 @@ Head = tuple[str, Waiter]
 _pack = msgspec.msgpack.encode
 _pair = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _waiter = msgspec.msgpack.Decoder(Waiter).decode
-_name = msgspec.msgpack.Decoder(str).decode
 _number = msgspec.msgpack.Decoder(int | None).decode
 
 
@@ -128,14 +128,11 @@ class Lines:
 
         ``free_of``: that one was asked, and does not know the key. ``refused``: note nothing.
         """
-        at = now or self._acting.clock()
-        serial, before, _ = self._acting.serials("waitlist", handle, key, at)
-        command = line_commands.LineKey(
-            handle=handle, now=now, campaign_id=campaign_id, serial=serial, serial_before=before,
-            free_of=free_of, refused=int(refused),
+        other = await note(
+            self._acting, "waitlist", handle, key, campaign_id, now,
+            free_of=free_of, refused=refused,
         )  # fmt: skip
-        reply = await self._acting.act("line_key", command)
-        return "" if reply.outcome == Outcome.DONE else _name(reply.value)
+        return "" if other == campaign_id else other
 
     async def mark(self, campaign_id: str, version: int, now: int) -> int:
         """Tell every cell whether people wait; doors that are shut have opened after it."""

@@ -13,12 +13,14 @@ from engine.acting import Acting, fingerprint_of
 from engine.batching import Reply
 from engine.errors import Unavailable
 from engine.fastpath import serial_of
+from engine.notes import note, noted
 from engine.outcomes import Outcome
 from engine.records import EntryRecord, PointsRecord, PurchaseRecord, PurchaseRefund
 from engine.views import Answer
 
 DAY_MS = 86_400_000
 ALL = -1
+KIND = "purchase key"  # of Idempotency-Keys: one is a purchase's or a refund's, not both
 
 _entry = msgspec.msgpack.Decoder(EntryRecord).decode
 _purchase = msgspec.msgpack.Decoder(PurchaseRecord).decode
@@ -173,6 +175,10 @@ class Points:
         """Where in a person's cell the purchase of this transaction lies."""
         return serial_of(self._acting.mall.handle_key, "purchase", handle, transaction_id, 0)
 
+    def _key(self, handle: str, key: str, use: str, now: int) -> tuple[str, str, str]:
+        serial, before, _ = self._acting.serials(KIND, handle, key, now or self._acting.clock())
+        return serial, before, use
+
     async def _name(
         self, transaction_id: str, user_id: str, store_id: str, now: int
     ) -> Answer[None]:
@@ -194,20 +200,28 @@ class Points:
         store_id: str,
         amount: int,
         occurred: int,
+        key: str,
         who: str,
         channel: str = "",
         receipt_no: str = "",
         now: int = 0,
     ) -> Answer[PurchaseRecord]:
-        """Take in a purchase, once a transaction; ``occurred`` in ms says on which day it earns."""
+        """Take in a purchase, once a transaction; ``occurred`` in ms says on which day it earns.
+
+        IDEMPOTENCY_KEY_REUSED where ``key`` is another transaction's.
+        """
+        handle, use = self._acting.handle_of(user_id), fingerprint_of("purchase", transaction_id)
+        known = await noted(self._acting, KIND, handle, key, now)
+        if known not in ("", use):
+            return Answer(Outcome.IDEMPOTENCY_KEY_REUSED)  # before anything is named
         named = await self._name(transaction_id, user_id, store_id, now)
         if not named.ok:
             return Answer(named.outcome, details=named.details)
         acting = self._acting
-        handle = acting.handle_of(user_id)
         reply = await acting.act(
             "purchase",
             commands.Buy(
+                key=self._key(handle, key, use, now),
                 handle=handle,
                 now=now,
                 who=who,
@@ -224,6 +238,8 @@ class Points:
                 fingerprint=fingerprint_of(user_id, store_id, amount),
             ),
         )
+        if reply.outcome == Outcome.REPEATED and not known:  # told before under another key
+            await note(acting, KIND, handle, key, use, now)
         return _purchase_of(reply, "transaction_id")
 
     async def refund(
@@ -233,17 +249,26 @@ class Points:
         refund_id: str,
         user_id: str,
         amount: int,
+        key: str,
         who: str,
         now: int = 0,
     ) -> Answer[tuple[PurchaseRecord, PurchaseRefund]]:
-        """Take in a refund, once a ``refund_id`` of its purchase, before the purchase even."""
+        """Take in a refund, once a ``refund_id`` of its purchase, before the purchase even.
+
+        IDEMPOTENCY_KEY_REUSED where ``key`` is another refund's, or a purchase's.
+        """
+        handle = self._acting.handle_of(user_id)
+        use = fingerprint_of("refund", transaction_id, refund_id)
+        known = await noted(self._acting, KIND, handle, key, now)
+        if known not in ("", use):
+            return Answer(Outcome.IDEMPOTENCY_KEY_REUSED)
         named = await self._name(transaction_id, user_id, "", now)
         if not named.ok:
             return Answer(named.outcome, details=named.details)
-        handle = self._acting.handle_of(user_id)
         reply = await self._acting.act(
             "purchase_refund",
             commands.Refund(
+                key=self._key(handle, key, use, now),
                 handle=handle,
                 now=now,
                 who=who,
@@ -254,6 +279,8 @@ class Points:
                 amount=amount,
             ),
         )
+        if reply.outcome == Outcome.REPEATED and not known:
+            await note(self._acting, KIND, handle, key, use, now)
         answer = _purchase_of(reply, "refund_id")
         if answer.value is None:
             return Answer(answer.outcome, details=answer.details)

@@ -113,7 +113,7 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "RECEIVE": commands.Receive,
     "LINEOPEN": line_commands.LineOpen,
     "LINEMARK": line_commands.LineMark,
-    "LINEKEY": line_commands.LineKey,
+    "NOTEKEY": line_commands.NoteKey,
     "LINEJOIN": line_commands.LineJoin,
     "LINELEAVE": line_commands.LineLeave,
     "LINEMOVE": line_commands.LineMove,

@@ -1,14 +1,14 @@
 --[[
 Join a campaign's waiting line, behind all who have as much priority and came before.
 
-include:  batch, campaigns, keys, line_facts, lines, pack
+include:  batch, campaigns, keys, line_facts, lines, notes, pack
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
   campaign      hash    the campaign's share in this cell, for its rules
   line          hash    the waiting line: the person's entry is the receipt of their key
   line_order    zset    who waits, first come first
-  joining       string  the campaign whose line the key is used for, of people of this cell
+  note          string  the campaign whose line the key is used for, of people of this cell
   redemption    string  lapsed holds that set part of the budget aside
   opens         zset    open holds on a limited campaign
   facts         stream  the outbox
@@ -42,7 +42,7 @@ end
 local function earlier(before, now)
   if not before then return {} end
   local found = {}
-  if now - before[WAITER.at] < lines.kept * 1000 then found[1] = before[WAITER.joined] end
+  if now - before[WAITER.at] < notes.kept * 1000 then found[1] = before[WAITER.joined] end
   for _, joined in ipairs(before[WAITER.earlier]) do
     if #found < most_earlier then found[#found + 1] = joined end
   end
@@ -58,8 +58,8 @@ return batch.run(function(op)
   local before = packed and cmsgpack.unpack(packed)
   local again = receipt(op, before, now)
   if again then return again end
-  local note = op[LINEJOIN.key] ~= '' and keys.joining(person, op[LINEJOIN.key])
-  local other = note and lines.used(note, keys.joining(person, op[LINEJOIN.key_before]))
+  local near = op[LINEJOIN.key] ~= ''
+  local other = near and notes.used(person, op[LINEJOIN.key], op[LINEJOIN.key_before])
   if other and other ~= id and other ~= op[LINEJOIN.free_of] then
     return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now, other)
   end
@@ -93,7 +93,7 @@ return batch.run(function(op)
     op[LINEJOIN.user_id], now, op[LINEJOIN.priority], place, earlier(before, now), order,
     op[LINEJOIN.until], 0 }
   -- After this point the act must succeed.
-  if note then redis.call('SET', note, id, 'EX', lines.kept) end
+  if near then notes.keep(person, op[LINEJOIN.key], id) end
   if not at_once then
     redis.call('ZADD', keys.line_order(id), lines.score(waiter), person)
     waiter[WAITER.joined][JOINED.rank] = redis.call('ZRANK', keys.line_order(id), person) + 1

@@ -2,12 +2,13 @@
 Take in a purchase that the mall's payment platform reports, and let it earn points, once; refunds
 that were reported before it are netted.
 
-include:  batch, earning, keys, people, points, purchases, stores
+include:  batch, earning, keys, notes, people, points, purchases, stores
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
   wallet        hash    the person's live state, their points in field p
-  purchase      string  the purchase: its transaction is its key
+  purchase      string  the purchase: its transaction names it
+  note          string  which transaction the Idempotency-Key is used for
   points        string  the entry it makes, and those whose lots expire
   points_due    zset    people by the time their next lot expires
   facts         stream  the outbox
@@ -20,6 +21,9 @@ outcomes:
 return batch.run(function(op)
   local handle, serial, user_id = op[BUY.handle], op[BUY.serial], op[BUY.user_id]
   local now, wallet, amount = batch.at(op[BUY.now]), keys.wallet(handle), op[BUY.amount]
+  local key, key_before, use = unpack(op[BUY.key])
+  local noted = notes.used(handle, key, key_before)
+  if noted and noted ~= use then return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now) end
   local known, packed = purchases.get(handle, serial)
   if known and known[PURCHASE.known] == 1 then
     if known[PURCHASE.fingerprint] ~= op[BUY.fingerprint] then
@@ -50,6 +54,7 @@ return batch.run(function(op)
       'purchase', op[BUY.transaction_id], lot, '')
   end
   -- After this point the act must succeed.
+  if not noted then notes.keep(handle, key, use) end
   if not user then redis.call('HSET', wallet, 'u', people.new(user_id)) end
   local balance = points.put(handle, user_id, record, now)
   if entry then

@@ -2,12 +2,13 @@
 Take in a refund of a purchase: what it earned goes back in proportion. A refund that comes before
 its purchase is remembered.
 
-include:  batch, earning, keys, points, purchases
+include:  batch, earning, keys, notes, points, purchases
 keys:
   1 cell        hash    epoch, seq and definitions of the cell
 derived:
   wallet        hash    the person's live state, their points in field p
   purchase      string  the purchase, its refunds in it
+  note          string  which refund the Idempotency-Key is used for
   points        string  its entry, the reversal's, and those whose lots expire
   points_due    zset    people by the time their next lot expires
   facts         stream  the outbox
@@ -20,6 +21,9 @@ outcomes:
 return batch.run(function(op)
   local handle, serial, user_id = op[REFUND.handle], op[REFUND.serial], op[REFUND.user_id]
   local now, amount = batch.at(op[REFUND.now]), op[REFUND.amount]
+  local key, key_before, use = unpack(op[REFUND.key])
+  local noted = notes.used(handle, key, key_before)
+  if noted and noted ~= use then return batch.answer(OUTCOME.IDEMPOTENCY_KEY_REUSED, now) end
   local purchase, packed = purchases.get(handle, serial)
   if not purchase then
     purchase = { 0, op[REFUND.transaction_id], user_id, '', '', 0, 0, now, '', '', '', 0, 0, 0, '',
@@ -52,6 +56,7 @@ return batch.run(function(op)
     if back > 0 then points.reclaim(record, serial, entry, back) end
   end
   -- After this point the act must succeed.
+  if not noted then notes.keep(handle, key, use) end
   if back > 0 then points.keep(handle, serial, entry) end  -- first: put adds to it what expired
   local balance = held and points.put(handle, user_id, record, now) or 0
   table.insert(purchase[PURCHASE.refunds],

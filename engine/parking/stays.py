@@ -15,6 +15,7 @@ import msgspec
 
 from engine import commands, keys
 from engine.acting import Acting, fingerprint_of
+from engine.notes import note
 from engine.outcomes import Outcome
 from engine.parking.records import OverrideRecord, StayRecord, ValidationRecord, VehicleRecord
 from engine.views import Answer
@@ -93,9 +94,29 @@ class Parking:
         packed = await self._acting.read_key(keys.stay_key(self._acting.tag_of(handle), handle))
         return None if packed is None else _stay(packed)
 
-    async def enter(self, session: Session, *, who: str, now: int = 0) -> Answer[StayRecord]:
-        """A car entered. PLATE_CONFLICT where the session was told with another plate."""
-        return await self._attend("entered", session, who, now)
+    async def enter(
+        self, session: Session, *, who: str, key: str = "", now: int = 0
+    ) -> Answer[StayRecord]:
+        """A car entered. PLATE_CONFLICT where the session was told with another plate.
+
+        A ``key`` is of one session of its lot (IDEMPOTENCY_KEY_REUSED); "" = not a caller's act.
+        """
+        if not key:
+            return await self._attend("entered", session, who, now)
+        acting, use = self._acting, self.stay_handle(session.lot_id, session.session_id)
+        handle = acting.handle_of(f"entry/{session.lot_id}/{key}")  # no person: of the lot
+        other = await note(acting, "entry", handle, key, use, now)
+        while other not in ("", use):
+            if await acting.read_key(keys.stay_key(acting.tag_of(other), other)) is not None:
+                return Answer(Outcome.IDEMPOTENCY_KEY_REUSED)
+            other = await note(acting, "entry", handle, key, use, now, free_of=other)
+        answer = await self._attend("entered", session, who, now)
+        if answer.ok:
+            return answer
+        if other == use:  # the session was entered under this key, with another plate
+            return Answer(Outcome.IDEMPOTENCY_KEY_REUSED)
+        await note(acting, "entry", handle, key, use, now, refused=True)
+        return answer
 
     async def own(
         self, session: Session, user_id: str, *, who: str, handle: str = "", now: int = 0

@@ -99,6 +99,26 @@ async def test_whose_car_it_is(counter: Counter) -> None:
         assert (refused.status, refused.json["field"]) == (400, field)
 
 
+async def test_an_entrys_key_is_of_one_session(counter: Counter, lot: Lot) -> None:
+    missing = await counter.api.ask("POST", "/v1/parking/stays", {}, key=lot.key)
+    assert (missing.status, missing.code) == (400, "idempotency_key_required")
+
+    async def enter(session: str, car: str, idem: str, **more: Any) -> str:
+        body = {"session_id": session, "entered_at": ENTERED, "plate": car} | more
+        answer = await counter.api.post("/v1/parking/stays", body, idem=idem)
+        return str(answer.code or f"{answer.status}{' again' if answer.replayed else ''}")
+
+    here, car, other = {"lot_id": lot.id}, plate(), plate()
+    assert await enter("1", car, "k1", lot_id="nowhere") == "not_found"
+    assert await enter("1", car, "k1", **here) == "201"
+    for key in ("k1", "k2"):  # told again under another key, it is the same session
+        assert await enter("1", car, key, **here) == "201 again"
+        assert await enter("2", other, key, **here) == "idempotency_key_reused"
+    assert await enter("1", other, "k1", **here) == "idempotency_key_reused"
+    assert await enter("1", other, "k3", **here) == "plate_conflict"
+    assert await enter("2", other, "k3", **here) == "201"  # what was refused used it for nothing
+
+
 async def test_a_stay_from_entry_on(counter: Counter, lot: Lot) -> None:
     api, car, user = counter.api, plate(), counter.user()
     first, second = await asyncio.gather(lot.enter("s-1", car), lot.enter("s-1", car))

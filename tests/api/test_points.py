@@ -122,6 +122,35 @@ async def test_a_transaction_earns_once_whoever_sends_it(mall: Mall) -> None:
     assert (await mall.get("/v1/purchases/t2")).status == 404
 
 
+async def test_a_key_is_of_one_notice(mall: Mall) -> None:
+    """Of one transaction, or of one refund of one; whatever its key, a transaction earns once."""
+
+    async def told(body: dict[str, Any], idem: str, path: str = "/v1/purchases") -> str:
+        answer = await mall.post(path, body, idem=idem)
+        return answer.code or f"{answer.status}{' again' if answer.replayed else ''}"
+
+    for path in ("/v1/purchases", "/v1/purchases/t1/refunds"):
+        missing = await mall.ask("POST", path, {})
+        assert (missing.status, missing.code) == (400, "idempotency_key_required")
+    reused, second = "idempotency_key_reused", buying(transaction_id="t2")
+    assert await told(buying(), "k1") == "201"
+    assert await told(buying(), "k1") == await told(buying(), "k2") == "201 again"
+    assert await told(second, "k1") == await told(second, "k2") == reused
+    bobs = {"user_id": "bob", "transaction_id": "t3"}
+    assert await told(buying(**bobs), "k1") == "201"  # a key is a person's
+    back, path = {"refund_id": "f1", "user_id": "ann", "amount": 100}, "/v1/purchases/t1/refunds"
+    assert await told(back, "k1", path) == reused
+    assert await told(back, "k4", path) == "201"
+    assert await told(back, "k4", path) == await told(back, "k5", path) == "201 again"
+    for key in ("k4", "k5"):
+        assert await told({**back, "refund_id": "f2"}, key, path) == reused
+        assert await told(back, key, "/v1/purchases/t2/refunds") == reused
+        assert await told(second, key) == reused
+    # What was refused named nothing: the transaction is free for its own person.
+    assert await told({**second, "user_id": "bob"}, "k6") == "201"
+    assert (await points(mall))["balance"] == 238 - 1
+
+
 async def test_a_member_code_stands_for_the_person(mall: Mall) -> None:
     code = (await mall.get("/v1/users/ann/code", key=mall.operator)).json["code"]
     made = await mall.post("/v1/points/earn", {"member_code": code, "points": 5})

@@ -31,10 +31,11 @@ async def test_points_and_purchases(mall: Mall, at_once: bool) -> None:
             await mall.drain()
         return now
 
-    early: dict[str, Any] = {"transaction_id": "t1", "refund_id": "f0", "amount": 1000}
+    early: dict[str, Any] = {"transaction_id": "t1", "refund_id": "f0", "key": "f0", "amount": 1000}
     await points.refund(**told, **early, now=await next_minute())
     bought: dict[str, Any] = {
         "transaction_id": "t1",
+        "key": "t1",
         "store_id": "s1",
         "amount": 10_000,
         "occurred": MARCH,
@@ -49,7 +50,7 @@ async def test_points_and_purchases(mall: Mall, at_once: bool) -> None:
     await points.reverse(
         entry_id=spent.value.id, key="r", who=WHO, points=1, now=await next_minute()
     )
-    late: dict[str, Any] = {"transaction_id": "t1", "refund_id": "f1", "amount": 4000}
+    late: dict[str, Any] = {"transaction_id": "t1", "refund_id": "f1", "key": "f1", "amount": 4000}
     await points.refund(**told, **late, now=await next_minute())
     now += 10 * MINUTE
     await points.expire(mall.engine.handle_of("ann"), now=await next_minute())

@@ -20,6 +20,7 @@ async def bought(
     name = f"t{mall.key()}"
     answer = await mall.engine.points.purchase(
         transaction_id=name, user_id=user, store_id=store, amount=amount, occurred=at, who=WHO,
+        key=name,
         now=at + MINUTE, **more,
     )  # fmt: skip
     assert answer.ok, answer
@@ -49,8 +50,9 @@ async def filled(mall: Mall) -> None:
     await bought(mall, "u4", 70_000, march(7))
     gone = await bought(mall, "u1", 100, march(8), "s3")
     refund = await mall.engine.points.refund(
-        transaction_id=gone, refund_id="r1", user_id="u1", amount=100, who=WHO, now=march(9)
-    )
+        transaction_id=gone, refund_id="r1", user_id="u1", amount=100, key="r1", who=WHO,
+        now=march(9),
+    )  # fmt: skip
     assert refund.ok, refund
     await mall.drain()
 

@@ -107,6 +107,7 @@ class Play:
         answer = await self.points.purchase(
             transaction_id=words[0], user_id=who, store_id=more["at"], amount=int(more["for"]),
             occurred=moment(more["on"]) if "on" in more else self.now, who=WHO, now=self.now,
+            key=words[0],
         )  # fmt: skip
         if answer.value is None:
             return answer.outcome.code
@@ -121,6 +122,7 @@ class Play:
         more = self.options(words[1:])
         answer = await self.points.refund(
             transaction_id=words[0], refund_id=more["by"], amount=int(more["of"]), who=WHO,
+            key=f"{words[0]}/{more['by']}",
             user_id=more.get("for") or self.names[words[0]], now=self.now,
         )  # fmt: skip
         if answer.value is None:

@@ -277,7 +277,7 @@ async def test_a_transaction_is_one_persons(mall: Running) -> None:
     def buy(number: int, user: str) -> Coroutine[Any, Any, Answer[Any]]:
         return mall.engine.points.purchase(
             transaction_id=f"t{number}", user_id=user, store_id="s1", amount=100, occurred=1,
-            who=WHO,
+            key=f"t{number}", who=WHO,
         )  # fmt: skip
 
     numbers = range(20)
@@ -292,13 +292,27 @@ async def test_a_transaction_is_one_persons(mall: Running) -> None:
     assert sum(purse.record.balance for purse in purses) == 20
 
 
+async def test_a_key_used_at_once_is_of_one_notice(mall: Running) -> None:
+    """Neither had been noted when they were looked at: the person's cell decides."""
+    await mall.store("s1")
+    told: dict[str, Any] = {"user_id": "ann", "amount": 100, "key": "k", "who": WHO}
+    points = mall.engine.points
+    notices: list[Coroutine[Any, Any, Answer[Any]]] = []
+    for n in range(4):
+        notices.append(points.purchase(transaction_id=f"t{n}", store_id="s1", occurred=1, **told))
+        notices.append(points.refund(transaction_id=f"t{n}", refund_id="f", **told))
+    outcomes = Counter(answer.outcome for answer in await asyncio.gather(*notices))
+    assert outcomes == {Outcome.DONE: 1, Outcome.IDEMPOTENCY_KEY_REUSED: 7}
+
+
 async def test_a_purchase_that_redis_forgot_is_named(small_mall: Running, redis_url: str) -> None:
     mall = small_mall
     await mall.store("s1")
     for n in range(3):
         bought = await mall.engine.points.purchase(
-            transaction_id=f"t{n}", user_id="ann", store_id="s1", amount=100, occurred=1, who=WHO
-        )
+            transaction_id=f"t{n}", user_id="ann", store_id="s1", amount=100, occurred=1,
+            key=f"t{n}", who=WHO,
+        )  # fmt: skip
         assert bought.ok
     await reconciled(mall.books, redis_url, mall.id)
     handle = mall.engine.handle_of("ann")

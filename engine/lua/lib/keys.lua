@@ -27,7 +27,7 @@ function keys.lapsing(name) return tag .. ':m:' .. name end
 function keys.line(id) return tag .. ':u:' .. id end
 function keys.line_order(id) return tag .. ':n:' .. id end
 function keys.lines() return tag .. ':lines' end
-function keys.joining(handle, serial) return tag .. ':a:' .. handle .. serial end
+function keys.note(handle, serial) return tag .. ':a:' .. handle .. serial end
 function keys.vehicle(handle) return tag .. ':v:' .. handle end
 function keys.stay(handle) return tag .. ':s:' .. handle end
 function keys.pocket(handle) return tag .. ':k:' .. handle end

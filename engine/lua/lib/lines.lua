@@ -1,20 +1,12 @@
 -- include: issuing, keys, pack
 -- Waiting lines: who waits for a campaign, in their order, in the cell that its name leads to.
 local lines = { ranks = 4398046511104, top = 1000 }  -- places of a priority; the highest one
-lines.kept = 60 * 86400  -- seconds that a key may be asked again: its window and the next one
 
 -- The line (version, open, last place given) and, packed, the entry of a person in it.
 function lines.get(id, person)
   local row = redis.call('HMGET', keys.line(id), 'version', 'last', 'e' .. person)
   local version = tonumber(row[1]) or 0
   return { version = version, open = version % 2 == 1, last = tonumber(row[2]) or 0 }, row[3]
-end
-
--- The campaign whose line a person used an Idempotency-Key for, or nil: by its notes of this window
--- of keys and of the one before.
-function lines.used(key, before)
-  local row = redis.call('MGET', key, before)
-  return row[1] or row[2] or nil
 end
 
 -- What a claim of somebody of no tier who holds nothing would be told of the campaign.
