@@ -22,6 +22,15 @@ from engine.segments import Segments
 from engine.server import Server
 
 _pack = msgspec.msgpack.encode
+# What the next day, week or month mends: scripts know the zone's distance from UTC as it is now.
+_DAYS = frozenset(
+    {
+        Outcome.USER_DAY_LIMIT,
+        Outcome.USER_WEEK_LIMIT,
+        Outcome.USER_MONTH_LIMIT,
+        Outcome.CAMPAIGN_DAY_LIMIT,
+    }
+)
 
 
 @dataclass(slots=True, frozen=True)
@@ -100,6 +109,12 @@ class Acting:
             delta = datetime.fromtimestamp(quarter * 900, self._zone).utcoffset()
             found = self._offsets[quarter] = int(delta.total_seconds() * 1000) if delta else 0
         return found
+
+    def opens(self, outcome: int, opens: int | None, at: int) -> int | None:
+        """When a refusal told ``at`` that moment ends: at a midnight, by the zone of then."""
+        if not opens or outcome not in _DAYS:
+            return opens
+        return opens + self.offset(at) - self.offset(opens)
 
     def serials(self, kind: str, handle: str, key: str, now: int) -> tuple[str, str, int]:
         """(serial, serial of the window before, window) that an Idempotency-Key stands for."""

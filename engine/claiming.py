@@ -145,7 +145,7 @@ class Claim:
         outcome = _OUTCOMES[reply.outcome]
         if self.now == 0:
             self.engine.doors.refused(self.handle, self.campaign_id, outcome)
-        opens = _detail(reply.detail)
+        opens = self.engine.opens(outcome, _detail(reply.detail), reply.now)
         return Answer(outcome, details={"retry_at": opens} if opens else {})
 
     def _coupon(self, reply: Reply) -> CouponView:

@@ -138,6 +138,7 @@ class Orders:
             if outcome is Outcome.POINTS_INSUFFICIENT:
                 return Answer(outcome, details={"short_by": opens})
             details: dict[str, Any] = {"campaign_id": campaign} if campaign else {}
+            opens = acting.opens(outcome, opens, reply.now)
             return Answer(outcome, details=details | ({"retry_at": opens} if opens else {}))
         order_id = keys.make_id("O", handle, str(_text(reply.detail)))
         return Answer(outcome, Order(order_id, _order(reply.value), reply.now))

@@ -111,6 +111,7 @@ class Snapshots:
                 left = everywhere[name]
                 if outcome == Outcome.SOLD_OUT and left:
                     outcome = Outcome.DONE  # it comes from another cell when it is asked for
+            opens = self._engine.opens(outcome, opens, found.now) or 0
             offers.append(Offer(name, Outcome(outcome), mine, left, opens, price, points))
         return found.now, offers
 

@@ -31,8 +31,9 @@ for i, id in ipairs(request[5]) do
   local share = campaigns.share(id)
   if share then
     local counted = redis.call('HGET', wallet, 'n' .. id)
-    -- By invitation or in groups alone: by no channel that a caller can name.
-    local only = (share.issue[ISSUE.channels] or {})[1]
+    -- By invitation or in groups alone, or for nobody: by no channel that a caller can name.
+    local channels = share.issue[ISSUE.channels]
+    local only = channels and (channels[1] or ' ')
     local channel = request[4] or only and string.find(only, ' ', 1, true) and '' or nil
     local person = { handle = request[2], wallet = wallet, user = user, now = now,
       counts = { [id] = counted and cmsgpack.unpack(counted) or nil }, channel = channel,

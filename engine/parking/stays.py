@@ -325,8 +325,10 @@ class Parking:
             record = _validation(reply.value)
             return Answer(outcome, Validation(keys.make_id("K", handle, record.serial), record))
         detail = _detail(reply.detail)
-        name = "field" if isinstance(detail, str) else "retry_at"
-        return Answer(outcome, details={name: detail} if detail else {})
+        if isinstance(detail, str):
+            return Answer(outcome, details={"field": detail})
+        opens = acting.opens(outcome, detail, reply.now)
+        return Answer(outcome, details={"retry_at": opens} if opens else {})
 
     async def validations(
         self,

@@ -20,6 +20,17 @@ function calendar.of(now, offset)
   return day, calendar.week, calendar.month
 end
 
+-- The first moment of the next day, week or month ('day', 'week', 'month'), with the zone as it is.
+function calendar.next(what, now, offset)
+  local day, week, month = calendar.of(now, offset)
+  local first = day + 1
+  if what == 'week' then first = 7 * (week + 1) - 3 end
+  while what == 'month' and select(3, calendar.of(first * 86400000, 0)) == month do
+    first = first + 1
+  end
+  return first * 86400000 - offset
+end
+
 -- Whether a moment lies in the weekdays (1 = Monday) and hours ({from, to} in minutes).
 -- A range whose end is not after its start crosses midnight and belongs to the day it began.
 function calendar.open(weekdays, hours, now, offset)

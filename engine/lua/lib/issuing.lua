@@ -21,7 +21,8 @@ local function over(count, limit, n, at, name, number)
   return (count and count[at] == name and count[number] or 0) + n > limit
 end
 
--- Whether a person who has had `count` (records.CountRecord or nil) may have n more.
+-- Whether a person who has had `count` (records.CountRecord or nil) may have n more; and when they
+-- may have so many again, where it takes no more than time.
 function issuing.limits(issue, count, now, offset, n)
   local total, per_user = count and count[COUNT.total] or 0, issue[ISSUE.per_user]
   if per_user >= 0 and total + n > per_user then return OUTCOME.USER_LIMIT end
@@ -33,13 +34,13 @@ function issuing.limits(issue, count, now, offset, n)
   end
   local day, week, month = calendar.of(now, offset)
   if per_day >= 0 and over(count, per_day, n, COUNT.day, day, COUNT.day_count) then
-    return OUTCOME.USER_DAY_LIMIT
+    return OUTCOME.USER_DAY_LIMIT, n <= per_day and calendar.next('day', now, offset) or nil
   end
   if per_week >= 0 and over(count, per_week, n, COUNT.week, week, COUNT.week_count) then
-    return OUTCOME.USER_WEEK_LIMIT
+    return OUTCOME.USER_WEEK_LIMIT, n <= per_week and calendar.next('week', now, offset) or nil
   end
   if per_month >= 0 and over(count, per_month, n, COUNT.month, month, COUNT.month_count) then
-    return OUTCOME.USER_MONTH_LIMIT
+    return OUTCOME.USER_MONTH_LIMIT, n <= per_month and calendar.next('month', now, offset) or nil
   end
   return OUTCOME.DONE
 end
@@ -147,14 +148,14 @@ function issuing.ladder(share, user, count, wallet, channel, now, offset, n)
   if channel and issue[ISSUE.channels] and not contains(issue[ISSUE.channels], channel) then
     return OUTCOME.CHANNEL_NOT_ALLOWED
   end
-  local outcome = issuing.limits(issue, count, now, offset, n)
-  if outcome ~= OUTCOME.DONE then return outcome end
+  local outcome, opens = issuing.limits(issue, count, now, offset, n)
+  if outcome ~= OUTCOME.DONE then return outcome, opens end
   local limit = issue[ISSUE.per_minute] or -1
   if limit >= 0 then
     local minute = math.floor((now + offset) / 60000)
     if campaigns.given_out(share, RATE.minute, RATE.minute_count, minute) + n
       > campaigns.part(share, limit, minute) then
-      return OUTCOME.CAMPAIGN_RATE_LIMIT, (minute + 1) * 60000 - offset
+      return OUTCOME.CAMPAIGN_RATE_LIMIT, n <= limit and (minute + 1) * 60000 - offset or nil
     end
   end
   limit = issue[ISSUE.per_day] or -1
@@ -162,7 +163,7 @@ function issuing.ladder(share, user, count, wallet, channel, now, offset, n)
     local day = calendar.of(now, offset)
     if campaigns.given_out(share, RATE.day, RATE.day_count, day) + n
       > campaigns.part(share, limit, day) then
-      return OUTCOME.CAMPAIGN_DAY_LIMIT, (day + 1) * 86400000 - offset
+      return OUTCOME.CAMPAIGN_DAY_LIMIT, n <= limit and calendar.next('day', now, offset) or nil
     end
   end
   -- What nobody could use here any more is not given out either.
