@@ -44,6 +44,11 @@ async def test_events_and_the_funnel(office: Office, rehearsal_server: ApiServer
     several = await asyncio.gather(*(track([SEEN | {"type": "click"}]) for _ in range(5)))
     assert sorted(a.json["repeated"] for a in several) == [0, 1, 1, 1, 1]
     assert (await track([])).json == {"accepted": 0, "repeated": 0}
+    shown = (await office.api.get("/v1/users/u1/code", key=storefront)).json["code"]
+    by_code = SEEN | {"user_id": None, "member_code": shown}
+    assert (await track([by_code], idem="e2")).json == {"accepted": 1, "repeated": 1}
+    assert (await track([SEEN], idem="e2")).replayed  # who a code stands for is the same request
+    assert (await track([by_code | {"user_id": "u2"}])).code == "different_owners"
 
     await office.settle()  # the books have all of it
     chinese = {"Accept-Language": "zh-CN"}
