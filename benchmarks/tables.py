@@ -151,16 +151,15 @@ def redis_time(report: Report) -> str:
 def memory(report: Report) -> str:
     rows = [
         [
-            f"{row['in_a_wallet']}{', with source' if row['with_source'] else ''}",
+            f"{row['server']}: {row['in_a_wallet']}{', with source' if row['with_source'] else ''}",
             *picked([row], "bytes_a_coupon", "coupon_fields", "count_fields", "user_field",
                     "name_of_wallet", "holders_a_coupon")[0],
         ]
         for row in report["rows"]
     ]  # fmt: skip
-    heads = ("coupons in a wallet", "bytes a coupon", "its record", "the person's count",
+    heads = ("server: coupons in a wallet", "bytes a coupon", "its record", "the person's count",
              "the person", "the wallet's name", "list of holders")  # fmt: skip
-    first = report["rows"][0]
-    return table(heads, rows) + f"\n*{first['server']}, {first['allocator']}*\n"
+    return table(heads, rows)
 
 
 def writer(report: Report) -> str:
