@@ -441,6 +441,7 @@ async def test_a_stale_code_costs_the_look_up_of_its_receipt(
 # ---- everything at once ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_busy_minute(mall: Counter) -> None:
     """Claims, sales, holds, returns and voids of forty people, interleaved at random."""
     campaigns = [await mall.campaign(f"stock {n} per_user 3 per_redemption 3") for n in (40, 60)]
@@ -474,6 +475,7 @@ async def test_a_busy_minute(mall: Counter) -> None:
 # ---- several processes, several cells --------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.servers("valkey")
 @pytest.mark.databases("postgres")
 async def test_two_processes_and_four_cells(own_server: OwnServer) -> None:

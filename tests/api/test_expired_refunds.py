@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.api.test_concurrency import in_order
 from tests.api.test_jobs import finished
 from tests.api.test_orders import DAY, NOON, Shop
@@ -32,6 +34,7 @@ async def bought(shop: Shop, campaign: str, number: int, user: str, amount: int)
     return [coupon["id"] for coupon in paid.json["coupons"]]
 
 
+@pytest.mark.slow
 async def test_what_expires_unused_is_paid_back_once(shop: Shop) -> None:
     auto: dict[str, Any] = {"refund": {"allowed": False, "expired_auto": True}, **WITHIN}
     await shop.sell("set", "stock 9", issue={"price": 1500}, **auto)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.api.counter import Counter
 from tests.api.server import Answer
 from tests.api.test_concurrency import at_once, in_order, outcomes
@@ -90,6 +92,7 @@ async def test_a_price_is_paid_once_it_has_formed_or_nobody_pays(shop: Shop) -> 
     await in_order(shop.server, shop.tenant)
 
 
+@pytest.mark.slow
 async def test_seats_of_a_group_are_held_as_long_as_it_may_pay(shop: Shop) -> None:
     times = {"starts_at": DAY + "20:00:00+08:00", "ends_at": DAY + "22:00:00+08:00"}
     event = {"id": "show", **times, "quotas": [{"id": "hall", "total": 3}]}

@@ -336,6 +336,7 @@ async def test_points_and_cash(shop: Shop) -> None:
     assert len(entries) == 6
 
 
+@pytest.mark.slow
 async def test_what_happened_is_told_once_and_in_order(shop: Shop) -> None:
     await shop.sell("set", "stock 9 off 500", issue={"price": 100})
     await shop.sell("free", "stock 9")

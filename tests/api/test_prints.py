@@ -8,6 +8,8 @@ import io
 import xml.etree.ElementTree as ET
 from typing import Any
 
+import pytest
+
 from tests.api.test_concurrency import in_order
 from tests.api.test_gifts import Giving
 from tests.api.test_gifts import giving as giving
@@ -35,6 +37,7 @@ async def listed(giving: Giving, batch_id: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
 
 
+@pytest.mark.slow
 async def test_coupons_of_nobody(giving: Giving) -> None:
     await giving.sell("flyer", "stock 30 per_user 1", issue={"channels": ["paper", "app"]})
     path = "/v1/campaigns/flyer/prints"

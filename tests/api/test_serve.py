@@ -150,6 +150,7 @@ async def test_sigterm_drops_no_answer(own_server: OwnServer) -> None:
     await reconciled(server)
 
 
+@pytest.mark.slow
 async def test_kills_lose_nothing(own_server: OwnServer) -> None:
     """An API process, the writer and Redis killed under load: they come back, and all that was
     answered stands once."""

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
+
 from tests.api.test_concurrency import in_order
 from tests.api.test_gifts import Giving
 from tests.api.test_gifts import giving as giving
@@ -105,6 +107,7 @@ async def test_stored_value_is_sold_spent_sent_back_and_settled(giving: Giving) 
     assert owed == -(12_000 - 1200)  # of the one that has money left
 
 
+@pytest.mark.slow
 async def test_a_pass_given_on_owes_what_it_has_left(giving: Giving) -> None:
     """A reversal gives back the dearer of two uses; the fen it differs by is breakage."""
     shop = giving

@@ -147,6 +147,7 @@ async def test_cells_on_a_real_cluster(books: Books, redis_cluster: Cluster, ten
     await client.aclose()
 
 
+@pytest.mark.slow
 async def test_two_writers_at_once_share_and_take_over(
     books: Books, redis_client: Redis, redis_url: str, tenant: str
 ) -> None:
@@ -175,6 +176,7 @@ async def _shares(books: Books, tenant: str, wanted: dict[Writer, int]) -> bool:
     return all(owners.count(writer.status.owner) == n for writer, n in wanted.items())
 
 
+@pytest.mark.slow
 async def test_a_writer_whose_lease_was_taken_by_force(
     books: Books, redis_client: Redis, redis_url: str, tenant: str
 ) -> None:

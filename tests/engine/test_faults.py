@@ -117,6 +117,7 @@ async def test_a_lost_connection_is_not_asked_again_underneath(
     assert (await claim(mall, "u1")).outcome is Outcome.DONE
 
 
+@pytest.mark.slow
 async def test_a_flush_of_the_scripts_under_load(mall: Running, server: EmbeddedRedis) -> None:
     async with Redis.from_url(server.url) as client:
         for wave in range(10):
@@ -191,6 +192,7 @@ def redeem(mall: Running, user: str, coupon: str, key: str = "r") -> Awaitable[A
     )
 
 
+@pytest.mark.slow
 async def test_restored_from_an_old_copy_it_is_fenced(
     mall: Running, server: EmbeddedRedis, tmp_path: Path, books_file: Path
 ) -> None:

@@ -220,6 +220,7 @@ async def test_a_key_is_of_one_line(line: Line, redis_url: str) -> None:
     await one_line_a_key(line, redis_url)
 
 
+@pytest.mark.slow
 async def test_a_key_is_of_one_line_over_several_cells(
     redis_url: str, tenant: str, books_file: Path
 ) -> None:
