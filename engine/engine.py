@@ -93,12 +93,11 @@ class Engine(Acting):
         source: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
         now: int = 0,
-        shed: bool = False,
     ) -> Answer[CouponView]:
-        """Claim one coupon of a campaign for a user; ``shed``: Unavailable at once in a flood."""
+        """Claim one coupon of a campaign for a user."""
         return await Claim(
             self, user_id=user_id, campaign_id=campaign_id, channel=channel, key=key, who=who,
-            source=source, metadata=metadata, now=now, shed=shed,
+            source=source, metadata=metadata, now=now,
         ).answer()  # fmt: skip
 
     async def offers(

@@ -139,12 +139,10 @@ async def test_by_the_clock(small_mall: Running) -> None:
     assert not any(name[:1] == b"C" for name in wallet)
 
 
-@pytest.mark.parametrize("verb", ["gift_send", "gift_receive"])
-async def test_cut_off_between_the_halves(
-    mall: Running, place: Any, verb: str, monkeypatch: pytest.MonkeyPatch
+async def dies_accepting(
+    mall: Running, gift_id: str, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process dies before or after the giver's cell let it go; someone else finishes it."""
-    coupon = await bought(mall)
+    """bob accepts, and the process dies before this half of it."""
     act = Acting.act
 
     async def dies(self: Acting, name: str, command: Any, **more: Any) -> Any:
@@ -152,11 +150,20 @@ async def test_cut_off_between_the_halves(
             raise Unavailable("gone")
         return await act(self, name, command, **more)
 
-    gift = (await give(mall, coupon)).value
     monkeypatch.setattr(Acting, "act", dies)
     with pytest.raises(Unavailable):
-        await accept(mall, gift.id, "bob")
+        await accept(mall, gift_id, "bob")
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("verb", ["gift_send", "gift_receive"])
+async def test_cut_off_between_the_halves(
+    mall: Running, place: Any, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process dies before or after the giver's cell let it go; someone else finishes it."""
+    coupon = await bought(mall)
+    gift = (await give(mall, coupon)).value
+    await dies_accepting(mall, gift.id, verb, monkeypatch)
     tag = mall.engine.tag_of(mall.engine.handle_of("bob"))
     (due,) = await mall.server.due(keys.takes_key(tag), mall.server.clock(), 10)
     await mall.engine.gifts.finish(due.decode())
@@ -173,18 +180,8 @@ async def test_withdrawn_between_the_halves(
 ) -> None:
     """Still the giver's, it is withdrawn and the receiver has none; on its way, where it comes."""
     coupon = await bought(mall, issue={"per_user": 1})
-    act = Acting.act
-
-    async def dies(self: Acting, name: str, command: Any, **more: Any) -> Any:
-        if name == verb:
-            raise Unavailable("gone")
-        return await act(self, name, command, **more)
-
     gift = (await give(mall, coupon)).value
-    monkeypatch.setattr(Acting, "act", dies)
-    with pytest.raises(Unavailable):
-        await accept(mall, gift.id, "bob")
-    monkeypatch.undo()
+    await dies_accepting(mall, gift.id, verb, monkeypatch)
     void: Any = {"key": "v", "who": WHO, "reason": "r", "now": mall.clock}
     first = await mall.engine.void(coupon_id=coupon, **void)
     if verb == "gift_send":
