@@ -39,10 +39,10 @@ MOST_BYTES = 1 << 20  # of a piece; what a read brings is less
 
 
 class Asked:
-    """What handlers of plain routes read of a request."""
+    """What handlers read of a request on the short way; ``raw_path``: the route's, no query."""
 
     __slots__ = ("_parameters", "headers", "method", "raw_path")
-    query: Mapping[str, str] = {}  # a path with a query is not plain
+    query: Mapping[str, str] = {}  # what has a query does not go the short way
 
     def __init__(
         self, route: Route, headers: Mapping[str, str], parameters: Mapping[str, str]

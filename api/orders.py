@@ -248,7 +248,7 @@ async def _why_not(call: Call, outcome: Outcome) -> dict[str, Any]:
         wallet = await call.tenant.engine.coupon(call.path["id"], now=call.now)
         record = wallet and next(iter(wallet.coupons.values()))
         said = BY_ITS_RULES if record and record.order else NOTHING_PAID
-        said = WAS_A_GIFT if record and record.came_from else said
+        said = WAS_A_GIFT if record and record.came_from and record.paid else said
     return {"detail": said[call.language.startswith("zh")]} if said else {}
 
 

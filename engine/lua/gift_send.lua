@@ -24,7 +24,7 @@ local function judge(op, coupon, user, now)
   local gift = op[SEND.gift]
   local state = coupon[COUPON.state]
   if gift ~= '' and state == COUPON_STATE.TRANSFERRED then return OUTCOME.GIFT_TAKEN end
-  if gift ~= '' and state == COUPON_STATE.VOIDED then return OUTCOME.VOIDED end
+  if gift ~= '' and (coupon[COUPON.voided] or 0) > 0 then return OUTCOME.VOIDED end
   if campaigns.share(coupon[COUPON.campaign_id]).issue[ISSUE.status] == 'frozen' then
     return OUTCOME.CAMPAIGN_FROZEN
   end

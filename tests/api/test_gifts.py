@@ -171,6 +171,18 @@ async def test_a_coupon_is_withdrawn_with_its_gift(giving: Giving) -> None:
     assert len(feed) == 3
 
 
+async def test_who_accepts_what_was_paid_and_withdrawn_reads_so(giving: Giving) -> None:
+    """A recall sends the money back at once; it is the withdrawal that the receiver is told."""
+    await giving.sell("cake", "stock 9 off 10000", issue={"price": 8000}, transferable=True)
+    (coupon,) = (await giving.pay(await giving.order(("cake", 1)), 8000)).json["coupon_ids"]
+    code = (await giving.give(coupon)).json["gift_code"]
+    await in_order(giving.server, giving.tenant)  # the recall reads the books
+    asked = await giving.post("/v1/campaigns/cake/recall", {"reason": "misprint"}, now=NOON)
+    assert (await finished(giving, asked.json["id"]))["counts"] == {"refunded": 1}
+    assert (await giving.accept(code, "bob")).code == "voided"
+    await in_order(giving.server, giving.tenant)
+
+
 @pytest.mark.slow
 async def test_what_was_paid_goes_along(giving: Giving) -> None:
     """It is owed until the receiver uses it; it is no refund to anybody any more."""
