@@ -12,6 +12,7 @@ import itertools
 import math
 import re
 import secrets
+import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -60,6 +61,8 @@ MAX_IN_FLIGHT = 4096  # requests of one process; more are told to come back
 SPARED = 1024  # that may come in beyond that, to take coupons back or let a car out
 
 PATH: web.RequestKey[Mapping[str, str]] = web.RequestKey("path", Mapping)  # its parameters
+# TimeoutError is an OSError; sqlite3's own comes where rows go by the raw driver.
+_UNREACHABLE = RedisError | OSError | PoolTimeout | sqlite3.OperationalError
 _NO_PARAMETERS: Mapping[str, str] = {}
 
 _JSON_MEDIA = re.compile(r"application/([a-z0-9.+-]+\+)?json", re.IGNORECASE)
@@ -449,7 +452,7 @@ def is_outage(error: Exception) -> bool:
     """Whether Redis or the books could not be reached or would not answer in time."""
     if isinstance(error, DBAPIError):
         return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-    return isinstance(error, RedisError | OSError | PoolTimeout)  # TimeoutError is an OSError
+    return isinstance(error, _UNREACHABLE)
 
 
 def unavailable(call: Call, error: Unavailable) -> Reply:

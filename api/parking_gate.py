@@ -99,7 +99,7 @@ async def fallback(call: Call) -> Reply:
 async def _most(call: Call, lot: Lot, row: Any, until: int) -> shapes.FallbackItem:
     """The most that may come off a stay that ends by ``until``."""
     total = UNKNOWN_FEE
-    if lot.tariff is not None:
+    if lot.tariff is not None and row.entered_ms:
         total = fee(lot.tariff, row.entered_ms, until, call.tenant.engine.offset(until))
     item = shapes.FallbackItem(plate=row.plate, session_id=row.session_id, minutes=0, amount=0)
     asked = PaymentRequest(
@@ -146,7 +146,7 @@ def signer_of(secret: bytes, tenant: str) -> Signer:
 async def _again(call: Call, stay: StayRecord) -> dict[str, Any] | None:
     """A quote for a stay whose plate was corrected: by the lot's tariff, now; None without one."""
     lot = await lookups.lot(call.tenant, stay.lot_id)
-    if lot is None or lot.tariff is None or stay.closed:
+    if lot is None or lot.tariff is None or stay.closed or not stay.entered:
         return None
     now = call.clock()
     asked = PaymentRequest(

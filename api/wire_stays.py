@@ -95,7 +95,7 @@ class StayReply(Reply):
     session_id: str
     plate: str | None
     user_id: str | None  # the person first recorded for it
-    entered_at: str
+    entered_at: str | None  # null: nobody has told
     recorded_at: str
     closed_at: str | None
     exited_at: str | None
@@ -185,7 +185,7 @@ def stay_reply(stay: StayRecord) -> StayReply:
         session_id=stay.session_id,
         plate=stay.plate or None,
         user_id=owner(stay.user_id),
-        entered_at=moment(stay.entered),
+        entered_at=moment(stay.entered) if stay.entered else None,
         recorded_at=moment(stay.recorded),
         closed_at=moment_or_none(stay.closed),
         exited_at=moment_or_none(stay.exited),

@@ -23,7 +23,7 @@ class LineMark(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 class NoteKey(Operation, frozen=True, kw_only=True):
     """A key is about to be used in another cell than that of ``handle``, whose it is."""
 
-    use: str  # for what: a campaign's line, a stay
+    use: str  # for what: a campaign's line, a stay, a purchase or its refund
     serial: str  # that stands for the key, whatever it is used for
     serial_before: str
     free_of: str  # what it was noted for, and which does not know it

@@ -22,7 +22,10 @@ async def orders_of(server: Server, tag: str, handle: str, epoch: int, seq: int)
         found = await server.ask(server.node_of(key), *words)
     except (RedisError, OSError) as error:
         raise Unavailable("Redis does not answer") from error
-    told: list[Any] = [fact for _, fields in found for fact in facts.decode(fields[b"f"])]
+    mark = mine.encode()  # most entries hold nothing of theirs: those are not unpacked
+    told: list[Any] = [
+        fact for _, fields in found if mark in fields[b"f"] for fact in facts.decode(fields[b"f"])
+    ]
     return [
         fact.act for fact in told if isinstance(fact, facts.Ordered) and fact.act.startswith(mine)
     ]

@@ -233,7 +233,7 @@ async def list_audit(
         query = query.where(
             (audit.c.object == what)
             | (func.substr(audit.c.object, 1, len(kind)) == kind)
-            | audit.c.object.endswith(":" + what, autoescape=True)
+            | (func.substr(audit.c.object, func.length(audit.c.object) - len(what)) == ":" + what)
         )
     if start is not None:
         query = query.where(audit.c.at_ms >= start)

@@ -136,6 +136,7 @@ class OrdersPlan:
             terms = self._terms_of(fact.campaign_id, fact.terms_revision)
             rounded = prepaid.used_up(paid, terms, fact.used, fact.spent) - used
             self._post(place, fact, fact.campaign_id, prepaid.refunded(0, rounded, terms))
+            self.used(fact.act, rounded)
 
     def received(self, fact: facts.Received) -> int:
         """A coupon was given on, and its price with it: how much of that is used up."""

@@ -23,7 +23,8 @@ STAYS_PUT = Bulk.of(
     " SELECT {tenant}, id, cell, lot_id, session_id, plate, user_id, entered_ms,"
     " recorded_ms, closed_ms, exited_ms, version FROM v WHERE true"
     " ON CONFLICT (tenant, id) DO UPDATE SET plate = excluded.plate, user_id = excluded.user_id,"
-    " closed_ms = excluded.closed_ms, exited_ms = excluded.exited_ms, version = excluded.version"
+    " entered_ms = excluded.entered_ms, closed_ms = excluded.closed_ms,"
+    " exited_ms = excluded.exited_ms, version = excluded.version"
     " WHERE parking_stays.version < excluded.version",
 )
 

@@ -32,6 +32,9 @@ return batch.run(function(op)
       return batch.answer(OUTCOME.PLATE_CONFLICT, now)
     end
   end
+  if stay[STAY.entered] == 0 and op[ATTEND.entered] > 0 then  -- it began before anybody knew
+    stay[STAY.entered], changed = op[ATTEND.entered], true
+  end
   if what == 'owned' and stay[STAY.owner] == '' and op[ATTEND.owner] ~= '' then
     stay[STAY.user_id], stay[STAY.owner] = op[ATTEND.user_id], op[ATTEND.owner]
     changed = true

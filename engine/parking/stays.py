@@ -113,7 +113,7 @@ class Parking:
         answer = await self._attend("entered", session, who, now)
         if answer.ok:
             return answer
-        if other == use:  # the session was entered under this key, with another plate
+        if other == use and answer.outcome is Outcome.PLATE_CONFLICT:  # entered, another plate
             return Answer(Outcome.IDEMPOTENCY_KEY_REUSED)
         await note(acting, "entry", handle, key, use, now, refused=True)
         return answer
@@ -205,7 +205,8 @@ class Parking:
     ) -> Answer[StayRecord]:
         """The booth takes ``amount`` off an open stay by hand; the last override counts.
 
-        A stay that nobody told of (entries are optional) begins with it.
+        A stay that nobody told of (entries are optional) begins with it; when it was entered is
+        for who knows to tell.
         """
 
         async def amend() -> Answer[StayRecord]:
@@ -216,8 +217,7 @@ class Parking:
 
         answer = await amend()
         if answer.outcome is Outcome.NOT_FOUND:
-            entered = now or self._acting.clock()
-            await self.enter(Session(lot_id, session_id, entered=entered), who=who, now=now)
+            await self.enter(Session(lot_id, session_id), who=who, now=now)
             answer = await amend()
         return answer
 

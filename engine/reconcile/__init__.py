@@ -116,11 +116,11 @@ async def _compare(check: Check) -> None:
                 await known_quotas(check, cell, batch)
             elif kind in (
                 Kind.OPENS, Kind.PENDING, Kind.LAPSING, Kind.TRANSACTION, Kind.TIER_USE,
-                Kind.JOINING,
+                Kind.NOTE,
             ):
                 # check_holds, check_open_orders and check_lapsing read them; a transaction's
                 # owner is its purchase's; what a tier was used for stands in the redemptions
-                # that it names; which line a key was used for is told to no books
+                # that it names; what a key was used for is told to no books
                 continue
             elif kind is Kind.LINE:
                 await check_lines(check, cell, batch)

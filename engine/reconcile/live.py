@@ -46,7 +46,7 @@ class Kind(Enum):
     LAPSING = "m"
     LINE = "u"
     LINE_ORDER = "n"
-    JOINING = "a"
+    NOTE = "a"
     UNKNOWN = ""
 
 

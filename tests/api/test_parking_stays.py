@@ -259,3 +259,6 @@ async def test_the_booth_decides_of_a_stay_that_nobody_told_of(lot: Lot) -> None
     )
     assert [one["type"] for one in paid.json["deductions"]] == ["manual"]
     assert paid.json["payable"] == 200
+    # Whoever knows when it was entered tells; that is not the moment of the override.
+    told = [(await lot.enter(one, plate())).json["entered_at"] for one in ("s-new", "s-other")]
+    assert told[0] == told[1]
