@@ -27,6 +27,7 @@ from engine.refunding import Refunding
 from engine.server import Server
 
 DRAIN_SECONDS = 3.0  # for what the engines have in flight when everybody has been answered
+CANCEL_SECONDS = 1.0  # for a watcher to end, before it is cancelled again
 QUIET_SECONDS = 5.0  # after the last change of a definition, before all cells are gone over
 
 log = structlog.get_logger()
@@ -149,12 +150,13 @@ async def _end(tasks: set[asyncio.Task[None]]) -> None:
     """Cancel them until they have ended, each as often as it takes.
 
     redis-py waits by asyncio.wait_for, which before Python 3.12 loses a cancellation that arrives
-    together with what it waits for: a watcher would go on for ever.
+    together with what it waits for: a watcher would go on for ever. Not again at once: one that is
+    cut off from the books closes its connection first, and should be let.
     """
     while tasks:
         for task in tasks:
             task.cancel()
-        _, tasks = await asyncio.wait(tasks, timeout=0.1)
+        _, tasks = await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
 
 
 def _ended(task: asyncio.Task[None]) -> None:
