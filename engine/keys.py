@@ -88,6 +88,11 @@ def make_id(kind: str, handle: str, serial: str) -> str:
     return kind + handle + serial
 
 
+def ids_between(kind: str, handle: str) -> tuple[str, str]:
+    """The first and the last id of that kind that a person can have."""
+    return make_id(kind, handle, "0" * SERIAL_LENGTH), make_id(kind, handle, "Z" * SERIAL_LENGTH)
+
+
 def split_id(kind: str, text: str) -> tuple[str, str] | None:
     """(handle, serial) of an id of that kind; None when it is not one."""
     if len(text) != ID_LENGTH or text[0] != kind or not _ALPHABET_SET.issuperset(text[1:]):

@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import and_, func, select
 
 from engine.books.feeds import complete_until
-from engine.books.schema import facts, redemptions, reversals
+from engine.books.schema import NO_CLAIM, facts, redemptions, reversals
 from engine.books.settlement import total
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _reversals(tenant: str, store_id: str | None, start: int, end: int) -> Any:
             redemptions,
             and_(redemptions.c.tenant == v.tenant, redemptions.c.id == v.redemption_id),
         )
-        .join(facts, and_(facts.c.tenant == v.tenant, facts.c.act == v.id))
+        .join(facts, and_(facts.c.tenant == v.tenant, facts.c.act == v.id, NO_CLAIM))
         .where(v.tenant == tenant, v.at_ms >= start, v.at_ms < end, facts.c.type == "reversed")
     )
     return query.where(v.store_id == store_id) if store_id else query

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Row, and_, func, or_, select
+from sqlalchemy import Row, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
 from engine.books import ledger
+from engine.books.projections import place_of
 from engine.books.schema import (
+    NO_CLAIM,
     campaign_terms,
     cells,
     checkins,
+    coupons,
     facts,
     redemption_coupons,
     redemptions,
@@ -122,14 +125,30 @@ async def coupon_history(
                 )
             )
         ).all()
-        query = (
-            select(facts.c.type, facts.c.act, facts.c.at_ms, facts.c.body)
-            .where(facts.c.tenant == tenant, facts.c.act.in_([coupon_id, *used, *undone, *shown]))
-            .order_by(facts.c.epoch, facts.c.seq)
+        told = select(facts.c.type, facts.c.act, facts.c.at_ms, facts.c.body).where(
+            facts.c.tenant == tenant
         )
-        rows = (await conn.execute(query)).all()
-    acts = [_coupon_act(row, msgspec.json.decode(row.body), coupon_id) for row in rows]
-    return [act for act in acts if act is not None], complete
+        rows = await _claim(conn, told, tenant, coupon_id)
+        acts = [coupon_id, *used, *undone, *shown]
+        query = told.where(facts.c.act.in_(acts), NO_CLAIM).order_by(facts.c.epoch, facts.c.seq)
+        rows += await conn.execute(query)
+    told_of = (_coupon_act(row, msgspec.json.decode(row.body), coupon_id) for row in rows)
+    return [act for act in told_of if act is not None], complete
+
+
+async def _claim(
+    conn: AsyncConnection, told: Select[Any], tenant: str, coupon_id: str
+) -> list[Row[Any]]:
+    """The fact that the coupon was claimed by; none where it was given, or is unknown."""
+    query = select(coupons.c.cell, coupons.c.born).where(
+        coupons.c.tenant == tenant, coupons.c.id == coupon_id
+    )
+    made = (await conn.execute(query)).first()
+    if made is None:
+        return []
+    place = place_of(made.born)
+    here = (facts.c.cell == made.cell, facts.c.epoch == place.epoch, facts.c.seq == place.seq)
+    return [*await conn.execute(told.where(*here, facts.c.type == "claimed"))]
 
 
 def _coupon_act(row: Any, body: dict[str, Any], coupon_id: str) -> CouponAct | None:

@@ -60,6 +60,11 @@ def version_of(place: Position) -> int:
     return (place.epoch - 1) << 40 | place.seq
 
 
+def place_of(version: int) -> Position:
+    """The place of the fact that has this version."""
+    return Position((version >> 40) + 1, version & (1 << 40) - 1)
+
+
 def _text(value: object) -> str:
     return _json(value).decode()
 
@@ -132,7 +137,7 @@ class Plan:
             self.tenant, fact.act, self.cell, fact.campaign_id, fact.terms_revision, fact.user_id,
             "issued", fact.at, fact.valid_from, fact.valid_until, fact.channel,
             entry_of(fact.source), tier, fact.source, fact.metadata, None, fact.at,
-            version_of(place), 0, 0, fact.order_id, fact.paid, 0, 0, "", 0,
+            version_of(place), 0, 0, fact.order_id, fact.paid, 0, 0, "", 0, version_of(place),
         )  # fmt: skip
         self._orders.sold(place, fact)
 
@@ -189,7 +194,7 @@ class Plan:
             "issued", fact.issued, fact.valid_from, fact.valid_until, fact.channel,
             entry_of(fact.source), "" if until and fact.at >= until else tier, fact.source,
             fact.metadata, None, fact.at, version_of(place), fact.used, fact.spent, "", fact.paid,
-            self._orders.received(fact), 0, fact.came_from, fact.used,
+            self._orders.received(fact), 0, fact.came_from, fact.used, version_of(place),
         )  # fmt: skip
 
     def _order_told(self, place: Position, fact: OrderTold) -> None:

@@ -24,8 +24,8 @@ from engine.books.arrivals import BEGINNING, Arrival, Position, position_of, rea
 from engine.books.bulk import RefusedByDatabase
 from engine.books.ingest import ERROR_LENGTH, Ingest, Lease, Turn
 from engine.books.ledger import LedgerError
-from engine.books.projections import FACTS_NEW, Plan, version_of
-from engine.keys import split_id
+from engine.books.projections import FACTS_NEW, Plan, place_of, version_of
+from engine.keys import ids_between, split_id
 
 if TYPE_CHECKING:
     from engine.books.db import Books
@@ -232,7 +232,12 @@ async def _later(
     f = schema.facts.c
     query = (
         select(f.epoch, f.seq, f.type, f.body)
-        .where(f.tenant == turn.tenant, f.act.in_(acts), tuple_(f.epoch, f.seq) > place)
+        .where(
+            f.tenant == turn.tenant,
+            f.act.in_(acts),
+            schema.NO_CLAIM,
+            tuple_(f.epoch, f.seq) > place,
+        )
         .order_by(f.epoch, f.seq)
     )
     return [
@@ -283,6 +288,7 @@ async def _tier_at(
         .where(
             f.tenant == turn.tenant,
             f.act == handle,
+            schema.NO_CLAIM,
             f.type == "profile_told",
             tuple_(f.epoch, f.seq) < place,
         )
@@ -296,16 +302,16 @@ async def _tier_at(
 
 async def _retell_tier(conn: AsyncConnection, turn: Turn, told: facts.ProfileTold) -> None:
     """Coupons claimed after the tier was told were claimed under it."""
-    coupons, f = schema.coupons.c, schema.facts.c
-    claims = (
-        select(f.act, f.epoch, f.seq, f.at_ms)
-        .join(schema.coupons, and_(coupons.tenant == f.tenant, coupons.id == f.act))
-        .where(f.tenant == turn.tenant, f.type == "claimed", coupons.user_id == told.user_id)
+    coupons = schema.coupons.c
+    claims = select(coupons.id, coupons.born, coupons.issued_ms).where(
+        coupons.tenant == turn.tenant,
+        coupons.id.between(*ids_between("C", told.act)),
+        coupons.came_from == "",
     )
     for row in (await conn.execute(claims)).all():
-        tier, until = await _tier_at(conn, turn, Position(row.epoch, row.seq), told.act)
-        mine = (coupons.tenant == turn.tenant, coupons.id == row.act)
-        now = "" if until and row.at_ms >= until else tier
+        tier, until = await _tier_at(conn, turn, place_of(row.born), told.act)
+        mine = (coupons.tenant == turn.tenant, coupons.id == row.id)
+        now = "" if until and row.issued_ms >= until else tier
         await conn.execute(update(schema.coupons).where(*mine).values(tier=now))
 
 

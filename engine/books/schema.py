@@ -57,6 +57,9 @@ from engine.books.schema_social import invitation_friends as invitation_friends
 from engine.books.schema_social import invitations as invitations
 from engine.books.schema_waiting import waitlist as waitlist
 
+_NO_CLAIM = "type <> 'claimed'"
+NO_CLAIM = text(f"facts.{_NO_CLAIM}")  # a query by act must say so: then ``facts_act`` serves it
+
 # ---- definitions: born here, published to the cells -----------------------------------------
 
 tenants = Table(
@@ -219,7 +222,15 @@ facts = Table(
     Column("at_ms", Ms, nullable=False),
     Column("digest", String(32), nullable=False),  # of the payload: same key, other payload = alarm
     Column("body", Text, nullable=False),  # JSON, field names as in engine/facts.py
-    Index("facts_act", "tenant", "act"),
+    # A claim is found by its coupon (``coupons.born``): most facts are claims, and an index of
+    # scattered ids costs a page to write for each.
+    Index(
+        "facts_act",
+        "tenant",
+        "act",
+        sqlite_where=text(_NO_CLAIM),
+        postgresql_where=text(_NO_CLAIM),
+    ),
 )
 
 refused_facts = Table(
@@ -289,7 +300,9 @@ coupons = Table(
     # Of one that was given on: the coupon that it was, which stands for it in what was issued.
     Column("came_from", Id, nullable=False, default="", server_default=text("''")),
     Column("came_used", BigInteger, nullable=False, default=0, server_default="0"),  # of ``used``
-    Index("coupons_user", "tenant", "user_id", "issued_ms"),
+    # The version of the fact that made it, which tells where that is (``projections.place_of``).
+    Column("born", BigInteger, nullable=False, default=0, server_default="0"),
+    # None by person: an id begins with the person's handle (``keys.ids_between``).
     Index("coupons_campaign", "tenant", "campaign_id", "issued_ms"),
     Index("coupons_ends", "tenant", "valid_until_ms"),
     Index(

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
@@ -188,14 +188,22 @@ async def _compare_coupons(
 ) -> None:
     query = select(
         coupons.c.user_id, coupons.c.id, coupons.c.source, coupons.c.metadata, *_COLUMNS
-    ).where(coupons.c.tenant == check.tenant, coupons.c.user_id.in_(wallets))
+    )
+    mine = coupons.c.tenant == check.tenant
     found = 0
+    owners = {wallet.handle: user for user, wallet in wallets.items()}
     left = {user: dict(wallet.coupons) for user, wallet in wallets.items()}
-    for user_id, coupon_id, source, metadata, *columns in await conn.execute(query):
+    theirs = or_(*(
+        and_(mine, coupons.c.id.between(*keys.ids_between("C", handle))) for handle in owners
+    ))  # fmt: skip
+    for user_id, coupon_id, source, metadata, *columns in await conn.execute(query.where(theirs)):
         found += 1
         columns[_HOLDER] = columns[_HOLDER] or ""
-        wallet = wallets[user_id]
-        live = left[user_id].pop(coupon_id, None)
+        owner = owners[coupon_id[1 : 1 + keys.HANDLE_LENGTH]]
+        wallet = wallets[owner]
+        live = left[owner].pop(coupon_id, None)
+        if user_id != owner:
+            check.differs("coupon", coupon_id, f"of {owner}", f"of {user_id}", wallet.again)
         if live is None:
             check.differs("coupon", coupon_id, "", _told(columns), wallet.again)
         elif live != tuple(columns):

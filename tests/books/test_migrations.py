@@ -11,7 +11,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
+from engine.books import schema
 from engine.books.db import migrate, open_books
+from engine.books.projections import place_of
 from engine.books.schema import metadata
 from engine.errors import CannotStart
 
@@ -90,3 +92,39 @@ async def test_sqlite_survives_power_cuts_and_queues_its_writers(tmp_path: Path)
         assert (await connection.execute(text("SELECT count(*) FROM writers"))).scalar() == 20
     await books.close()
     await other.close()
+
+
+async def test_claims_of_older_books_are_found_by_their_coupons(database_url: str) -> None:
+    """Revision 0022 tells each coupon where the fact that made it is."""
+    await migrate(database_url, to="0021")
+    books = open_books(database_url)
+    async with books.begin() as connection:
+        for cell, epoch, seq, kind, act in (
+            (0, 1, 7, "claimed", "C1"), (0, 1, 8, "voided", "C1"),
+            (1, 3, 9, "received", "C2"), (1, 3, 10, "claimed", "C3"),
+        ):  # fmt: skip
+            await connection.execute(text(
+                "INSERT INTO facts (tenant, cell, epoch, seq, type, act, fingerprint, at_ms,"
+                f" digest, body) VALUES ('m', {cell}, {epoch}, {seq}, '{kind}', '{act}', '', 0,"
+                " '', '{}')"
+            ))  # fmt: skip
+        for name, cell in (("C1", 0), ("C2", 1), ("C3", 1)):
+            await connection.execute(text(
+                "INSERT INTO coupons (tenant, id, cell, campaign_id, terms_revision, user_id,"
+                " state, issued_ms, valid_from_ms, valid_until_ms, channel, entry, tier, source,"
+                f" metadata, changed_ms, version) VALUES ('m', '{name}', {cell}, 'c', 1, 'u',"
+                " 'issued', 0, 0, 0, 'app', '', '', '', '', 0, 1)"
+            ))  # fmt: skip
+    await migrate(database_url)
+    async with books.connect() as connection:
+        born = (await connection.execute(text("SELECT id, born FROM coupons ORDER BY id"))).all()
+        plan = (await connection.execute(
+            text(f"EXPLAIN {'QUERY PLAN' if books.sqlite else ''} SELECT 1 FROM facts"
+                 f" WHERE tenant = 'm' AND act IN ('C1') AND {schema.NO_CLAIM.text}")
+        )).all()  # fmt: skip
+    await books.close()
+    assert [(name, *place_of(version)) for name, version in born] == [
+        ("C1", 1, 7), ("C2", 3, 9), ("C3", 3, 10),
+    ]  # fmt: skip
+    if books.sqlite:  # PostgreSQL reads so few rows at once
+        assert "facts_act" in str(plan)

@@ -208,7 +208,7 @@ DAMAGES: list[tuple[Damage, set[str]]] = [
     (coupon("issued", extra='{"source":{"entry":"other"}}'), {"coupon"}),
     (coupon("redeemed", redemption="00000000001"), {"coupon"}),
     (sql(schema.coupons, "id=issued", None), {"coupon", "issued", "left"}),
-    (sql(schema.coupons, "id=issued", {"user_id": "u8"}), {"coupon", "wallet"}),
+    (sql(schema.coupons, "id=issued", {"user_id": "u8"}), {"coupon"}),
     (sql(schema.coupons, "id=issued", {"state": "voided"}), {"coupon"}),
     (sql(schema.coupons, "id=redeemed", {"redemption_id": "R1"}), {
         "coupon", "use of a coupon"}),
