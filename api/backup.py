@@ -19,13 +19,14 @@ from rich.console import Console
 from sqlalchemy.engine import make_url
 
 from engine.config import Settings, load_secret
+from engine.embedded import REWRITE
 from engine.errors import CannotStart
 
 console = Console(highlight=False, soft_wrap=True)
 
 PATIENCE_SECONDS = 600.0
 AOF = "appendonlydir"
-REWRITE = "auto-aof-rewrite-percentage"
+SETTLE_SECONDS = 0.2  # by then a rewrite that was just asked for has begun
 
 
 async def backup(settings: Settings, target: Path, redis_url: str | None) -> bool:
@@ -91,6 +92,7 @@ async def _redis(url: str, source: Path, target: Path) -> None:
     async with Redis.from_url(url) as client:
         before = str((await client.config_get(REWRITE))[REWRITE])
         await client.config_set(REWRITE, 0)  # a rewrite would take files away meanwhile
+        await asyncio.sleep(SETTLE_SECONDS)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while await _rewriting(client):  # noqa: ASYNC110 - another process's doing

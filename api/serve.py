@@ -21,6 +21,7 @@ from pathlib import Path
 
 import structlog
 from prometheus_client import multiprocess
+from redis.exceptions import RedisError
 
 from api.auth import key_text
 from api.tenants import add_tenant
@@ -32,6 +33,7 @@ from engine.errors import CannotStart
 SLOWEST_START_SECONDS = 60.0
 STOP_SECONDS = 40.0  # a child that has not ended by then is killed
 LONG_LIFE_SECONDS = 10.0  # a child that lived so long is started again at once
+TIDY_SECONDS = 5.0  # between two looks whether the AOF should be rewritten
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 
 log = structlog.get_logger()
@@ -213,9 +215,15 @@ async def kept_redis(settings: Settings) -> AsyncIterator[str]:
     await server.astart()
 
     async def watch() -> None:
+        looked = time.monotonic()
         while True:
             await asyncio.sleep(0.2)
-            if not server.running:
+            if server.running:
+                if time.monotonic() - looked > TIDY_SECONDS:
+                    looked = time.monotonic()
+                    with contextlib.suppress(RedisError, OSError):
+                        await asyncio.to_thread(server.tidy)
+            else:
                 log.error("redis_ended")
                 try:
                     await server.astart()

@@ -29,10 +29,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from redis import Redis
+
 # A cluster node's bus listens 10,000 above its port, so ports end there. They begin below what
 # Linux gives to outgoing connections (32768), which would otherwise take one between our looking
 # and the server's binding.
 PORTS = range(20_000, 32_000)
+# The AOF is rewritten when it has doubled, as Redis does by default, but in a quiet moment: a
+# rewrite takes a core and the disk, and a sale is when the AOF doubles. Only beyond the ceiling
+# Redis does it by itself, whatever goes on; it reads so much in some five seconds at a start.
+REWRITE_BYTES, REWRITE_CEILING = 64 << 20, 512 << 20
+REWRITE = "auto-aof-rewrite-percentage"
+QUIET_OPERATIONS = 200  # commands a second
 _LONGEST_SOCKET_PATH = 100  # of 104 (macOS) or 108 (Linux) bytes, the closing zero included
 
 # Waits for its standard input to end, which it does however its parent dies, then ends the server
@@ -289,6 +297,22 @@ class EmbeddedRedis:
     ) -> None:
         await self.astop()
 
+    def tidy(self) -> bool:
+        """Have the AOF rewritten if it has doubled and the server has little to do; whether so.
+
+        RedisError where the server does not answer.
+        """
+        with Redis(unix_socket_path=os.fspath(self.socket), socket_timeout=5) as client:
+            aof, stats = client.info("persistence"), client.info("stats")
+            grown = aof["aof_current_size"] > max(REWRITE_BYTES, 2 * aof["aof_base_size"])
+            busy = stats["instantaneous_ops_per_sec"] > QUIET_OPERATIONS
+            if not grown or busy or aof["aof_rewrite_in_progress"]:
+                return False
+            if client.config_get(REWRITE)[REWRITE] == "0":  # a backup is being made
+                return False
+            client.bgrewriteaof()
+            return True
+
     def _spawn(self, patience_s: float) -> None:
         # The server inherits the lock, so the directory stays taken for as long as it lives, even
         # when we die first and it is still writing.
@@ -322,6 +346,7 @@ class EmbeddedRedis:
             "save": "",
             "appendonly": "yes",
             "appendfsync": self.fsync,
+            "auto-aof-rewrite-min-size": str(REWRITE_CEILING),
             "maxmemory-policy": "noeviction",
             # A wallet stays a packed list: a redeemed coupon, or one that tells where it came
             # from, is longer than the usual 64 bytes, and would double what the wallet takes.

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from engine import embedded
 from engine.embedded import (
     PORTS,
     EmbeddedRedis,
@@ -149,6 +150,29 @@ def test_a_big_file_is_loaded_before_start_returns(own_redis: OwnRedis) -> None:
     server.start(patience_s=0.4)
     with redis.Redis.from_url(server.url) as client:
         assert client.dbsize() == keys
+
+
+def test_the_file_is_rewritten_when_it_has_doubled_and_nobody_asks_much(
+    own_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in a rush, not while a backup is made, and not again before it has doubled."""
+    monkeypatch.setattr(embedded, "REWRITE_BYTES", 10_000)
+    server = own_redis()
+    with redis.Redis.from_url(server.url) as client:
+        assert not server.tidy()
+        for n in range(100):
+            client.set("same", f"{n}" * 200)
+        monkeypatch.setattr(embedded, "QUIET_OPERATIONS", -1)
+        assert not server.tidy()
+        monkeypatch.setattr(embedded, "QUIET_OPERATIONS", 10_000)
+        client.config_set("auto-aof-rewrite-percentage", 0)
+        assert not server.tidy()
+        client.config_set("auto-aof-rewrite-percentage", 100)
+        before = client.info("persistence")["aof_current_size"]
+        assert server.tidy()
+        wait_until(lambda: _rewritten(client), 20)
+        assert client.info("persistence")["aof_current_size"] < before / 2
+        assert not server.tidy()
 
 
 def _rewritten(client: redis.Redis) -> bool:
