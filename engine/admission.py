@@ -17,7 +17,7 @@ from __future__ import annotations
 
 LATE_SECONDS = 0.05  # that a claim waits before it leaves are too many
 STANDING_SECONDS = 0.4  # of that make a flood
-SHORT_SECONDS = 0.005  # of work for those in it, beyond what it costs anyway, make a short round
+SHORT_SECONDS = 0.004  # of work for those in it, beyond what it costs anyway, make a short round
 CALM_SECONDS = 1.0  # without anybody turned away end a flood
 FEWEST, MOST = 8, 1024  # claims that a flooded lane holds
 _LATEST = 0.02  # weight of a new round among the latest
