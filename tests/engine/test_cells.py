@@ -118,7 +118,6 @@ async def test_stock_is_added_to_the_smallest_and_taken_where_it_is_left(mall: R
     assert all(left == 0 and share == gone for share, left, gone in shares)
     assert not any(answer.ok for answer in (await crowd(mall, "c", 120))[3:])
     await mall.add_stock("c", 6)
-    await asyncio.sleep(0.25)  # this process may have been promised that nobody is let in: 100 ms
     assert sum(answer.outcome is Outcome.DONE for answer in await crowd(mall, "c", 120)) == 6
 
 
