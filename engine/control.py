@@ -205,7 +205,7 @@ class Control:
             await self.seen(campaign_id, new=row.version == 1)
 
     async def seen(self, campaign_id: str, *, new: bool = False) -> None:
-        """Wait, a tenth of a second at most, until no process refuses what is open now.
+        """Wait, as a rule a tenth of a second at most, until no process refuses what is open now.
 
         So whoever changed a campaign finds it changed everywhere once that is answered.
         """
@@ -215,9 +215,10 @@ class Control:
         for tag in self._tags:
             (packed,) = await self._server.fields(keys.campaign_key(tag, campaign_id), "promise")
             last = max(last, _promise(packed).until_ms if packed else 0)
-        left = last - self._server.clock() + 5  # clocks are known to a millisecond or two
-        if 0 < left <= MOST_PROMISED_MS:
-            await asyncio.sleep(left / 1000)
+        # The server's clock seems to be behind where its last answer was read late: never ahead.
+        left = last - self._server.clock() + 5
+        if left > 0:
+            await asyncio.sleep(min(left, MOST_PROMISED_MS) / 1000)
 
     async def publish_store(self, store_id: str) -> None:
         """Bring a store to every cell."""

@@ -121,6 +121,20 @@ async def test_stock_is_added_to_the_smallest_and_taken_where_it_is_left(mall: R
     assert sum(answer.outcome is Outcome.DONE for answer in await crowd(mall, "c", 120)) == 6
 
 
+async def test_stock_is_there_once_it_is_added_however_late_the_last_answer_was_read(
+    mall: Running,
+) -> None:
+    """A stalled process takes the server's clock for one that is behind; a promise ends all the
+    same before the change is answered."""
+    await mall.publish(campaign("amount_off amount=1", id="c", stock={"total": 7}))
+    await crowd(mall, "c", 120)
+    await mall.engine.doors.drain()
+    mall.server.offset -= 400
+    await mall.add_stock("c", 2 * mall.cells)
+    answers = await crowd(mall, "c", 120)
+    assert sum(answer.outcome is Outcome.DONE for answer in answers) == 2 * mall.cells
+
+
 async def test_claims_and_withdrawals_at_once_lose_nothing(mall: Running) -> None:
     await mall.publish(campaign("amount_off amount=1", id="c", stock={"total": 100}))
     taking = [mall.control.withdraw("c", 7) for _ in range(5)]
