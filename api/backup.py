@@ -92,8 +92,8 @@ async def _redis(url: str, source: Path, target: Path) -> None:
     async with Redis.from_url(url) as client:
         before = str((await client.config_get(REWRITE))[REWRITE])
         await client.config_set(REWRITE, 0)  # a rewrite would take files away meanwhile
-        await asyncio.sleep(SETTLE_SECONDS)
         try:
+            await asyncio.sleep(SETTLE_SECONDS)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while await _rewriting(client):  # noqa: ASYNC110 - another process's doing
                     await asyncio.sleep(0.05)

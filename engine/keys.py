@@ -34,7 +34,6 @@ A cell's keys all carry its tag, so one act touches one slot:
 ``{tag}:n:<id>``     zset   a campaign's waiting line: handles by priority, then place
 ``{tag}:u:<id>``     hash   version, last, why, named of the line; ``e<h>`` who joined it
 ``{tag}:lines``      zset   campaigns whose line is open, all of score 0
-``{tag}:a:<h><s>``   string for which line a person uses an Idempotency-Key; 60 days
 ``{tag}:v:<h>``      string a vehicle; ``h`` stands for its plate (parking/records.py, as below)
 ``{tag}:s:<h>``      string a stay; ``h`` stands for its lot and session
 ``{tag}:k:<h>``      string a pocket: validations given to a stay, a plate or a person
