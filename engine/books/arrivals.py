@@ -48,9 +48,13 @@ class Arrival:
     place: Position
     entry: str
     raw: bytes
-    digest: str  # of the bytes that Redis sent: the same fact again has the same
     fact: facts.AnyFact | None
     error: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Of the bytes that Redis sent: the same fact again has the same."""
+        return digest_of(self.raw)
 
 
 def position_of(entry_id: str) -> Position:
@@ -83,23 +87,32 @@ def _read_entry(entry: Entry, after: Position | None) -> list[Arrival]:
     if not 0 < len(parts) <= last.seq:
         return _unreadable(entry, after, f"an entry of {len(parts)} facts")
     first = last.seq - len(parts) + 1
+    try:
+        told = facts.decode(entry.body)
+    except msgspec.DecodeError:  # one of them
+        return [
+            read_fact(part, Position(last.epoch, seq), entry.id)
+            for seq, part in enumerate(parts, first)
+        ]
     return [
-        read_fact(part, Position(last.epoch, seq), entry.id)
-        for seq, part in enumerate(parts, first)
+        _arrival(part, Position(last.epoch, seq), entry.id, fact)
+        for seq, (part, fact) in enumerate(zip(parts, told, strict=True), first)
     ]
 
 
 def read_fact(part: msgspec.Raw, place: Position, entry: str) -> Arrival:
     """One fact of an entry, whose place is known."""
-    raw = bytes(part)
-    digest = digest_of(raw)
     try:
         fact = facts.decode_one(part)
     except msgspec.DecodeError as error:
-        return Arrival(place, entry, raw, digest, None, f"undecodable fact: {error}")
+        return Arrival(place, entry, bytes(part), None, f"undecodable fact: {error}")
+    return _arrival(part, place, entry, fact)
+
+
+def _arrival(part: msgspec.Raw, place: Position, entry: str, fact: facts.AnyFact) -> Arrival:
     if fact.seq != place.seq:
-        return Arrival(place, entry, raw, digest, None, f"calls itself number {fact.seq}")
-    return Arrival(place, entry, raw, digest, fact)
+        return Arrival(place, entry, bytes(part), None, f"calls itself number {fact.seq}")
+    return Arrival(place, entry, bytes(part), fact)
 
 
 def _unreadable(entry: Entry, after: Position | None, error: str) -> list[Arrival]:
@@ -110,9 +123,8 @@ def _unreadable(entry: Entry, after: Position | None, error: str) -> list[Arriva
         first = after.seq + 1 if counts_on else 1
         if not 0 <= last.seq - first < _MOST_LOST:
             first = last.seq
-    digest = digest_of(entry.body)
     return [
-        Arrival(Position(last.epoch, seq), entry.id, entry.body, digest, None, error)
+        Arrival(Position(last.epoch, seq), entry.id, entry.body, None, error)
         for seq in range(first, last.seq + 1)
     ]
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from heapq import merge
+from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.books.arrivals import Position as Place
+from engine.books.claim_runs import told_after
+from engine.books.fact_body import InWords, in_words
 from engine.books.feeds import complete_until
 from engine.books.schema import facts, notices, tenants
 from engine.keys import PRINTED
@@ -153,19 +158,25 @@ async def _cell(
         c.epoch >= place[0],
         tuple_(c.epoch, c.seq) > place,
     )
+    rows = await conn.execute(query.order_by(c.epoch, c.seq).limit(SCANNED))
+    alone = (
+        ((row.epoch, row.seq), InWords(row.type, row.act, row.at_ms, msgspec.json.decode(row.body)))
+        for row in rows
+    )
+    claims = await told_after(conn, tenant, cell, Place(*place), SCANNED)
+    in_runs = ((tuple(claim.place), in_words(claim.fact)) for claim in claims)
     found, at = [], 0
-    for row in await conn.execute(query.order_by(c.epoch, c.seq).limit(SCANNED)):
-        if end is not None and row.at_ms >= end:
+    for (epoch, seq), fact in islice(merge(alone, in_runs, key=itemgetter(0)), SCANNED):
+        if end is not None and fact.at_ms >= end:
             break  # what follows waits with it: the order of a cell is never turned
-        name = NAMES.get(row.type, "")
+        name = NAMES.get(fact.type, "")
         if name:
-            at = max(at, row.at_ms)  # and a clock that was put back does not turn it either
-        body = msgspec.json.decode(row.body)
-        if row.type == "order_ended" and not body["lapsed"]:
+            at = max(at, fact.at_ms)  # and a clock that was put back does not turn it either
+        if fact.type == "order_ended" and not fact.body["lapsed"]:
             name = "order_cancelled"
-        elif body.get("offer"):  # of a waiting line
-            name = OFFERS[row.type]
-        found.append(Event(at, (cell, row.epoch, row.seq), name, _told(name, row, body)))
+        elif fact.body.get("offer"):  # of a waiting line
+            name = OFFERS[fact.type]
+        found.append(Event(at, (cell, epoch, seq), name, _told(name, fact)))
     return found
 
 
@@ -190,10 +201,11 @@ def _somebodys(told: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-def _told(name: str, row: Any, body: dict[str, Any]) -> dict[str, Any]:
-    told = {"at": row.at_ms}
+def _told(name: str, fact: InWords) -> dict[str, Any]:
+    body = fact.body
+    told: dict[str, Any] = {"at": fact.at_ms}
     if name:
-        told[_ID.get(name, "redemption_id")] = row.act
+        told[_ID.get(name, "redemption_id")] = fact.act
         told |= {field: body[field] for field in _SHOWN if body.get(field) not in (None, "")}
         used = [one["coupon_id"] for one in body.get("coupons", ())]
         if used:

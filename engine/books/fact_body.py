@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+
+from engine import facts
+
+
+class InWords(NamedTuple):
+    """A fact with the names of its fields: a row of ``facts``, or a claim out of its run."""
+
+    type: str
+    act: str
+    at_ms: int
+    body: dict[str, Any]
+
+
+def in_words(fact: facts.AnyFact) -> InWords:
+    """A fact as one who reads the books sees it."""
+    return InWords(facts.type_of(fact), fact.act, fact.at, body_of(fact))
 
 
 def body_of(struct: msgspec.Struct) -> dict[str, Any]:

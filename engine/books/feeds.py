@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Row, Select, and_, func, or_, select
+from sqlalchemy import Row, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
 from engine.books import ledger
+from engine.books.claim_runs import told_at
+from engine.books.fact_body import InWords, in_words
 from engine.books.projections import place_of
 from engine.books.schema import (
     NO_CLAIM,
@@ -45,6 +47,7 @@ from engine.views import Redemption
 if TYPE_CHECKING:
     from engine.books.db import Books
 
+_fields = msgspec.json.Decoder(dict[str, Any]).decode
 _TENDERS = (ledger.STORED_VALUE, ledger.POINTS)
 _OTHERS = (*_TENDERS, *ledger.OWN)
 ENDED = {2: "taken_back", 3: "declined", 4: "expired", 5: "withdrawn"}  # gift_records.GiftState
@@ -125,20 +128,20 @@ async def coupon_history(
                 )
             )
         ).all()
-        told = select(facts.c.type, facts.c.act, facts.c.at_ms, facts.c.body).where(
-            facts.c.tenant == tenant
-        )
-        rows = await _claim(conn, told, tenant, coupon_id)
+        claim = await _claim(conn, tenant, coupon_id)
         acts = [coupon_id, *used, *undone, *shown]
-        query = told.where(facts.c.act.in_(acts), NO_CLAIM).order_by(facts.c.epoch, facts.c.seq)
-        rows += await conn.execute(query)
-    told_of = (_coupon_act(row, msgspec.json.decode(row.body), coupon_id) for row in rows)
-    return [act for act in told_of if act is not None], complete
+        query = (
+            select(facts.c.type, facts.c.act, facts.c.at_ms, facts.c.body)
+            .where(facts.c.tenant == tenant, facts.c.act.in_(acts), NO_CLAIM)
+            .order_by(facts.c.epoch, facts.c.seq)
+        )
+        rows = await conn.execute(query)
+        later = [InWords(row.type, row.act, row.at_ms, _fields(row.body)) for row in rows]
+    told = (_coupon_act(fact, coupon_id) for fact in (*claim, *later))
+    return [act for act in told if act is not None], complete
 
 
-async def _claim(
-    conn: AsyncConnection, told: Select[Any], tenant: str, coupon_id: str
-) -> list[Row[Any]]:
+async def _claim(conn: AsyncConnection, tenant: str, coupon_id: str) -> list[InWords]:
     """The fact that the coupon was claimed by; none where it was given, or is unknown."""
     query = select(coupons.c.cell, coupons.c.born).where(
         coupons.c.tenant == tenant, coupons.c.id == coupon_id
@@ -147,11 +150,19 @@ async def _claim(
     if made is None:
         return []
     place = place_of(made.born)
+    in_run = await told_at(conn, tenant, made.cell, place)
+    if in_run is not None:
+        return [in_words(in_run)]
     here = (facts.c.cell == made.cell, facts.c.epoch == place.epoch, facts.c.seq == place.seq)
-    return [*await conn.execute(told.where(*here, facts.c.type == "claimed"))]
+    query = select(facts.c.type, facts.c.act, facts.c.at_ms, facts.c.body).where(
+        facts.c.tenant == tenant, *here, facts.c.type == "claimed"
+    )
+    rows = await conn.execute(query)
+    return [InWords(row.type, row.act, row.at_ms, _fields(row.body)) for row in rows]
 
 
-def _coupon_act(row: Any, body: dict[str, Any], coupon_id: str) -> CouponAct | None:
+def _coupon_act(row: InWords, coupon_id: str) -> CouponAct | None:
+    body = row.body
     who = _who(body.get("who") or "")
     if row.type in ("redeemed", "held", "committed"):
         parts = [*body["coupons"], *body.get("tenders", ())]

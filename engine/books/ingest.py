@@ -21,8 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import facts
 from engine.books import ledger, schema
-from engine.books.arrivals import Arrival, Position
+from engine.books.arrivals import Arrival, Position, digest_of
 from engine.books.bulk import Bulk, RefusedByDatabase, Rows
+from engine.books.claim_runs import Runs, told_between
 from engine.books.db import Books
 from engine.books.ingest_postgres import PostgresRows
 from engine.books.ingest_sqlite import SqliteRows
@@ -66,6 +67,7 @@ _REFUSED_PUT = Bulk.of(
 P = TypeVar("P", bound=Plan)
 _COUPONS = (facts.Claimed, facts.Received)
 _Known = dict[tuple[str, int], ledger.Terms | str]
+_Read = tuple[Arrival, facts.AnyFact]
 
 
 class LeaseLost(Exception):  # noqa: N818 - what happened, not a mistake
@@ -233,9 +235,14 @@ class Turn:
         """
         readable = [(a, a.fact) for a in fresh if a.fact is not None]
         refused = [(a, a.error) for a in fresh if a.fact is None]
-        plan, unsettled = await self._plan(readable)
-        if alone:
+        if not alone:
+            readable = await self._without_claims_held(readable)
+        runs = Runs() if alone else None
+        plan, unsettled = await self._plan(readable, runs)
+        if runs is not None:
             await self.rows.insert(schema.facts, plan.facts)
+            await self.rows.insert(schema.claim_runs, runs.rows(self.tenant, self._cell))
+            self.result.new += runs.claims
         else:
             inserted = set(await self.rows.run(FACTS_NEW, self.tenant, plan.facts))
             if len(inserted) != len(plan.facts):
@@ -263,10 +270,21 @@ class Turn:
             await self.apply_carefully(fresh[:half])
             await self.apply_carefully(fresh[half:])
 
+    async def _without_claims_held(self, readable: list[_Read]) -> list[_Read]:
+        """Those that no run of the books holds; the others must be the same facts."""
+        if not readable:
+            return []
+        ends = readable[0][0].place, readable[-1][0].place
+        told = await told_between(self._connection, self.tenant, self._cell, *ends)
+        held = {one.place for one in told}
+        await self.compare([a for a, _ in readable if a.place in held])
+        return [pair for pair in readable if pair[0].place not in held]
+
     async def _plan(
-        self, readable: Sequence[tuple[Arrival, facts.AnyFact]]
+        self, readable: Sequence[_Read], runs: Runs | None = None
     ) -> tuple[Plan, list[tuple[Arrival, str]]]:
         plan = await self.plan_of([fact for _, fact in readable], Plan)
+        plan.runs = runs
         unsettled = []
         for arrival, fact in readable:
             try:
@@ -337,6 +355,9 @@ class Turn:
         if not done:
             return
         digests = await self._digests(schema.facts, schema.facts.c.digest, done)
+        ends = min(arrival.place for arrival in done), max(arrival.place for arrival in done)
+        for told in await told_between(self._connection, self.tenant, self._cell, *ends):
+            digests[told.place] = digest_of(bytes(told.packed))
         aside = await self._digests(schema.refused_facts, schema.refused_facts.c.entry, done)
         wrong = []
         for arrival in done:

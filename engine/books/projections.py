@@ -16,6 +16,7 @@ from engine import facts
 from engine.books import ledger, schema
 from engine.books.arrivals import Arrival, Position
 from engine.books.bulk import Row, Rows
+from engine.books.claim_runs import Runs
 from engine.books.fact_body import body_of
 from engine.books.ledger import LedgerError, Original
 from engine.books.projections_checkins import CheckInsPlan
@@ -77,6 +78,7 @@ class Plan:
         self.cell = cell
         self.currency = currency
         self.facts: list[Row] = []
+        self.runs: Runs | None = None  # where claims go if not among ``facts``
         self.last_ms = 0
         self._known = known
         self._tiers = dict(known.tiers)
@@ -108,21 +110,13 @@ class Plan:
     def add(self, arrival: Arrival, fact: facts.AnyFact) -> None:
         """Take one fact in; LedgerError (and nothing changed) when it cannot be settled."""
         self._ACTS[type(fact)](self, arrival.place, fact)
-        place = arrival.place
-        self.facts.append(
-            (
-                self.tenant,
-                self.cell,
-                place.epoch,
-                place.seq,
-                facts.type_of(fact),
-                fact.act,
-                fact.fingerprint,
-                fact.at,
-                arrival.digest,
-                _text(body_of(fact)),
-            )
-        )
+        if self.runs is not None and type(fact) is facts.Claimed:
+            self.runs.add(arrival)
+        else:
+            self.facts.append((
+                self.tenant, self.cell, *arrival.place, facts.type_of(fact), fact.act,
+                fact.fingerprint, fact.at, arrival.digest, _text(body_of(fact)),
+            ))  # fmt: skip
         self.last_ms = max(self.last_ms, fact.at)
 
     # ---- one method a fact -------------------------------------------------------------------

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Select, and_, case, func, literal, or_, select
+from sqlalchemy import Select, and_, case, func, literal, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.books import prepaid
+from engine.books.claim_runs import covers
 from engine.books.ledger import OFFICE_CELL
 from engine.books.schema import (
     adjustments,
     cells,
+    claim_runs,
     counters,
     coupons,
     entries,
@@ -76,17 +78,18 @@ async def proofs(books: Books, tenant: str) -> AsyncIterator[Proof]:
 
 async def _facts(conn: AsyncConnection, tenant: str) -> Proof:
     """Facts and those set aside are numbered without a gap, up to what the cell says."""
+    f, r = facts.c, claim_runs.c
+    held = union_all(
+        select(f.cell, f.epoch, literal(1).label("count"), f.seq.label("first"), f.seq)
+        .where(f.tenant == tenant),
+        select(r.cell, r.epoch, r.seq - r.first + 1, r.first, r.seq).where(r.tenant == tenant),
+    ).subquery().c  # fmt: skip
     query = (
         select(
-            facts.c.cell,
-            facts.c.epoch,
-            func.count(),
-            func.min(facts.c.seq),
-            func.max(facts.c.seq),
+            held.cell, held.epoch, func.sum(held.count), func.min(held.first), func.max(held.seq)
         )
-        .where(facts.c.tenant == tenant)
-        .group_by(facts.c.cell, facts.c.epoch)
-        .order_by(facts.c.cell, facts.c.epoch)
+        .group_by(held.cell, held.epoch)
+        .order_by(held.cell, held.epoch)
     )
     aside_query = (
         select(refused_facts.c.cell, refused_facts.c.epoch, refused_facts.c.seq)
@@ -99,7 +102,8 @@ async def _facts(conn: AsyncConnection, tenant: str) -> Proof:
                 facts.c.epoch == refused_facts.c.epoch,
                 facts.c.seq == refused_facts.c.seq,
             )
-            .exists()
+            .exists(),
+            ~covers(refused_facts),
         )
     )
     aside: dict[tuple[int, int], list[int]] = {}

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
-from sqlalchemy import and_, delete, exists, select, tuple_, update
+from sqlalchemy import and_, delete, exists, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import facts
 from engine.books import schema
 from engine.books.arrivals import BEGINNING, Arrival, Position, position_of, read_fact
 from engine.books.bulk import RefusedByDatabase
+from engine.books.claim_runs import covers
 from engine.books.ingest import ERROR_LENGTH, Ingest, Lease, Turn
 from engine.books.ledger import LedgerError
 from engine.books.projections import FACTS_NEW, Plan, place_of, version_of
@@ -64,7 +65,9 @@ async def retake(ingest: Ingest, cell: int, lease: Lease | None = None) -> Retak
     """Take in what was set aside of a cell; ``lease`` as for ``Ingest``. LeaseLost."""
     aside, known = schema.refused_facts, schema.facts
     place = ("tenant", "cell", "epoch", "seq")
-    held = exists().where(*(known.c[name] == aside.c[name] for name in place))
+    held = or_(
+        exists().where(*(known.c[name] == aside.c[name] for name in place)), covers(aside)
+    )
     query = (
         select(aside)
         .where(aside.c.tenant == ingest.tenant, aside.c.cell == cell, ~held)

@@ -1,8 +1,9 @@
 """The tables of the books (SQLAlchemy Core), the same on SQLite and PostgreSQL.
 
 Times are Unix milliseconds in BIGINT, money is fen in BIGINT, JSON is text. Every table starts
-with the tenant. ``facts`` and ``postings`` are append-only; projections carry ``version`` (the
-fact's seq) and only move forward. Migrations: ``engine/books/migrations`` (Alembic).
+with the tenant. ``facts``, ``claim_runs`` and ``postings`` are append-only; projections carry
+``version`` (the fact's seq) and only move forward. Migrations: ``engine/books/migrations``
+(Alembic).
 What finance adds (adjustments, fundings, tracked events) is in ``schema_finance``, points and
 purchases in ``schema_points``, lots and stays in ``schema_parking``, jobs and refused tries in
 ``schema_office``, orders and refunds in ``schema_orders``, third parties' codes in
@@ -231,6 +232,17 @@ facts = Table(
         sqlite_where=text(_NO_CLAIM),
         postgresql_where=text(_NO_CLAIM),
     ),
+)
+
+claim_runs = Table(  # facts of claims, packed: see ``claim_runs``
+    "claim_runs",
+    metadata,
+    tenant_column(),
+    Column("cell", Integer, primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),  # of the last
+    Column("first", BigInteger, nullable=False),  # seq
+    Column("claims", LargeBinary, nullable=False),  # a MessagePack array of facts, as they came
 )
 
 refused_facts = Table(

@@ -11,7 +11,7 @@ import collections
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis, RedisCluster
@@ -352,6 +352,28 @@ async def rows(books: Books, table: Any, tenant: str) -> list[Any]:
         return list((await connection.execute(query)).all())
 
 
+class Kept(NamedTuple):
+    """A fact that the books hold, alone or in a run of claims."""
+
+    act: str
+    digest: str
+
+
+async def kept_facts(books: Books, tenant: str) -> dict[tuple[int, int], Kept]:
+    """By cell and seq; none may be there twice."""
+    alone = await rows(books, schema.facts, tenant)
+    kept = [((f.cell, f.seq), Kept(f.act, f.digest)) for f in alone]
+    for run in await rows(books, schema.claim_runs, tenant):
+        packed = msgspec.msgpack.decode(run.claims, type=list[msgspec.Raw])
+        assert run.first + len(packed) - 1 == run.seq
+        kept += [
+            ((run.cell, seq), Kept(facts.decode_one(one).act, digest_of(bytes(one))))
+            for seq, one in enumerate(packed, run.first)
+        ]
+    assert len(dict(kept)) == len(kept)
+    return dict(kept)
+
+
 async def check_books(books: Books, story: Story, refused: Sequence[tuple[int, int]] = ()) -> None:
     """The books equal the facts: all of them, each once, and all that follows from them.
 
@@ -365,7 +387,7 @@ async def check_books(books: Books, story: Story, refused: Sequence[tuple[int, i
 
 
 async def _check_facts(books: Books, story: Story, refused: set[tuple[int, int]]) -> None:
-    kept = {(f.cell, f.seq): f for f in await rows(books, schema.facts, story.tenant)}
+    kept = await kept_facts(books, story.tenant)
     aside = await rows(books, schema.refused_facts, story.tenant)
     assert {(a.cell, a.seq) for a in aside} == refused
     sent = {(cell.number, f.seq): f for cell in story.cells for f in cell.facts}

@@ -112,8 +112,8 @@ async def test_in_a_quiet_moment_the_log_of_sqlite_goes_into_the_books(
         shutil.copy(kept, alone)
         with contextlib.closing(sqlite3.connect(alone)) as database:
             try:
-                held = database.execute("SELECT count(*) FROM facts WHERE tenant = ?", (tenant,))
-                return bool(held.fetchone()[0] == len(story.cells[0].facts))
+                held = database.execute("SELECT seq FROM cells WHERE tenant = ?", (tenant,))
+                return held.fetchall() == [(len(story.cells[0].facts),)]
             except sqlite3.DatabaseError:  # copied while it was written to
                 return False
 
@@ -473,9 +473,10 @@ async def test_books_restored_from_an_older_backup(
     async with writing(books, redis_url):
         await drained(books, story)
     async with books.begin() as connection:  # all that followed from facts is gone
-        for table in (schema.facts, schema.coupons, schema.redemptions, schema.redemption_coupons,
-                      schema.reversals, schema.entries, schema.fundings, schema.postings,
-                      schema.counters, schema.users, schema.audience_members):  # fmt: skip
+        for table in (schema.facts, schema.claim_runs, schema.coupons, schema.redemptions,
+                      schema.redemption_coupons, schema.reversals, schema.entries,
+                      schema.fundings, schema.postings, schema.counters, schema.users,
+                      schema.audience_members):  # fmt: skip
             await connection.execute(delete(table).where(table.c.tenant == tenant))
         await connection.execute(update(schema.cells).values(seq=0))
     async with writing(books, redis_url):
