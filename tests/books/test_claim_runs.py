@@ -11,7 +11,7 @@ from engine.books import claim_runs, schema
 from engine.books.arrivals import BEGINNING, Entry, Position, read_entries
 from engine.books.claim_runs import Told, told_after, told_at, told_between
 from engine.books.db import Books
-from engine.books.events import feed
+from engine.books.events import Event, feed
 from engine.books.feeds import coupon_history
 from engine.books.ingest import Ingest
 from engine.books.proofs import proofs
@@ -154,8 +154,8 @@ async def test_claims_of_older_books_and_of_runs_are_told_alike(
     await ingest(0, arrivals(story))
     coupons = [row.id for row in await rows(books, schema.coupons, tenant)]
 
-    async def told() -> tuple[list[object], list[object]]:
-        events: list[object] = []
+    async def told() -> tuple[list[Event], list[object]]:
+        events: list[Event] = []
         place, more = None, True
         while more:
             page = await feed(books, tenant, place, None, 7, rehearsal=True)
@@ -164,7 +164,8 @@ async def test_claims_of_older_books_and_of_runs_are_told_alike(
         return events, [await coupon_history(books, tenant, name) for name in coupons]
 
     packed = await told()
-    assert sum(event.type == "issued" for event in packed[0]) == len(coupons)  # type: ignore[attr-defined]
+    issued = [event for event in packed[0] if event.type == "issued"]
+    assert len(issued) == len(coupons)
     async with books.begin() as conn:  # every second run as books from before have it
         for run in (await rows(books, schema.claim_runs, tenant))[::2]:
             one = schema.claim_runs.c
