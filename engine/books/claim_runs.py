@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from engine.books.bulk import Row
 
-MOST = 128  # claims of a run: who asks for one reads so many
+# Claims of a run: who asks for one reads so many. Never fewer: older runs are looked for by it.
+MOST = 128
 _pack = msgspec.msgpack.Encoder().encode
 _runs = claim_runs.c
 
