@@ -93,18 +93,17 @@ async def told_between(
     conn: AsyncConnection, tenant: str, cell: int, first: Position, last: Position
 ) -> list[Told]:
     """All claims in runs from ``first`` to ``last``, both included, in order."""
+    # Two ends of the key's own columns and nothing else of them: then SQLite reads just these.
     query = (
         select(_runs.epoch, _runs.first, _runs.claims)
         .where(
-            *_of(tenant, cell, first),
+            _runs.tenant == tenant,
+            _runs.cell == cell,
             tuple_(_runs.epoch, _runs.seq) >= first,
-            tuple_(_runs.epoch, _runs.first) <= last,
+            tuple_(_runs.epoch, _runs.seq) < (last.epoch, last.seq + MOST),
         )
-        .where(_runs.epoch <= last.epoch)
         .order_by(_runs.epoch, _runs.seq)
     )
-    if first.epoch == last.epoch:
-        query = query.where(_runs.seq < last.seq + MOST)
     rows = await conn.execute(query)
     return [told for told in _unpacked(rows) if first <= told.place <= last]
 
@@ -113,7 +112,11 @@ async def told_after(
     conn: AsyncConnection, tenant: str, cell: int, place: Position, most: int
 ) -> list[Told]:
     """The first ``most`` claims in runs after a place, in order."""
-    here = (*_of(tenant, cell, place), tuple_(_runs.epoch, _runs.seq) > place)
+    here = (
+        _runs.tenant == tenant,
+        _runs.cell == cell,
+        tuple_(_runs.epoch, _runs.seq) > place,
+    )
     order = (_runs.epoch, _runs.seq)
     sizes = select(_runs.epoch, _runs.seq, _runs.first).where(*here).order_by(*order).limit(most)
     held, last = 0, None
@@ -129,10 +132,6 @@ async def told_after(
     )
     rows = await conn.execute(query.order_by(*order))
     return [told for told in _unpacked(rows) if told.place > place][:most]
-
-
-def _of(tenant: str, cell: int, first: Position) -> tuple[ColumnElement[bool], ...]:
-    return _runs.tenant == tenant, _runs.cell == cell, _runs.epoch >= first.epoch
 
 
 def _unpacked(rows: Iterable[Any]) -> Iterator[Told]:

@@ -155,8 +155,7 @@ async def _cell(
     query = select(c.epoch, c.seq, c.type, c.act, c.at_ms, c.body).where(
         c.tenant == tenant,
         c.cell == cell,
-        c.epoch >= place[0],
-        tuple_(c.epoch, c.seq) > place,
+        tuple_(c.epoch, c.seq) > place,  # alone: with ``epoch >=`` SQLite reads all before it too
     )
     rows = await conn.execute(query.order_by(c.epoch, c.seq).limit(SCANNED))
     alone = (

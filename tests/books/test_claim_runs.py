@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, event, insert, select, update
 
 from engine import facts
 from engine.books import claim_runs, schema
@@ -199,3 +201,29 @@ async def test_a_run_that_is_missing_is_found_out(
         await conn.execute(delete(schema.claim_runs).where(run.tenant == tenant, run.seq == 3))
         assert await conn.scalar(select(run.seq).where(run.tenant == tenant).limit(1))
     assert await gaps() == ["facts: gapless"]
+
+
+async def test_what_lies_before_a_place_is_not_read(
+    books: Books, ingest: Ingest, tenant: str
+) -> None:
+    """However long the books are: by both columns of the key, not by the epoch alone."""
+    if not books.sqlite:
+        return  # PostgreSQL plans by what is there, which here is little
+    story = Story(tenant)
+    story.live(20)
+    await ingest(0, arrivals(story))
+    asked: list[tuple[str, Any]] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if "FROM facts" in statement or "FROM claim_runs" in statement:
+            asked.append((statement, values))
+
+    event.listen(books.engine.sync_engine, "before_cursor_execute", note)
+    await feed(books, tenant, None, None, 10, rehearsal=True)
+    async with books.connect() as conn:
+        await told_at(conn, tenant, 0, Position(1, 1))
+        event.remove(books.engine.sync_engine, "before_cursor_execute", note)
+        assert len(asked) > 3
+        for statement, values in asked:
+            plan = (await conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)).all()
+            assert "(epoch,seq)>" in str(plan), statement
