@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.books.arrivals import Position as Place
 from engine.books.claim_runs import told_after
-from engine.books.fact_body import InWords, in_words
+from engine.books.fact_body import InWords, in_words, words_of
 from engine.books.feeds import complete_until
 from engine.books.schema import facts, notices, tenants
 from engine.keys import PRINTED
@@ -158,10 +158,7 @@ async def _cell(
         tuple_(c.epoch, c.seq) > place,  # alone: with ``epoch >=`` SQLite reads all before it too
     )
     rows = await conn.execute(query.order_by(c.epoch, c.seq).limit(SCANNED))
-    alone = (
-        ((row.epoch, row.seq), InWords(row.type, row.act, row.at_ms, msgspec.json.decode(row.body)))
-        for row in rows
-    )
+    alone = (((row.epoch, row.seq), words_of(row)) for row in rows)
     claims = await told_after(conn, tenant, cell, Place(*place), SCANNED)
     in_runs = ((tuple(claim.place), in_words(claim.fact)) for claim in claims)
     found, at = [], 0

@@ -9,6 +9,8 @@ import msgspec
 
 from engine import facts
 
+_fields = msgspec.json.Decoder(dict[str, Any]).decode
+
 
 class InWords(NamedTuple):
     """A fact with the names of its fields: a row of ``facts``, or a claim out of its run."""
@@ -19,8 +21,13 @@ class InWords(NamedTuple):
     body: dict[str, Any]
 
 
+def words_of(row: Any) -> InWords:
+    """A row of ``facts``."""
+    return InWords(row.type, row.act, row.at_ms, _fields(row.body))
+
+
 def in_words(fact: facts.AnyFact) -> InWords:
-    """A fact as one who reads the books sees it."""
+    """A claim out of its run."""
     return InWords(facts.type_of(fact), fact.act, fact.at, body_of(fact))
 
 

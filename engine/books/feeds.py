@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Row, and_, func, or_, select
+from sqlalchemy import Row, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
 from engine.books import ledger
 from engine.books.claim_runs import told_at
-from engine.books.fact_body import InWords, in_words
+from engine.books.fact_body import InWords, in_words, words_of
 from engine.books.projections import place_of
 from engine.books.schema import (
     NO_CLAIM,
@@ -47,7 +47,6 @@ from engine.views import Redemption
 if TYPE_CHECKING:
     from engine.books.db import Books
 
-_fields = msgspec.json.Decoder(dict[str, Any]).decode
 _TENDERS = (ledger.STORED_VALUE, ledger.POINTS)
 _OTHERS = (*_TENDERS, *ledger.OWN)
 ENDED = {2: "taken_back", 3: "declined", 4: "expired", 5: "withdrawn"}  # gift_records.GiftState
@@ -130,13 +129,9 @@ async def coupon_history(
         ).all()
         claim = await _claim(conn, tenant, coupon_id)
         acts = [coupon_id, *used, *undone, *shown]
-        query = (
-            select(facts.c.type, facts.c.act, facts.c.at_ms, facts.c.body)
-            .where(facts.c.tenant == tenant, facts.c.act.in_(acts), NO_CLAIM)
-            .order_by(facts.c.epoch, facts.c.seq)
-        )
-        rows = await conn.execute(query)
-        later = [InWords(row.type, row.act, row.at_ms, _fields(row.body)) for row in rows]
+        query = _told(tenant).where(facts.c.act.in_(acts), NO_CLAIM)
+        rows = await conn.execute(query.order_by(facts.c.epoch, facts.c.seq))
+        later = [words_of(row) for row in rows]
     told = (_coupon_act(fact, coupon_id) for fact in (*claim, *later))
     return [act for act in told if act is not None], complete
 
@@ -154,11 +149,14 @@ async def _claim(conn: AsyncConnection, tenant: str, coupon_id: str) -> list[InW
     if in_run is not None:
         return [in_words(in_run)]
     here = (facts.c.cell == made.cell, facts.c.epoch == place.epoch, facts.c.seq == place.seq)
-    query = select(facts.c.type, facts.c.act, facts.c.at_ms, facts.c.body).where(
-        facts.c.tenant == tenant, *here, facts.c.type == "claimed"
+    rows = await conn.execute(_told(tenant).where(*here, facts.c.type == "claimed"))
+    return [words_of(row) for row in rows]
+
+
+def _told(tenant: str) -> Select[Any]:
+    return select(facts.c.type, facts.c.act, facts.c.at_ms, facts.c.body).where(
+        facts.c.tenant == tenant
     )
-    rows = await conn.execute(query)
-    return [InWords(row.type, row.act, row.at_ms, _fields(row.body)) for row in rows]
 
 
 def _coupon_act(row: InWords, coupon_id: str) -> CouponAct | None:
