@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -92,6 +93,19 @@ async def test_sqlite_survives_power_cuts_and_queues_its_writers(tmp_path: Path)
         assert (await connection.execute(text("SELECT count(*) FROM writers"))).scalar() == 20
     await books.close()
     await other.close()
+
+
+async def test_opening_new_books_waits_for_another_that_is_at_it(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/hexiao.db"
+    at_it = sqlite3.connect(tmp_path / "hexiao.db", isolation_level=None)
+    at_it.execute("BEGIN IMMEDIATE")  # not yet with a log: the other sets out to give it one
+    opening = asyncio.create_task(migrate(url))
+    await asyncio.sleep(0.2)
+    at_it.execute("ROLLBACK")
+    at_it.close()
+    await opening
+    with sqlite3.connect(tmp_path / "hexiao.db") as books:
+        assert books.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 async def test_claims_of_older_books_are_found_by_their_coupons(database_url: str) -> None:
