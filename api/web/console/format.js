@@ -1,0 +1,56 @@
+// Money, times and numbers as they are shown and typed. Money is an integer of fen everywhere:
+// its point is set in the text, never by a division.
+
+import { language, t } from "./words.js";
+
+/** 123456 → "1,234.56"; nothing → "–". */
+export function money(fen) {
+  if (fen === null || fen === undefined) return "–";
+  const digits = String(Math.abs(fen)).padStart(3, "0");
+  const yuan = digits.slice(0, -2).replace(/\B(?=(\d{3})+$)/g, ",");
+  return `${fen < 0 ? "−" : ""}${yuan}.${digits.slice(-2)}`;
+}
+
+/** "1,234.5" (full-width as well) → 123450; null where it is no amount. */
+export function fenOf(text) {
+  const plain = text.normalize("NFKC").replace(/[\s,¥元]/g, "");
+  const match = /^(-?)(\d{1,9})(?:\.(\d{1,2}))?$/.exec(plain);
+  if (!match) return null;
+  return Number(`${match[1]}${match[2]}${(match[3] || "").padEnd(2, "0")}`);
+}
+
+/** A whole number of typed text; null where it is none. */
+export function wholeOf(text) {
+  const plain = text.normalize("NFKC").replace(/[\s,]/g, "");
+  return /^-?\d{1,12}$/.test(plain) ? Number(plain) : null;
+}
+
+/** "2026-01-31T10:00:00.000Z" → "2026-01-31 10:00:00 UTC": the API's times are UTC. */
+export function time(text) {
+  if (!text) return "–";
+  return `${text.slice(0, 10)} ${text.slice(11, 19)} UTC`;
+}
+
+/** 1234567 → "1,234,567"; nothing → "–". */
+export function count(number) {
+  if (number === null || number === undefined) return "–";
+  return number.toLocaleString("en-US");
+}
+
+/** 0.1234 → "12.3 %". */
+export function rate(value) {
+  return value === null || value === undefined ? "–" : `${(value * 100).toFixed(1)} %`;
+}
+
+/** Minutes as days, hours or minutes, whichever is whole. */
+export function duration(minutes) {
+  if (minutes % 1440 === 0) return t("unit.days", { n: minutes / 1440 });
+  if (minutes % 60 === 0) return t("unit.hours", { n: minutes / 60 });
+  return t("unit.minutes", { n: minutes });
+}
+
+/** A name in the reader's language; names are texts, or tables of them by language. */
+export function named(name, otherwise = "") {
+  if (!name || typeof name === "string") return name || otherwise;
+  return name[language()] || name["zh-CN"] || Object.values(name)[0] || otherwise;
+}
