@@ -73,7 +73,7 @@ function Console() {
   }
   return html`
     <${Header} who=${who} views=${views} open=${open === "campaign" ? "live" : open} />
-    <main key=${language()}>
+    <main>
       ${!who && html`<${SignIn} said=${said} signedIn=${signedIn} />`}
       ${who && !open && html`<p class="empty">${t("no.views")}</p>`}
       ${who && open && html`<${SHOWN[open]} who=${who} path=${rest} key=${open} />`}

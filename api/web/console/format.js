@@ -44,9 +44,10 @@ export function rate(value) {
 
 /** Minutes as days, hours or minutes, whichever is whole. */
 export function duration(minutes) {
-  if (minutes % 1440 === 0) return t("unit.days", { n: minutes / 1440 });
-  if (minutes % 60 === 0) return t("unit.hours", { n: minutes / 60 });
-  return t("unit.minutes", { n: minutes });
+  const [unit, size] = [["day", 1440], ["hour", 60], ["minute", 1]].find(
+    ([, one]) => minutes % one === 0);
+  const n = minutes / size;
+  return t(n === 1 ? `unit.${unit}` : `unit.${unit}s`, { n });
 }
 
 /** A name in the reader's language; names are texts, or tables of them by language. */

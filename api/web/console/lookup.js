@@ -5,7 +5,7 @@ import { ask } from "./api.js";
 import { money, named, time } from "./format.js";
 import { Confirm, Facts, Field, Notice, Status, Table, useAttempt } from "./parts.js";
 import { storeNames } from "./terms.js";
-import { t } from "./words.js";
+import { language, t } from "./words.js";
 
 const WAYS = ["coupon", "code", "redemption", "order"];
 
@@ -101,7 +101,7 @@ function Coupon({ id, who, stores }) {
     setAttempts((await ask("attempts", { params })).items);
     setUsed((await ask("redemptions", { query: { coupon_id: id } })).items);
   });
-  useEffect(() => { load(); }, [id]);
+  useEffect(() => { load(); }, [id, language()]);
   if (!coupon) return html`<${Notice} kind="bad" text=${failure} />`;
   async function withdraw({ reason }, idempotencyKey) {
     await ask("voidCoupon", { params: { id }, body: { reason }, idempotencyKey });

@@ -4,6 +4,8 @@ import { html, useEffect, useRef } from "./preact.js";
 import { time } from "./format.js";
 
 const HEIGHT = 220;
+const SECONDS = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
+const DAYS = [1, 2, 7, 14, 28, 91, 182, 364].map((days) => days * 86400);
 
 function color(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -33,8 +35,10 @@ export function Plot({ label, data, series, days = false }) {
         ...Object.fromEntries(scales.map((one) => [one, { range: upwards }])),
       },
       axes: [
-        axis({}),
-        ...scales.map((one, n) => axis({ scale: one, side: n ? 1 : 3, size: 64 })),
+        axis({ incrs: days ? DAYS : SECONDS, space: 80, values: (_, all) => all.map(
+          (at) => said(at, days)) }),
+        ...scales.map((one, n) => axis({ scale: one, side: n ? 1 : 3, size: 64,
+          ...(n && { grid: { show: false } }) })),
       ],
       series: [
         { label: "UTC", value: (_, at) => (at === null ? "–" : said(at, days)) },

@@ -6,7 +6,7 @@ import { count, money, rate, time } from "./format.js";
 import { Amount, Field, Notice, Status, Table, useAttempt } from "./parts.js";
 import { Plot } from "./plot.js";
 import { Statements } from "./statements.js";
-import { t } from "./words.js";
+import { language, t } from "./words.js";
 
 const DAY_S = 86400;
 
@@ -69,7 +69,7 @@ function Report({ name }) {
       if (!over) setPage(found);
     });
     return () => { over = true; };
-  }, [asked]);
+  }, [asked, language()]);
   const more = () => attempt(async () => {
     const next = await ask(name, { query: { ...query, cursor: page.next_cursor } });
     setPage({ ...next, items: [...page.items, ...next.items] });

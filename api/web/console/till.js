@@ -81,11 +81,10 @@ export function Till({ who }) {
       setSaid({ kind: found.usable ? "info" : "bad", text: found.say });
       if (found.type === "member") {
         if (found.usable) setSale((before) => ({ ...before, member: { code, ...found } }));
-      } else {
+      } else if (found.usable) {
+        const { id, name, campaign_id: campaign } = found.coupon;
         setSale((before) => ({ ...before, scans: [
-          ...before.scans.filter((one) => one.id !== found.coupon.id),
-          { code, id: found.coupon.id, name: named(found.coupon.name, found.coupon.campaign_id),
-            usable: found.usable },
+          ...before.scans.filter((one) => one.id !== id), { code, id, name: named(name, campaign) },
         ] }));
       }
     });
@@ -127,8 +126,7 @@ export function Till({ who }) {
       setSale(blank());
       setQuote(null);
       setSaid({ kind: "ok", text: done.say });
-      focus();
-    });
+    }).then(focus);
   }
 
   async function reverse({ reason }, idempotencyKey) {
@@ -149,8 +147,7 @@ export function Till({ who }) {
         </${Field}>
         ${sale.member && html`<p>${t("till.member", { user: sale.member.user_id,
           n: sale.member.coupons.length })}</p>`}
-        <ul class="scans">${sale.scans.map((one) => html`<li key=${one.id}
-          class=${one.usable ? "" : "refused"}>${one.name}
+        <ul class="scans">${sale.scans.map((one) => html`<li key=${one.id}>${one.name}
           <button type="button" class="plain" aria-label=${t("till.remove", { name: one.name })}
             onClick=${() => { setSale({ ...sale,
               scans: sale.scans.filter((other) => other !== one) }); setQuote(null); focus(); }}
