@@ -13,6 +13,7 @@ import pytest
 
 from api.app import all_routes
 from api.console import POLICY
+from api.routes import ROLES
 from api.webfiles import WEB
 from tests.api.server import Api, ApiServer
 
@@ -153,6 +154,23 @@ def test_every_call_is_a_route() -> None:
         assert not re.findall(r"[\"'`]/?v1/", rest), path.name
         asked = re.findall(r'\b(?:ask|download|file)\(\s*"(\w+)"', rest)
         assert set(asked) <= set(calls), path.name
+
+
+def test_what_a_key_may_read_tells_its_role() -> None:
+    """The pages are shown by which of a few readings are allowed: no two roles are taken for one.
+
+    Roles of systems have no page, whatever they may read.
+    """
+    text = (FOLDER / "api.js").read_text()
+    calls = dict(re.findall(r'^  (\w+): "(\w+ \S+)",$', text, re.M))
+    probes = re.findall(r'^  \["(\w+)", \{', text[text.index("const PROBES") :], re.M)
+    told = dict(re.findall(r'^  "([\w ]+)": "(\w+)",$', text[text.index("const ROLES") :], re.M))
+    routes = {f"{one.method} {one.path}": one for one in all_routes()}
+    for role in set(ROLES) - {"user"}:
+        may = " ".join(one for one in probes if role in routes[calls[one]].roles)
+        assert told.get(may, "") == (role if role in told.values() else ""), role
+    views = (FOLDER / "console.js").read_text()
+    assert set(told.values()) == set(re.findall(r"^  (\w+): \[\"", views, re.M))
 
 
 def words() -> dict[str, tuple[str, str]]:

@@ -174,12 +174,12 @@ function Job({ id }) {
     }
   }, 1000, [id, ended]);
   if (!job) return html`<${Notice} kind="bad" text=${failure} />`;
-  const counts = Object.entries(job.counts).map(([name, n]) => `${t(`status.${name}`, {}, name)} ${
-    count(n)}`).join(" · ");
+  const counts = Object.entries(job.counts).map(
+    ([name, n]) => ` · ${t(`status.${name}`, {}, name)} ${count(n)}`);
   return html`<section class="card" aria-live="polite">
     <h2>${t(`job.${job.kind}`, {}, job.kind)} <${Status} of=${job.status} kind="job" /></h2>
     <progress max=${job.total || 1} value=${ended ? job.total || 1 : job.done}></progress>
-    <p>${t("job.progress", { done: count(job.done), total: count(job.total) })} ${counts}</p>
+    <p>${t("job.progress", { done: count(job.done), total: count(job.total) })}${counts}</p>
     ${job.error && html`<${Notice} kind="bad" text=${job.error} />`}
   </section>`;
 }

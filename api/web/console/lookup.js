@@ -44,7 +44,8 @@ function Search({ stores }) {
       }
       const body = { code: text, store_id: form.get("store") || null };
       const scan = await ask("resolve", { body });
-      setFound(scan);
+      // Without a store, that it can be used "here" says nothing.
+      setFound(body.store_id || !scan.usable ? scan : { coupons: scan.coupons });
       if (scan.coupon) go("coupon", scan.coupon.id);
     });
   }

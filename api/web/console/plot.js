@@ -2,6 +2,7 @@
 
 import { html, useEffect, useRef } from "./preact.js";
 import { time } from "./format.js";
+import { t } from "./words.js";
 
 const HEIGHT = 220;
 const SECONDS = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
@@ -36,12 +37,15 @@ export function Plot({ label, data, series, days = false }) {
       },
       axes: [
         axis({ incrs: days ? DAYS : SECONDS, space: 80, values: (_, all) => all.map(
-          (at) => said(at, days)) }),
+          (at) => (days ? said(at, days).slice(5) : said(at, days))) }),
         ...scales.map((one, n) => axis({ scale: one, side: n ? 1 : 3, size: 64,
           ...(n && { grid: { show: false } }) })),
       ],
       series: [
-        { label: "UTC", value: (_, at) => (at === null ? "–" : said(at, days)) },
+        {
+          label: days ? t("column.day") : "UTC",
+          value: (_, at) => (at === null ? "–" : said(at, days)),
+        },
         ...series.map((one) => ({
           label: one.label,
           scale: one.scale,

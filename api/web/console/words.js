@@ -14,7 +14,6 @@ const WORDS = {
   "role.finance": ["finance", "财务"],
   "role.terminal": ["till", "收银终端"],
   "role.merchant": ["merchant", "商户"],
-  "role.storefront": ["storefront", "小程序"],
   "role.": ["other", "其他"],
   "sign.in": ["Sign in", "登录"],
   "sign.out": ["Sign out", "退出"],
@@ -196,7 +195,7 @@ const WORDS = {
   "job.running": ["running", "进行中"],
   "job.done": ["done", "已完成"],
   "job.failed": ["failed", "失败"],
-  "job.progress": ["{done} of {total}.", "{done} / {total}。"],
+  "job.progress": ["{done} of {total}", "{done} / {total}"],
 
   "terms.benefit": ["Benefit", "优惠"],
   "terms.validity": ["Valid", "有效期"],
