@@ -109,6 +109,15 @@ async def test_an_operator_and_a_cashier(page: Page, counter: Counter) -> None:
     assert (await api.get(f"/v1/campaigns/{campaign}")).json["stock"]["total"] == 15
     changes = (await api.get("/v1/audit", params={"object": f"campaign:{campaign}"})).json["items"]
     assert [one["actor"] for one in changes[:2]] == ["王敏", "王敏"]
+    for view in ("stock", "redeemed", "attribution", "kpi", "statements"):
+        await page.goto(f"{api.url}/console/#/reports/{view}")
+        await page.locator(f"nav.tabs a[href='#/reports/{view}'][aria-current=page]").wait_for()
+        await page.locator("main >> css=table, .empty").first.wait_for()
+    await page.goto(f"{api.url}/console/#/lookup/coupon/{coupon}")
+    await page.get_by_text("Can't be given on.").wait_for()
+    await page.click("text='中文'")
+    await page.get_by_text("不可转赠。").wait_for()
+    await page.click("text='English'")
     await page.click("text='Sign out'")
 
     await sign_in(page, api, counter.till(), "08")

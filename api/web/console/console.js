@@ -76,7 +76,8 @@ function Console() {
     <main>
       ${!who && html`<${SignIn} said=${said} signedIn=${signedIn} />`}
       ${who && !open && html`<p class="empty">${t("no.views")}</p>`}
-      ${who && open && html`<${SHOWN[open]} who=${who} path=${rest} key=${open} />`}
+      ${who && open && html`<${SHOWN[open]} who=${who} path=${rest}
+        key=${open === "campaign" ? rest[0] : open} />`}
     </main>`;
 }
 
