@@ -55,7 +55,8 @@ export function keep(who) {
 /** A refusal or a failure; `message` is the sentence to show. */
 export class Problem extends Error {
   constructor(status, body) {
-    super(body.say || body.detail || t("error.unknown", { status }));
+    const field = status === 400 && body.field ? ` (${body.field})` : "";
+    super((body.say || body.detail || t("error.unknown", { status })) + field);
     this.status = status; // 0: nobody answered
     this.code = body.code || "";
     this.body = body;

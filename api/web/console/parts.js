@@ -57,7 +57,7 @@ export function Status({ of, kind = "status" }) {
  */
 export function Table({ caption, columns, rows, empty }) {
   if (!rows.length) return html`<p class="empty">${empty}</p>`;
-  return html`<div class="scroll" tabindex="-1"><table>
+  return html`<div class="scroll"><table>
     <caption class="hidden">${caption}</caption>
     <thead><tr>${columns.map(
       (one) => html`<th scope="col" class=${one.numeric ? "numeric" : ""}>${one.label}</th>`,

@@ -36,12 +36,13 @@ export function Till({ who }) {
     focus();
   }, []);
   useEffect(() => {
-    // A scanner types wherever the focus is: what goes to nothing goes to the scan field.
+    // A scanner types wherever the focus is: what goes to no field goes to the scan field, and
+    // its Enter with it, so that the next code never presses the button that has the focus.
     function typed(event) {
       if (document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey) return;
       if (event.key === "Escape") clear();
-      const idle = event.target === document.body || event.target.tagName === "MAIN";
-      if (idle && event.key.length === 1) focus();
+      const idle = !["INPUT", "SELECT"].includes(event.target.tagName);
+      if (idle && event.key.length === 1 && event.key !== " ") focus();
     }
     document.addEventListener("keydown", typed);
     return () => document.removeEventListener("keydown", typed);
@@ -166,7 +167,11 @@ export function Till({ who }) {
             onInput=${(event) => setSale({ ...sale, orderRef: event.target.value })} />
         </${Field}>
         ${stores.length > 1 && html`<${Field} label=${t("store")}>
-          <select name="store" value=${store} onChange=${(event) => setStore(event.target.value)}>
+          <select name="store" value=${store} onChange=${(event) => {
+            setStore(event.target.value);
+            setQuote(null);
+            focus();
+          }}>
             ${Object.entries(storeNames(stores)).map(([one, name]) => html`<option value=${one}
               key=${one}>${name}</option>`)}
           </select></${Field}>`}
