@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -46,7 +48,7 @@ async def page() -> AsyncIterator[Page]:
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        context = await browser.new_context(locale="en-US")
+        context = await browser.new_context(locale="en-US", timezone_id="Asia/Shanghai")
         context.set_default_timeout(PATIENCE_MS)
         opened = await context.new_page()
         faults: list[str] = []
@@ -115,6 +117,10 @@ async def test_an_operator_and_a_cashier(page: Page, counter: Counter) -> None:
         await page.locator("main >> css=table, .empty").first.wait_for()
     await page.goto(f"{api.url}/console/#/lookup/coupon/{coupon}")
     await page.get_by_text("Can't be given on.").wait_for()
+    issued = datetime.fromisoformat((await api.get(f"/v1/coupons/{coupon}")).json["issued_at"])
+    there = issued.astimezone(ZoneInfo("Asia/Shanghai"))
+    await page.get_by_text(f"{there:%Y-%m-%d %H:%M:%S}").first.wait_for()
+    await page.get_by_text("Times: Asia/Shanghai").wait_for()
     await page.click("text='中文'")
     await page.get_by_text("不可转赠。").wait_for()
     await page.click("text='English'")

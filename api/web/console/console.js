@@ -3,6 +3,7 @@
 import { html, render, useEffect, useState } from "./preact.js";
 import { keep, session } from "./api.js";
 import { Campaign } from "./campaign.js";
+import { ZONE } from "./format.js";
 import { Live } from "./live.js";
 import { Lookup } from "./lookup.js";
 import { Reports } from "./reports.js";
@@ -78,6 +79,7 @@ function Console() {
       ${who && !open && html`<p class="empty">${t("no.views")}</p>`}
       ${who && open && html`<${SHOWN[open]} who=${who} path=${rest}
         key=${open === "campaign" ? rest[0] : open} />`}
+      ${who && open && html`<footer class="muted">${t("times.zone", { zone: ZONE })}</footer>`}
     </main>`;
 }
 

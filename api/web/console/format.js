@@ -25,10 +25,18 @@ export function wholeOf(text) {
   return /^-?\d{1,12}$/.test(plain) ? Number(plain) : null;
 }
 
-/** "2026-01-31T10:00:00.000Z" → "2026-01-31 10:00:00 UTC": the API's times are UTC. */
+// Who looks at the mall is in its time zone; the foot of the page names the one that is used.
+export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const LOCAL = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" });
+
+/** "2026-01-31T10:00:00.000Z" → "2026-01-31 18:00:00" where the reader is in Shanghai. */
 export function time(text) {
-  if (!text) return "–";
-  return `${text.slice(0, 10)} ${text.slice(11, 19)} UTC`;
+  return text ? LOCAL.format(new Date(text)) : "–";
+}
+
+/** The reader's midnight at the start of a typed day as the API takes it; "" for none. */
+export function midnight(day) {
+  return day && new Date(`${day}T00:00:00`).toISOString();
 }
 
 /** 1234567 → "1,234,567"; nothing → "–". */

@@ -30,7 +30,9 @@ export function Plot({ label, data, series, days = false }) {
     const options = {
       width: width(),
       height: HEIGHT,
-      tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+      // A day of a report is the mall's, whatever it is here.
+      tzDate: (at) => (days ? window.uPlot.tzDate(new Date(at * 1000), "Etc/UTC")
+        : new Date(at * 1000)),
       scales: {
         x: { time: true },
         ...Object.fromEntries(scales.map((one) => [one, { range: upwards }])),
@@ -43,7 +45,7 @@ export function Plot({ label, data, series, days = false }) {
       ],
       series: [
         {
-          label: days ? t("column.day") : "UTC",
+          label: t(days ? "column.day" : "column.at"),
           value: (_, at) => (at === null ? "–" : said(at, days)),
         },
         ...series.map((one) => ({
@@ -77,6 +79,6 @@ function upwards(_, __, most) {
 }
 
 function said(seconds, days) {
-  const text = time(new Date(seconds * 1000).toISOString());
-  return days ? text.slice(0, 10) : text.slice(11, 19);
+  const text = new Date(seconds * 1000).toISOString();
+  return days ? text.slice(0, 10) : time(text).slice(11);
 }

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "./preact.js";
 import { ask, download } from "./api.js";
-import { count, money, rate, time } from "./format.js";
+import { count, midnight, money, rate, time } from "./format.js";
 import { Amount, Field, Notice, Status, Table, useAttempt } from "./parts.js";
 import { Plot } from "./plot.js";
 import { Statements } from "./statements.js";
@@ -59,7 +59,7 @@ function Report({ name }) {
   const [asked, setAsked] = useState({ group_by: groups && groups[0], from: "", to: "" });
   const [page, setPage] = useState(null);
   const [failure, attempt] = useAttempt();
-  const query = { group_by: asked.group_by, from: day(asked.from), to: day(asked.to) };
+  const query = { group_by: asked.group_by, from: midnight(asked.from), to: midnight(asked.to) };
   const shown = names || [asked.group_by];
   useEffect(() => {
     let over = false;
@@ -96,10 +96,6 @@ function Report({ name }) {
       <div class="buttons">${page.next_cursor && html`<button class="plain" onClick=${more}>
         ${t("page.more")}</button>`}</div>
       <p class="muted">${t("report.as.of", { time: time(page.as_of) })}</p>`}`;
-}
-
-function day(text) {
-  return text && `${text}T00:00:00Z`;
 }
 
 function named(name) {

@@ -9,6 +9,7 @@ const WORDS = {
   "view.reports": ["Reports", "报表"],
   "other.language": ["中文", "English"],
   "who": ["{name} · {role}", "{name} · {role}"],
+  "times.zone": ["Times: {zone}", "时间:{zone}"],
   "role.operator": ["operator", "运营"],
   "role.desk": ["desk", "服务台"],
   "role.finance": ["finance", "财务"],
@@ -337,8 +338,8 @@ const WORDS = {
   "report.kpi": ["Key figures", "关键指标"],
   "report.statements": ["Statements", "结算单"],
   "report.by": ["By", "分组"],
-  "report.from": ["From (UTC)", "开始(UTC)"],
-  "report.to": ["To, exclusive (UTC)", "结束,不含(UTC)"],
+  "report.from": ["From", "开始"],
+  "report.to": ["To, exclusive", "结束(不含)"],
   "report.empty": ["There is nothing in this period.", "该时段没有数据。"],
   "report.as.of": [
     "Money in yuan. The books are complete up to {time}.",
