@@ -10,6 +10,9 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip -qq --disable-pip-version-chec
 SOURCES_OF_SETUP := pyproject.toml setup.py $(wildcard engine/fastpath/*.px[yd])
 RUN_READY := $(VENV)/.ready-to-run
 DEV_READY := $(VENV)/.ready-to-develop
+# The console is tested in a browser where one is; what drives it is of no use elsewhere.
+BROWSER := $(shell command -v chromium || command -v chromium-browser)
+BROWSER_READY := $(if $(BROWSER),$(VENV)/.ready-to-browse)
 
 # What is given to the programs: make test ARGS="-k claim", make run ARGS="--port 9000", ...
 ARGS ?=
@@ -28,7 +31,7 @@ setup: $(DEV_READY) ## the environment in .venv, tools included
 run: $(RUN_READY) ## a demo mall: embedded Valkey, SQLite books, API, writer
 	@exec $(BIN)/hexiao serve --demo $(ARGS)
 
-test: $(DEV_READY) lint ## lint, types, then the tests (ARGS="--server both --whole": all of them, as CI)
+test: $(DEV_READY) $(BROWSER_READY) lint ## lint, types, then the tests (ARGS="--server both --whole": all of them, as CI)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: $(DEV_READY) ## ruff and mypy
@@ -132,6 +135,11 @@ $(LOAD)/.ready: $(BIN)/python
 	@echo "Installing locust into $(LOAD) ..."
 	@$(PYTHON) -m venv $(LOAD)
 	@$(LOAD)/bin/python -m pip -qq --disable-pip-version-check --no-input install 'locust>=2.42'
+	@touch $@
+
+$(VENV)/.ready-to-browse: $(DEV_READY)
+	@echo "Installing what drives a browser into $(VENV) ..."
+	@$(PIP) install -e '.[browser]'
 	@touch $@
 
 $(VENV)/.ready-to-plot: $(DEV_READY)

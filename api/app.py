@@ -13,7 +13,6 @@ import orjson
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from api import unbuilt
 from api.express import Front, Server
 from api.frame import PATH, Endpoint, Gate
 from api.problems import PROBLEM, Refused, problem
@@ -52,6 +51,7 @@ CHANNELS = (
     "api.tracking",
     "api.ops",
     "api.docs",
+    "api.console",
 )
 BODY_BYTES = 64 << 20  # the most that any route takes; each route has its own limit below that
 _ANYBODY = frozenset(ROLES)
@@ -80,13 +80,10 @@ class Site:
         self.lines: dict[bytes, Endpoint] = {}  # the same by the beginning of a request
         self._short: list[tuple[re.Pattern[bytes], Endpoint]] = []  # with parameters
         self.fronts: dict[RequestHandler, Front] = {}  # of the connections that are open
-        built = all_routes()
-        for route in built:
+        for route in all_routes():
             self._add(route.method, route.path, Endpoint(route, gate))
             if route.public and route.method == "GET":
                 self._add("HEAD", route.path, Endpoint(route, gate))
-        for route in unbuilt.routes(frozenset(one.path for one in built)):
-            self._add("*", route.path, Anything(route, gate))
         for path, public in (("/v1/{rest:.*}", False), ("/{rest:.*}", True)):
             route = Route("*", path, self._nowhere, _ANYBODY, "No such path.", public=public)
             self._add("*", path, Anything(route, gate))

@@ -189,6 +189,7 @@ async def _what_to_try(client: Client, url: str, keys: dict[str, str]) -> list[s
     return [
         "",
         f"A demo mall with {counts}. Documentation: {url}/docs",
+        f"Console: {url}/console/ (paste one of these keys)",
         *(f"  {name:<{width}}  {text}" for name, text in keys.items()),
         "",
         "# Claim a coupon. The same Idempotency-Key always finds the same coupon.",

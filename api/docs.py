@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import orjson
 
 from api.openapi import document
 from api.problems import Refused
 from api.routes import REGISTRY, Call, Reply, route
+from api.webfiles import Folder
 from engine.outcomes import SENTENCES, Outcome
 
-WEB = Path(__file__).parent / "web" / "docs"
-TYPES = {
-    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
-    "docs.js": "text/javascript; charset=utf-8",
-    "swagger-ui.css": "text/css; charset=utf-8",
-    "favicon-32x32.png": "image/png",
-}
 # Swagger UI styles itself inline and draws its icons as data; scripts are files of ours only.
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 BY_CODE = {outcome.code: outcome for outcome in reversed(Outcome) if outcome in SENTENCES}
@@ -30,8 +23,8 @@ def _openapi() -> bytes:
 
 
 @cache
-def _file(name: str) -> bytes:
-    return (WEB / name).read_bytes()
+def _folder() -> Folder:
+    return Folder("docs", POLICY)
 
 
 @route(
@@ -56,19 +49,15 @@ async def openapi(_: Call) -> Reply:
     produces=("text/html",),
     tags=("documentation",),
 )
-async def docs(_: Call) -> Reply:
+async def docs(call: Call) -> Reply:
     """Swagger UI."""
-    headers = {"Content-Security-Policy": POLICY}
-    return Reply(_file("index.html"), content_type="text/html; charset=utf-8", headers=headers)
+    return _folder().reply(call, "index.html")
 
 
 @route("GET", "/docs/{file}", summary="Parts of /docs.", public=True, hidden=True)
 async def docs_file(call: Call) -> Reply:
     """A file of Swagger UI."""
-    name = call.path["file"]
-    if name not in TYPES:
-        raise Refused(Outcome.NOT_FOUND)
-    return Reply(_file(name), content_type=TYPES[name])
+    return _folder().reply(call, call.path["file"])
 
 
 @route(

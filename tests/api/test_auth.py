@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.app import all_routes
 from api.routes import ROLES, Route
-from api.unbuilt import PATHS
 from tests.api.server import Api, ApiServer, in_a_thread
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -31,7 +30,6 @@ BINDINGS = {
     "merchant": {"merchant_id": SELF},
 }
 ROUTES = [route for route in all_routes() if not route.public]
-UNBUILT = [re.sub(r"\{rest:.*?\}$", "anything", path) for path in PATHS]
 
 
 def token(
@@ -111,14 +109,6 @@ async def test_every_route_by_every_role(caller: Api, mall: Mall, route: Route) 
         status = await ask(caller, route, key)
         assert status not in (401, 500, 503), role
         assert (status == 403) is (role not in route.roles), role
-
-
-@pytest.mark.parametrize("path", UNBUILT)
-async def test_what_is_not_built_asks_for_a_key_too(caller: Api, path: str) -> None:
-    """401, then 404."""
-    path = re.sub(r"\{\w+\}", SELF, path)
-    assert (await caller.post(path, {}, key="nobody")).status == 401
-    assert (await caller.post(path, {})).status == 404
 
 
 # ---- a second mall ---------------------------------------------------------------------------
