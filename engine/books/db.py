@@ -129,7 +129,8 @@ async def _write_ahead(connection: Any) -> None:
             await connection.execute_fetchall("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # or a kind of it
+            if not busy or time.monotonic() > deadline:
                 raise
             await asyncio.sleep(_BUSY_PAUSE_SECONDS)
 
