@@ -102,11 +102,11 @@ def open_books(url: str, *, pool_size: int = 5) -> Books:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # no BEGIN but ours
     connection.run_async(_prepare)
 
 
 async def _prepare(connection: Any) -> None:
-    connection.isolation_level = None  # no BEGIN but ours
     await _write_ahead(connection)
     # The cache (32 MiB) is what keeps scattered ids quick once the books are large: 57 against
     # 49 µs of CPU a fact at 300,000 facts.
