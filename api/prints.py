@@ -16,7 +16,7 @@ from api.jobs import campaign_row, new_job
 from api.office import by, receipt, written
 from api.problems import Refused
 from api.routes import Call, Reply, route
-from engine.books import jobs, prints
+from engine.books import jobs, numbers, prints
 from engine.books.definitions import Body, Change, change
 from engine.books.export import csv_bytes
 from engine.books.jobs import Job
@@ -52,7 +52,7 @@ async def order(call: Call) -> Reply:
 
     async def work(doing: Change) -> Body:
         _check(call, campaign.status, campaign.body)
-        first = await prints.numbers(doing.connection, job.tenant, body.count)
+        first = await numbers.take(doing.connection, job.tenant, "prints", body.count)
         if first + body.count > MOST_NUMBER:
             raise InvalidRequest("count", "No numbers are left for printed coupons.")
         numbered = replace(job, asked={**asked, "first": first})

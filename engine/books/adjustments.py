@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, insert, select, update
 
-from engine.books import definitions
+from engine.books import definitions, numbers
 from engine.books.ledger import MALL, OFFICE_CELL
 from engine.books.schema import adjustments, postings, tenants
 from engine.books.settlement import merchant_known
@@ -50,7 +50,7 @@ async def ask(
         conn = change.connection
         if not await merchant_known(conn, tenant, merchant_id):
             change.refuse(Outcome.NOT_FOUND, field="merchant_id")
-        number = await definitions.next_number(conn, tenant, "adjustments")
+        number = await numbers.take(conn, tenant, "adjustments")
         row = {
             "tenant": tenant,
             "id": f"AD{number:08d}",
@@ -146,7 +146,7 @@ async def _post(conn: AsyncConnection, tenant: str, row: Row[Any], at: int) -> N
         ("mall.adjustment", MALL, row.amount),
         ("merchant.adjustment", f"merchant:{row.merchant_id}", -row.amount),
     ):
-        number = await definitions.next_number(conn, tenant, "postings")
+        number = await numbers.take(conn, tenant, "postings")
         side = {"n": number, "account": account, "party": party, "amount": amount}
         await conn.execute(insert(postings), {**common, **side})
 

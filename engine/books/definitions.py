@@ -20,7 +20,7 @@ import orjson
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.books import schema
+from engine.books import numbers, schema
 from engine.books.db import Books
 from engine.outcomes import Outcome
 from engine.views import Answer
@@ -75,7 +75,7 @@ class Change:
         self.changed = True
         row = {
             "tenant": self.tenant,
-            "n": await next_number(self.connection, self.tenant, "audit"),
+            "n": await numbers.take(self.connection, self.tenant, "audit"),
             "at_ms": self.by.at,
             "actor": self.by.actor,
             "key_id": self.by.key_id,
@@ -94,22 +94,6 @@ Work = Callable[[Change], Awaitable[Body]]
 def fingerprint_of(*request: Any) -> str:
     """SHA-256 over what a request says; member order and white space in its JSON do not count."""
     return hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
-
-
-async def next_number(connection: AsyncConnection, tenant: str, name: str) -> int:
-    """The next of the tenant's gapless numbers of that name; its row stays locked to the end."""
-    counters = schema.counters
-    raised = await connection.execute(
-        update(counters)
-        .where(counters.c.tenant == tenant, counters.c.name == name)
-        .values(value=counters.c.value + 1)
-        .returning(counters.c.value)
-    )
-    number = raised.scalar()
-    if number is None:
-        number = 1
-        await connection.execute(counters.insert(), {"tenant": tenant, "name": name, "value": 1})
-    return int(number)
 
 
 async def change(

@@ -16,11 +16,10 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Column, Table, case, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import facts
-from engine.books import ledger, schema
+from engine.books import ledger, numbers, schema
 from engine.books.arrivals import Arrival, Position, digest_of
 from engine.books.bulk import Bulk, RefusedByDatabase, Rows
 from engine.books.claim_runs import Runs, told_between
@@ -337,18 +336,7 @@ class Turn:
 
     async def numbers(self, count: int) -> int:
         """The first of ``count`` posting numbers; locks the tenant's counter until the commit."""
-        insert = sqlite.insert if self._ingest.books.sqlite else postgresql.insert
-        counters = schema.counters
-        statement = insert(counters).values(
-            tenant=self._ingest.tenant, name="postings", value=count
-        )
-        result = await self._connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[counters.c.tenant, counters.c.name],
-                set_={"value": counters.c.value + statement.excluded.value},
-            ).returning(counters.c.value)
-        )
-        return int(result.scalar_one()) - count + 1
+        return await numbers.take(self._connection, self.tenant, "postings", count)
 
     async def compare(self, done: Sequence[Arrival]) -> None:
         """Facts that came before must be the same facts; another payload is an alarm."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import func, insert, select, tuple_
 
-from engine.books.definitions import next_number
+from engine.books import numbers
 from engine.books.schema import coupons, notices
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ async def _tell(
     conn: AsyncConnection, tenant: str, now: int, told: Sequence[tuple[str, str, dict[str, Any]]]
 ) -> None:
     for kind, key, body in told:
-        number = await next_number(conn, tenant, "notices")
+        number = await numbers.take(conn, tenant, "notices")
         row = {"tenant": tenant, "n": number, "type": kind, "key": key, "at_ms": now,
                "body": _json(body).decode()}  # fmt: skip
         await conn.execute(insert(notices), row)

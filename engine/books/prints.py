@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, select
 
 from engine.books.jobs import Job
-from engine.books.schema import counters, coupons, job_items
+from engine.books.schema import coupons, job_items
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
     from engine.books.db import Books
 
 ISSUED = "issued"
@@ -24,22 +22,6 @@ class Printed(NamedTuple):
     coupon_id: str
     valid_from: int | None
     valid_until: int | None
-
-
-async def numbers(connection: AsyncConnection, tenant: str, count: int) -> int:
-    """The first of ``count`` numbers that nobody else gets."""
-    raised = await connection.execute(
-        update(counters)
-        .where(counters.c.tenant == tenant, counters.c.name == "prints")
-        .values(value=counters.c.value + count)
-        .returning(counters.c.value)
-    )
-    last = raised.scalar()
-    if last is None:
-        last = count
-        row = {"tenant": tenant, "name": "prints", "value": last}
-        await connection.execute(counters.insert(), row)
-    return int(last) - count + 1
 
 
 async def printed_page(books: Books, job: Job, page: int, size: int) -> int | None:

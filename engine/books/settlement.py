@@ -38,7 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine import keys
-from engine.books import definitions
+from engine.books import definitions, numbers
 from engine.books.schema import (
     adjustments,
     cells,
@@ -230,7 +230,7 @@ async def _settle(change: Change, merchant_ids: Sequence[str], start: int, end: 
     currency = await conn.scalar(select(tenants.c.currency).where(tenants.c.id == tenant))
     made = {}
     for merchant_id in merchant_ids:
-        number = await definitions.next_number(conn, tenant, "statements")
+        number = await numbers.take(conn, tenant, "statements")
         made[merchant_id] = f"ST{number:08d}"
     row = {"tenant": tenant, "start_ms": start, "end_ms": end, "status": "closed",
            "currency": currency, "body": "", "created_ms": change.by.at,

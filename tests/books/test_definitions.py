@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from engine.books import definitions_campaigns as campaigns
 from engine.books import definitions_directory as directory
-from engine.books import schema
+from engine.books import numbers, schema
 from engine.books.db import Books, migrate, open_books
 from engine.books.definitions import Body, By, Receipt, answered, fingerprint_of, list_audit
 from engine.definitions import Campaign, InvalidDefinitionError, Merchant, Store
@@ -336,3 +336,25 @@ def test_stock_is_spread_as_evenly_as_can_be(shares: list[int], add: int) -> Non
     raised = [new for new, old in zip(after, shares, strict=True) if new > old]
     # Nobody who got something ends above one who could have had it instead.
     assert not raised or max(raised) <= min(after) + 1
+
+
+async def test_two_that_count_first_at_once(mall: Mall) -> None:
+    """The books' writer and the office, say: neither fails, and no number is left out."""
+    other = open_books(mall.books.engine.url.render_as_string(hide_password=False))
+    began = asyncio.Event()
+
+    async def second() -> int:
+        await began.wait()
+        async with other.begin() as connection:
+            return await numbers.take(connection, mall.id, "postings", 3)
+
+    waiting = asyncio.create_task(second())
+    async with mall.books.begin() as connection:
+        assert await numbers.take(connection, mall.id, "postings") == 1
+        began.set()
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+    assert await waiting == 2
+    async with mall.books.begin() as connection:
+        assert await numbers.take(connection, mall.id, "postings") == 5
+    await other.close()
